@@ -1,0 +1,86 @@
+"""Errors that a user can do something about; all else is a bug and keeps its trace.
+
+    CaiError
+    ├── InputError        a file of the user's is wrong; lists every fault with line and field
+    ├── ModelError        a language model did not answer
+    │   ├── TransientError    a second try may help (overload, time-out, dropped connection)
+    │   ├── PermanentError    no second try helps (wrong key, unknown model, malformed request)
+    │   └── RejectedRequest   this one request cannot be answered (too long); others can
+    ├── RunError          a run folder cannot be used as asked
+    └── MissingDependency an extra is not installed
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+
+class CaiError(Exception):
+    """Something that the user can put right; shown as text, without a trace."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing wrong in a file: where it stands, what was met, and what to do about it.
+
+    Args:
+        message: what is wrong, with the value met and the fix.
+        field: dotted path inside the file, such as ``principles.3.critique``; empty for the whole.
+        line: 1-based line number; None where the file has none.
+    """
+
+    message: str
+    field: str = ""
+    line: int | None = None
+
+    def __str__(self) -> str:
+        """Give ``line 12: principles.3.critique: is blank; …``."""
+        place = f"line {self.line}: " if self.line is not None else ""
+        return f"{place}{self.field + ': ' if self.field else ''}{self.message}"
+
+
+class InputError(CaiError):
+    """A file was refused; `faults` has every fault of it, not only the first."""
+
+    def __init__(self, source: Path | str, faults: Sequence[Fault]) -> None:
+        """Keep the faults and make the text: one line per fault, each beginning with the file."""
+        self.source = str(source)
+        self.faults = tuple(faults)
+        super().__init__("\n".join(f"{source}: {fault}" for fault in faults))
+
+
+class ModelError(CaiError):
+    """A language model did not answer."""
+
+
+class TransientError(ModelError):
+    """A second try may help; `retry_after` is the wait in seconds that the provider asked for."""
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        """Keep the wait beside the text."""
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class PermanentError(ModelError):
+    """No second try helps: the run stops and shows the provider's own message."""
+
+
+class RejectedRequest(ModelError):
+    """This request cannot be answered by this model, others can; its row is *filtered*."""
+
+
+class RunError(CaiError):
+    """A run folder cannot be used as asked (locked, of another version, not there)."""
+
+
+class MissingDependency(CaiError):
+    """An optional package is needed for what was asked."""
+
+    def __init__(self, package: str, extra: str) -> None:
+        """Say which package is missing and the command that installs it."""
+        super().__init__(
+            f"{package} is not installed; install it with: pip install 'constitutional-ai[{extra}]'"
+        )
