@@ -12,6 +12,7 @@ lines, so it can stand at the beginning of no line and forge neither an option n
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -38,6 +39,9 @@ REQUIRED: Mapping[str, frozenset[str]] = {
 }
 """The variables that each template is given; a template may use these and no others."""
 
+_FAILURES = (TypeError, ValueError, ArithmeticError, LookupError)
+"""What an expression in a template can raise, such as a sum of a text and a number."""
+
 
 @dataclass(frozen=True)
 class Template:
@@ -56,18 +60,19 @@ class Prompts:
         family: "chat"; the shipped subfolder to fall back on.
 
     Raises:
-        InputError: a template has a syntax error or asks for a variable that it is not given.
+        InputError: there is no such folder, a file in it has no template's name, or a template
+            has a syntax error or asks for a variable that it is not given.
     """
 
     def __init__(self, folder: Path | None = None, family: str = "chat") -> None:
         """Read and check every template, so that a fault shows before the first call."""
-        folders = [*([folder] if folder else []), shipped("prompts") / family]
+        folders = [*([_known(folder)] if folder else []), shipped("prompts") / family]
         self._environment = _environment()
         self._texts: dict[str, str] = {}
         self.templates: dict[str, Template] = {}
         for name in REQUIRED:
             path = _find(name, folders)
-            text = path.read_text(encoding="utf-8")
+            text = _read(path)
             _check(self._environment, name, path, text)
             self._texts[name] = text
             hashed = hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -80,7 +85,8 @@ class Prompts:
         """Messages of the template, given exactly the variables in `REQUIRED` of that name.
 
         Raises:
-            InputError: the template failed on these values, or left text outside its role tags.
+            InputError: the template failed on these values, gave no message, or left text outside
+                its role tags.
         """
         missing = REQUIRED[name] - variables.keys()
         if missing:
@@ -89,11 +95,13 @@ class Prompts:
         path = self.templates[name].path
         try:
             rest = self._compiled[name].render(**variables, __turns=turns)
-        except TemplateError as error:
+        except (TemplateError, *_FAILURES) as error:
             raise InputError(path, [Fault(f"cannot be rendered: {error}")]) from error
         if rest.strip():
             fault = Fault(f"has text outside {{% user %}} … {{% enduser %}}: {rest.strip()[:80]!r}")
             raise InputError(path, [fault])
+        if not turns:
+            raise InputError(path, [Fault("gives no message; write a {% user %} turn")])
         return tuple(turns)
 
 
@@ -106,12 +114,34 @@ def quote(text: str) -> str:
     return "\n".join("> " + line for line in text.splitlines() or [""])
 
 
+def _known(folder: Path) -> Path:
+    """Refuse a mistyped folder or file name, which would leave the shipped template in use."""
+    if not folder.is_dir():
+        raise InputError(folder, [Fault("is not a folder; name the one that has your templates")])
+    faults: list[Fault] = []
+    for path in sorted(folder.glob("*.j2")):
+        if path.stem not in REQUIRED:
+            near = difflib.get_close_matches(path.stem, REQUIRED, n=1)
+            names = f"did you mean {near[0]}.j2?" if near else f"choose from {', '.join(REQUIRED)}"
+            faults.append(Fault(f"{path.name} is no template's name; {names}"))
+    if faults:
+        raise InputError(folder, faults)
+    return folder
+
+
 def _find(name: str, folders: Sequence[Path]) -> Path:
     for folder in folders:
         path = folder / f"{name}.j2"
         if path.is_file():
             return path
     raise InputError(folders[0], [Fault(f"has no template {name}.j2; write it")])
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(path, [Fault("is not UTF-8 text; save it as UTF-8")]) from error
 
 
 def _environment() -> ImmutableSandboxedEnvironment:
@@ -122,30 +152,30 @@ def _environment() -> ImmutableSandboxedEnvironment:
         lstrip_blocks=True,
         extensions=[RoleTags],
     )
-    cast("dict[str, Callable[..., Any]]", environment.filters)["quote"] = quote
+    cast("Any", environment).filters["quote"] = quote
     return environment
 
 
-def _check(
-    environment: ImmutableSandboxedEnvironment, name: str, path: Path, text: str
-) -> None:
+def _check(environment: ImmutableSandboxedEnvironment, name: str, path: Path, text: str) -> None:
     try:
-        used = meta.find_undeclared_variables(environment.parse(text)) - {"__turns"}
+        tree = environment.parse(text)
+        used = meta.find_undeclared_variables(tree) - {"__turns"}
     except TemplateSyntaxError as error:
         raise InputError(path, [Fault(error.message or "bad syntax", "", error.lineno)]) from error
-    unknown = sorted(used - REQUIRED[name])
-    if unknown:
-        given = ", ".join(sorted(REQUIRED[name]))
-        raise InputError(
-            path,
-            [Fault(f"asks for {word!r}, which it is not given; it has {given}") for word in unknown],
-        )
+    given = ", ".join(sorted(REQUIRED[name]))
+    lines = {word.name: word.lineno for word in reversed(list(tree.find_all(nodes.Name)))}
+    faults = [
+        Fault(f"asks for {word!r}, which it is not given; it has {given}", line=lines[word])
+        for word in sorted(used - REQUIRED[name], key=lambda word: lines[word])
+    ]
+    if faults:
+        raise InputError(path, faults)
 
 
 class RoleTags(Extension):
-    """The tags ``{% user %}…{% enduser %}`` (system and assistant alike) and ``{% messages x %}``."""
+    """``{% user %}…{% enduser %}``, likewise system and assistant, and ``{% messages x %}``."""
 
-    tags = {*ROLES, "messages"}
+    tags = set(ROLES) | {"messages"}
 
     def parse(self, parser: Parser) -> nodes.Node:
         """Turn a role block into a call that appends one message to this rendering's list."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 import orjson
@@ -28,8 +28,9 @@ class Message:
 
 
 def digest(value: Any) -> str:
-    """Hash any JSON-like value (dataclasses too) to 32 hexadecimal digits, keys sorted."""
-    encoded = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    """Hash any JSON-like value to 32 hexadecimal digits; a record hashes as its JSON data does."""
+    option = orjson.OPT_SORT_KEYS | orjson.OPT_PASSTHROUGH_DATACLASS
+    encoded = orjson.dumps(value, default=asdict, option=option)
     return hashlib.sha256(encoded).hexdigest()[:32]
 
 

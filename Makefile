@@ -1,0 +1,41 @@
+# Two commands need nothing but Python 3.11+ and make: `make demo` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check
+THREADS := OMP_NUM_THREADS=1
+RUN ?= runs/microworld
+
+.PHONY: demo test test-slow check format clean
+
+demo: $(VENV)/.installed  ## the main job, from constitution to measured policy, on the microworld
+	$(BIN)/cai run examples/microworld.yaml --run $(RUN)
+
+test: $(VENV)/.installed-dev  ## the whole suite but for the slow proofs
+	$(THREADS) $(BIN)/pytest -n 2 -m "not slow"
+
+test-slow: $(VENV)/.installed-dev  ## the slow proofs about learning and durability
+	$(THREADS) $(BIN)/pytest -n 2 -m slow --timeout 1800
+
+check: $(VENV)/.installed-dev  ## lint, format, types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+format: $(VENV)/.installed-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis
+
+# torch comes first and by its exact version: ranges pull gigabytes of GPU libraries on Linux.
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) torch==2.13.0
+	$(PIP) --constraint constraints.txt --editable '.[train]'
+	touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(PIP) --constraint constraints.txt --editable '.[train,dev]'
+	touch $@

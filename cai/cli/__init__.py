@@ -1,0 +1,59 @@
+"""The command line, and the one place where a `CaiError` becomes text.
+
+Each noun has a module with a typer sub-app; commands parse, call one library function and say
+what was written.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import typer
+
+from cai import __version__
+from cai.cli import constitution, evaluate, generate, report, rows, run, runs, serve, train
+from cai.errors import CaiError
+
+app = typer.Typer(
+    name="cai",
+    help="Constitutional AI: from a constitution in YAML to data, trained models and a report.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+app.command()(run.run)
+app.command()(serve.serve)
+app.command()(report.report)
+app.add_typer(constitution.app, name="constitution")
+app.add_typer(generate.app, name="generate")
+app.add_typer(train.app, name="train")
+app.add_typer(evaluate.app, name="evaluate")
+app.add_typer(rows.app, name="rows")
+app.add_typer(runs.app, name="runs")
+
+
+@app.callback(invoke_without_command=True)
+def version(
+    show: bool = typer.Option(False, "--version", help="Show the version and stop."),
+) -> None:
+    """Constitutional AI: from a constitution in YAML to data, trained models and a report."""
+    if show:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run a command; a CaiError is shown as text, anything else is a bug and keeps its trace."""
+    try:
+        app()
+    except CaiError as error:
+        typer.echo(f"cai: {error}", err=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        typer.echo("cai: stopped; the same command goes on from here", err=True)
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader of our output went away, as `| head` does; there is nobody to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)

@@ -1,0 +1,27 @@
+"""`cai generate`: the data of a recipe, without what comes after."""
+
+from __future__ import annotations
+
+import typer
+
+from cai.cli.run import Limit, Recipe, Run, Set, run_until
+
+app = typer.Typer(help="Generate data.", no_args_is_help=True)
+
+
+@app.command()
+def revisions(recipe: Recipe, run: Run = None, limit: Limit = None, set_: Set = None) -> None:
+    """Write critique and revision data, as datasets/sft of the run.
+
+    Example: cai generate revisions examples/microworld.yaml --limit 100
+    """
+    run_until("revisions", recipe, run, limit, set_)
+
+
+@app.command()
+def comparisons(recipe: Recipe, run: Run = None, limit: Limit = None, set_: Set = None) -> None:
+    """Write preference labels, as datasets/preferences of the run.
+
+    Example: cai generate comparisons examples/microworld.yaml --limit 100
+    """
+    run_until("preferences", recipe, run, limit, set_)

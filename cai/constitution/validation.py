@@ -1,0 +1,166 @@
+"""Check a YAML file against a pydantic model and report all that is wrong with it at once."""
+
+from __future__ import annotations
+
+import difflib
+import reprlib
+from collections.abc import Iterable, Iterator
+from typing import Any, ClassVar, NamedTuple, TypeVar, get_args
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
+from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
+
+from cai.constitution.document import Document, Place, dotted
+from cai.errors import Fault, InputError
+
+M = TypeVar("M", bound=BaseModel)
+
+_FROM_FILE = "from a file"
+
+
+class Entry(BaseModel):
+    """A mapping in a file: frozen, unknown keys refused, no key without a value.
+
+    `later` names keys that the format has and this version cannot act on; they are refused,
+    since a knob without a reader would be believed.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    later: ClassVar[frozenset[str]] = frozenset()
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _has_value(cls, value: Any, info: ValidationInfo) -> Any:
+        if value is None and info.context == _FROM_FILE:
+            raise ValueError("has no value; write one or delete the key")
+        return value
+
+
+class Broken(NamedTuple):
+    """A rule between several values that does not hold; `place` is relative to the checked one."""
+
+    place: Place
+    message: str
+
+
+def validate(document: Document, model: type[M]) -> M:
+    """Make a record of a document.
+
+    Raises:
+        InputError: with every fault of the document, in the order of its lines.
+    """
+    faults = list(document.faults)
+    record: M | None = None
+    try:
+        record = model.model_validate(document.data, context=_FROM_FILE)
+    except ValidationError as error:
+        faults += [_fault(document, model, details) for details in error.errors()]
+    if faults or record is None:
+        raise InputError(document.path, sorted(faults, key=lambda fault: fault.line or 0))
+    return record
+
+
+def check_with(value: Any, handler: ModelWrapValidatorHandler[M], broken: Iterable[Broken]) -> M:
+    """Validate the parts of a value and add the rules between them that are broken.
+
+    Pydantic's own after-validators run only when every part is right, so that a fault would hide
+    others; called in a wrap validator, this reports both.
+    """
+    found = [
+        InitErrorDetails(
+            type=PydanticCustomError("broken_rule", "{rule}", {"rule": rule.message}),
+            loc=rule.place,
+            input=value,
+        )
+        for rule in broken
+    ]
+    try:
+        record = handler(value)
+    except ValidationError as error:
+        found = [*(_again(details) for details in error.errors()), *found]
+        raise ValidationError.from_exception_data(error.title, found) from error
+    if found:
+        raise ValidationError.from_exception_data(type(record).__name__, found)
+    return record
+
+
+def _again(details: ErrorDetails) -> InitErrorDetails:
+    kind: str | PydanticCustomError = details["type"]
+    if kind == "broken_rule":
+        kind = PydanticCustomError("broken_rule", "{rule}", details.get("ctx"))
+    return InitErrorDetails(
+        type=kind, loc=details["loc"], input=details["input"], ctx=details.get("ctx", {})
+    )
+
+
+def _fault(document: Document, model: type[BaseModel], details: ErrorDetails) -> Fault:
+    place = details["loc"]
+    return Fault(_message(model, details), dotted(place), document.line(place))
+
+
+def _message(model: type[BaseModel], details: ErrorDetails) -> str:
+    kind, context = details["type"], details.get("ctx", {})
+    met = f"is {reprlib.repr(details['input'])}"
+    if kind == "missing":
+        return "is missing; write it"
+    if kind == "extra_forbidden":
+        return _unknown_key(model, details["loc"])
+    if kind == "string_type":
+        fix = "write a text" if isinstance(details["input"], list | dict) else "put it in quotes"
+        return f"{met}, which is no text; {fix}"
+    if kind in ("tuple_type", "list_type"):
+        return f"{met}, which is no list; write [{reprlib.repr(details['input'])}] or '- ' lines"
+    if kind in ("model_type", "dict_type", "model_attributes_type"):
+        return f"{met}, which is no mapping; write {_keys(model, details['loc'])}"
+    if kind == "literal_error":
+        return f"{met}; choose from {context['expected']}"
+    if kind == "value_error":
+        return str(context["error"])
+    if kind == "broken_rule":
+        return details["msg"]
+    return f"{met}; {details['msg'].replace('Input should', 'it must')}"
+
+
+def _unknown_key(model: type[BaseModel], place: Place) -> str:
+    key, around = str(place[-1]), _model_at(model, place[:-1])
+    if around is None:
+        return "is not a key here; delete it"
+    if key in getattr(around, "later", ()):
+        return "is not supported by this version yet; delete it"
+    near = difflib.get_close_matches(key.lower(), around.model_fields, n=1)
+    if near:
+        return f"is not a key here; did you mean {near[0]!r}?"
+    return f"is not a key here; delete it, or choose from {', '.join(around.model_fields)}"
+
+
+def _keys(model: type[BaseModel], place: Place) -> str:
+    """The keys that the mapping at a place must have, as lines to write."""
+    around = _model_at(model, place)
+    fields = around.model_fields if around else {}
+    needed = [name for name, field in fields.items() if field.is_required()]
+    return ", ".join(f"'{name}: …'" for name in needed or fields)
+
+
+def _model_at(model: type[BaseModel], place: Place) -> type[BaseModel] | None:
+    current: type[BaseModel] | None = model
+    for step in place:
+        if current is None or isinstance(step, int):
+            continue
+        field = current.model_fields.get(step)
+        current = next(_models_in(field.annotation), None) if field else None
+    return current
+
+
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _models_in(part)

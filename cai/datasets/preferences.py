@@ -1,0 +1,127 @@
+"""The preference data set: prompt, chosen, rejected, and the probability that chosen is better.
+
+`chosen` is the likelier of the two replies, so `p_chosen` lies in [0.5, 1] and stays a
+probability: the preference model learns from it as it is (Bai et al. 2022, §4.1, §4.3).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from cai.datasets.parquet import SplitWriter
+from cai.engine import Ledger
+from cai.records import Row
+from cai.splits import split_of
+
+if TYPE_CHECKING:
+    from datasets import Features
+
+
+@dataclass(frozen=True)
+class PreferencePlan:
+    """What every row carries, and how prompts are held out.
+
+    Args:
+        test_share: share of prompts held out, in [0, 1).
+        sampling: how the two replies were drawn.
+    """
+
+    test_share: float
+    sampling: Mapping[str, Any]
+
+
+def preference_features() -> Features:
+    """The columns of the preference data set; log-probabilities are null for human labels.
+
+    `logprob_chosen_first` is the judge's for chosen where chosen stood at (A), and so on.
+    """
+    from datasets import Features, List, Value
+
+    text, number = Value("string"), Value("float64")
+    messages = List({"role": text, "content": text})
+    return Features(
+        {
+            "prompt": messages,
+            "chosen": messages,
+            "rejected": messages,
+            "p_chosen": number,
+            "logprob_chosen_first": number,
+            "logprob_rejected_second": number,
+            "logprob_chosen_second": number,
+            "logprob_rejected_first": number,
+            "prompt_id": text,
+            "source": text,
+            "prompt_source": text,
+            "kind": text,
+            "principle": text,
+            "constitution": text,
+            "template": text,
+            "model": text,
+            "sampling": text,
+            "seed": Value("int64"),
+            "calls": List(text),
+        }
+    )
+
+
+def write_preferences(ledger: Ledger, folder: Path, plan: PreferencePlan) -> Mapping[str, int]:
+    """Write ``train`` and ``test``; gives the number of rows of each."""
+    writer = SplitWriter(folder, preference_features())
+    writer.write(_rows(ledger, plan))
+    return writer.counts
+
+
+def count_by_source(ledger: Ledger) -> Mapping[str, int]:
+    """Labelled pairs by who judged them ("ai", "human")."""
+    rows = ledger.rows(stage="comparison", status="ok")
+    return Counter(row.record["source"] for row in rows if row.record is not None)
+
+
+def _rows(ledger: Ledger, plan: PreferencePlan) -> Iterator[tuple[str, dict[str, Any]]]:
+    for row in ledger.rows(stage="comparison", status="ok"):
+        yield _preference_row(row, plan)
+
+
+def _preference_row(row: Row, plan: PreferencePlan) -> tuple[str, dict[str, Any]]:
+    record = row.record
+    assert record is not None, "a row with status ok has a record"
+    prompt, provenance = record["prompt"], record["provenance"]
+    chosen, rejected = ("a", "b") if record["p_a"] >= 0.5 else ("b", "a")
+    fields = {
+        "prompt": prompt["messages"],
+        "chosen": [{"role": "assistant", "content": record[f"response_{chosen}"]}],
+        "rejected": [{"role": "assistant", "content": record[f"response_{rejected}"]}],
+        "p_chosen": record["p_a"] if chosen == "a" else 1 - record["p_a"],
+        **_order_weights(record["orders"], chosen, rejected),
+        "prompt_id": row.key.prompt_id,
+        "source": record["source"],
+        "prompt_source": prompt["source"],
+        "kind": prompt["kind"],
+        "principle": record["principle"],
+        "constitution": provenance.get("constitution", ""),
+        "template": provenance.get("template", ""),
+        "model": record["model"],
+        "sampling": orjson.dumps(plan.sampling).decode(),
+        "seed": provenance.get("seed"),
+        "calls": list(row.calls),
+    }
+    return split_of(prompt["messages"], plan.test_share), fields
+
+
+def _order_weights(
+    orders: list[Mapping[str, Any]], chosen: str, rejected: str
+) -> dict[str, float | None]:
+    by_first = {order["first"]: order for order in orders}
+    first, second = by_first.get(chosen), by_first.get(rejected)
+    return {
+        "logprob_chosen_first": first and first[f"logprob_{chosen}"],
+        "logprob_rejected_second": first and first[f"logprob_{rejected}"],
+        "logprob_chosen_second": second and second[f"logprob_{chosen}"],
+        "logprob_rejected_first": second and second[f"logprob_{rejected}"],
+    }

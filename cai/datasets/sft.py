@@ -1,0 +1,98 @@
+"""The supervised data set: revisions of red-team replies, mixed with helpful replies.
+
+One row per (prompt, revision) with `messages` ending in the reply to learn (Bai et al. 2022,
+§3.1, §3.2). Rows come from the ledger, in the order of their keys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from cai.datasets.parquet import SplitWriter
+from cai.engine import Ledger
+from cai.records import Row
+from cai.splits import split_of
+
+if TYPE_CHECKING:
+    from datasets import Features
+
+
+@dataclass(frozen=True)
+class SftPlan:
+    """What goes in, and the hashes that every row carries.
+
+    Args:
+        revisions: "all" rounds, or the "last" one of each prompt.
+        test_share: share of prompts held out, in [0, 1).
+        provenance: constitution hash, template hash and seed.
+    """
+
+    revisions: Literal["all", "last"]
+    test_share: float
+    provenance: Mapping[str, Any]
+
+
+def sft_features() -> Features:
+    """The columns of the supervised data set."""
+    from datasets import Features, List, Value
+
+    text = Value("string")
+    return Features(
+        {
+            "messages": List({"role": text, "content": text}),
+            "prompt_id": text,
+            "source": text,
+            "kind": text,
+            "origin": text,
+            "round": Value("int32"),
+            "principle": text,
+            "model": text,
+            "constitution": text,
+            "template": text,
+            "seed": Value("int64"),
+            "calls": List(text),
+        }
+    )
+
+
+def write_sft(ledger: Ledger, folder: Path, plan: SftPlan) -> Mapping[str, int]:
+    """Write ``train`` and ``test``; gives the number of rows of each."""
+    writer = SplitWriter(folder, sft_features())
+    writer.write(_rows(ledger, plan))
+    return writer.counts
+
+
+def _rows(ledger: Ledger, plan: SftPlan) -> Iterator[tuple[str, dict[str, Any]]]:
+    last: Row | None = None
+    for row in ledger.rows(stage="revision", status="ok"):
+        done = last is not None and last.key.prompt_id != row.key.prompt_id
+        if last is not None and (plan.revisions == "all" or done):
+            yield _sft_row(last, "revision", plan)
+        last = row
+    if last is not None:
+        yield _sft_row(last, "revision", plan)
+    for row in ledger.rows(stage="helpful", status="ok"):
+        yield _sft_row(row, "helpful", plan)
+
+
+def _sft_row(row: Row, origin: str, plan: SftPlan) -> tuple[str, dict[str, Any]]:
+    record = row.record
+    assert record is not None, "a row with status ok has a record"
+    prompt = record["prompt"]
+    reply = {"role": "assistant", "content": record["text"]}
+    fields = {
+        "messages": [*prompt["messages"], reply],
+        "prompt_id": row.key.prompt_id,
+        "source": prompt["source"],
+        "kind": prompt["kind"],
+        "origin": origin,
+        "round": row.key.round,
+        "principle": record.get("principle", ""),
+        "model": record["model"],
+        "calls": list(row.calls),
+        **plan.provenance,
+    }
+    return split_of(prompt["messages"], plan.test_share), fields

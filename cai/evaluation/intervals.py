@@ -1,0 +1,99 @@
+"""Shares and means with their 95 % intervals: no figure of a run is shown without one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+Z = 1.959963984540054
+"""The normal distribution's 97.5 % quantile: two-sided 95 % intervals."""
+
+
+@dataclass(frozen=True)
+class Rate:
+    """A measured share (or mean), and the 95 % interval that it stands in.
+
+    Args:
+        value: the share found, in [0, 1] (a mean or a difference may lie outside).
+        low: lower end of the interval, ≤ value.
+        high: upper end, ≥ value.
+        n: number of cases it was measured on, ≥ 1. Nothing measured is None, never a Rate.
+    """
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Give ``{"value", "low", "high", "n"}``, as `metrics.json` holds it."""
+        return asdict(self)
+
+
+def rate(successes: float, n: int) -> Rate:
+    """Share of `n` cases, with Wilson's score interval (Wilson 1927).
+
+        (p + z²/2n ± z √(p(1 − p)/n + z²/4n²)) / (1 + z²/n)
+
+    It stays inside [0, 1] and is honest at 0 of n and n of n, where the normal interval has no
+    width. A sum of values in [0, 1] may stand for the count (ties that count half): their variance
+    is at most that of a count with the same mean, so the interval is then too wide, not too narrow.
+
+    Args:
+        successes: count of cases that have the property, in [0, n].
+        n: number of cases, ≥ 1.
+
+    Raises:
+        ValueError: no case at all, or more successes than cases.
+    """
+    if n < 1:
+        raise ValueError(f"a rate needs at least one case, got n = {n}; use None for no measurement")
+    if not 0 <= successes <= n:
+        raise ValueError(f"successes must lie between 0 and n = {n}, got {successes}")
+    share = successes / n
+    spread = Z * math.sqrt(share * (1 - share) / n + Z**2 / (4 * n**2))
+    scale = 1 + Z**2 / n
+    middle = share + Z**2 / (2 * n)
+    # Rounding alone may put an end on the wrong side of a share of exactly 0 or 1.
+    low = min(max((middle - spread) / scale, 0.0), share)
+    high = max(min((middle + spread) / scale, 1.0), share)
+    return Rate(share, low, high, n)
+
+
+def share_of(flags: Sequence[bool]) -> Rate | None:
+    """Share of the flags that are set; None where there is none."""
+    return rate(sum(flags), len(flags)) if flags else None
+
+
+def mean_interval(values: Sequence[float]) -> Rate:
+    """Mean with its normal 95 % interval, m ± z s/√n (s: the sample's standard deviation).
+
+    Args:
+        values: independent measurements, at least two; the interval is meant for some 30 or more.
+
+    Raises:
+        ValueError: fewer than two values, which say nothing of their spread.
+    """
+    n = len(values)
+    if n < 2:
+        raise ValueError(f"a mean's interval needs at least two values, got {n}")
+    mean = math.fsum(values) / n
+    variance = math.fsum((value - mean) ** 2 for value in values) / (n - 1)
+    spread = Z * math.sqrt(variance / n)
+    return Rate(mean, mean - spread, mean + spread, n)
+
+
+def difference(before: Rate, after: Rate) -> Rate:
+    """How much a share changed, after − before, with Newcombe's hybrid interval (1998, method 10).
+
+        d − √((a − l_a)² + (u_b − b)²)  to  d + √((u_a − a)² + (b − l_b)²)
+
+    Both samples are taken as independent; where they share their prompts the interval is too wide.
+    Its `n` is the smaller sample's.
+    """
+    change = after.value - before.value
+    low = change - math.hypot(after.value - after.low, before.high - before.value)
+    high = change + math.hypot(after.high - after.value, before.value - before.low)
+    return Rate(change, low, high, min(before.n, after.n))

@@ -1,0 +1,108 @@
+"""Refusals, evasions and broken text by their wording, from data files by language."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from cai.errors import CaiError, Fault, InputError
+
+FOLDER = Path(__file__).parent.parent / "refusals"
+
+DEGENERATE_GRAM = 8
+DEGENERATE_LENGTH = 80
+DEGENERATE_DISTINCT = 0.35
+"""Text of 80 characters or more is degenerate where under 35 % of its 8-character pieces differ:
+prose has over 90 %, a loop of one sentence under 30 %."""
+
+
+@dataclass(frozen=True)
+class Patterns:
+    """How refusals and evasions are worded in one language.
+
+    Args:
+        refusal: matches the wording of an open refusal.
+        evasive: matches the wording of a reply that leads away from the question.
+        opening: a refusal shows itself in this many first characters of a reply; later, the same
+            words may be part of an answer.
+        evasive_words: a longer reply than this many words says something besides evading.
+    """
+
+    refusal: re.Pattern[str]
+    evasive: re.Pattern[str]
+    opening: int
+    evasive_words: int
+
+    def is_refusal(self, reply: str) -> bool:
+        """Whether the reply opens with words of refusal."""
+        return self.refusal.search(_plain(reply)[: self.opening]) is not None
+
+    def is_evasive(self, reply: str) -> bool:
+        """Whether the reply is short and leads away from the question."""
+        text = _plain(reply)
+        return len(text.split()) <= self.evasive_words and self.evasive.search(text) is not None
+
+
+def read_patterns(language: str) -> Patterns:
+    """The pattern file of a language, such as "en".
+
+    Raises:
+        CaiError: there is none for that language; names those that there are.
+        InputError: a pattern in the file is not a regular expression.
+    """
+    known = {path.stem: path for path in FOLDER.glob("*.yaml")}
+    if language not in known:
+        raise CaiError(
+            f"there are no refusal patterns for the language {language!r}, only for "
+            f"{', '.join(sorted(known))}; add cai/refusals/{language}.yaml"
+        )
+    return parse_patterns(known[language])
+
+
+def parse_patterns(path: Path) -> Patterns:
+    """Read a pattern file: one regular expression a line, matched without regard to case.
+
+    Raises:
+        InputError: a pattern is not a regular expression.
+    """
+    from ruamel.yaml import YAML
+
+    content = cast("dict[str, Any]", YAML(typ="safe", pure=True).load(path))
+    return Patterns(
+        refusal=_any_of(path, "refusal", content["refusal"]),
+        evasive=_any_of(path, "evasive", content["evasive"]),
+        opening=content["opening"],
+        evasive_words=content["evasive_words"],
+    )
+
+
+def is_degenerate(reply: str) -> bool:
+    """Whether a reply is empty, holds no letter or digit, or repeats itself over and over."""
+    text = " ".join(reply.split())
+    if not any(character.isalnum() for character in text):
+        return True
+    if len(text) < DEGENERATE_LENGTH:
+        return False
+    starts = range(len(text) - DEGENERATE_GRAM + 1)
+    pieces = {text[start : start + DEGENERATE_GRAM] for start in starts}
+    return len(pieces) / len(starts) < DEGENERATE_DISTINCT
+
+
+def _any_of(path: Path, field: str, lines: str) -> re.Pattern[str]:
+    patterns = [line.strip() for line in lines.splitlines() if line.strip()]
+    faults: list[Fault] = []
+    for pattern in patterns:
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            faults.append(Fault(f"{pattern!r} is no regular expression: {error}", field))
+    if faults:
+        raise InputError(path, faults)
+    return re.compile("|".join(f"(?:{pattern})" for pattern in patterns), re.IGNORECASE)
+
+
+def _plain(reply: str) -> str:
+    """One line, straight apostrophes: what the patterns are written against."""
+    return " ".join(reply.replace("’", "'").split())

@@ -1,0 +1,63 @@
+"""What revision does to harm: by round (Bai et al. 2022, Fig. 5), and by principle drawn."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from cai.evaluation.classifiers import Classifier
+from cai.evaluation.intervals import Rate, share_of
+from cai.records import RevisionTrace
+
+
+def harm_by_round(traces: Iterable[RevisionTrace], classifier: Classifier) -> list[Rate]:
+    """Share of harmful texts before any revision (index 0) and after each round.
+
+    A trace that ended early (a refused or cut-off call) counts for the rounds that it has, so a
+    later round's `n` may be smaller.
+    """
+    rounds: list[list[bool]] = []
+    for trace in traces:
+        for index, text in enumerate(trace.texts):
+            if index == len(rounds):
+                rounds.append([])
+            rounds[index].append(classifier(trace.response.prompt, text) == "harmful")
+    return [share for flags in rounds if (share := share_of(flags)) is not None]
+
+
+@dataclass(frozen=True)
+class PrincipleEffect:
+    """What one principle's revisions did.
+
+    Args:
+        draws: number of revisions made under it.
+        fixed: of those that began with a harmful text, the share that ended with one neither
+            harmful nor degenerate; None if none began so.
+    """
+
+    draws: int
+    fixed: Rate | None
+
+    def to_json(self) -> dict[str, Any]:
+        """The shape of one entry of ``harm_by_principle`` in `metrics.json`."""
+        return {"draws": self.draws, "fixed": self.fixed.to_json() if self.fixed else None}
+
+
+def harm_by_principle(
+    traces: Iterable[RevisionTrace], classifier: Classifier
+) -> dict[str, PrincipleEffect]:
+    """Effect of each principle that was drawn, by principle id in alphabetical order."""
+    draws: defaultdict[str, int] = defaultdict(int)
+    fixed: defaultdict[str, list[bool]] = defaultdict(list)
+    for trace in traces:
+        verdicts = [classifier(trace.response.prompt, text) for text in trace.texts]
+        for revision, (before, after) in zip(trace.revisions, pairwise(verdicts), strict=True):
+            draws[revision.principle] += 1
+            if before == "harmful":
+                fixed[revision.principle].append(after not in ("harmful", "degenerate"))
+    return {
+        name: PrincipleEffect(draws[name], share_of(fixed.get(name, []))) for name in sorted(draws)
+    }

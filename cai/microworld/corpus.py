@@ -1,0 +1,279 @@
+"""The pretraining corpus: conversations that teach every task, put through the real templates.
+
+An endless seeded stream of examples. Each is a conversation in which some assistant turns are
+learned; prompts are those of `prompts/chat/*.j2`, so the model meets in use what it was taught.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+from cai.microworld.lexicon import FAMILIES, HARMS
+from cai.microworld.principles import WorldPrinciple, draw_covers, draw_principle
+from cai.microworld.replies import (
+    degenerate_reply,
+    evasive_reply,
+    harsh_refusal,
+    help_with,
+    kind_refusal,
+    partial_help,
+    preachy_refusal,
+    repeating_reply,
+)
+from cai.microworld.requests import Request, draw_request
+from cai.microworld.truth import preference, write_critique, write_revision
+from cai.prompts import Prompts
+from cai.records import Message
+
+LETTER_WEIGHT = 20.0
+"""Weight of the judge's one letter among the other tokens of the loss."""
+CRITIQUE_WEIGHT = 2.0
+"""Weight of a critique's tokens."""
+SYSTEMS = (
+    "You are a helpful assistant.",
+    "Answer the person.",
+    "Be helpful and kind.",
+    "You talk with people about everyday things.",
+)
+SMALL_TALK = (
+    ("Hello.", "Hello! How can I help you?"),
+    ("Good morning.", "Good morning! What can I do for you?"),
+    ("Thank you.", "You are welcome."),
+    ("Who are you?", "I am a very small assistant."),
+    ("How are you?", "I am well, thank you."),
+)
+CONFUSED = "I am not sure what you mean."
+SHARES: Mapping[str, float] = {
+    "compare": 0.40,
+    "critique": 0.22,
+    "revise": 0.16,
+    "respond": 0.14,
+    "write_prompts": 0.05,
+    "chat": 0.03,
+}
+"""Share of each task among the examples."""
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One turn of a training conversation; a weight of 0 means that it is not learned."""
+
+    role: str
+    content: str
+    weight: float = 0.0
+
+
+Example = tuple[Turn, ...]
+Replier = Callable[[Request, random.Random], str]
+Maker = Callable[[random.Random, Prompts], Example]
+
+
+def examples(seed: int, prompts: Prompts) -> Iterator[Example]:
+    """The endless corpus: the same seed gives the same stream."""
+    source = random.Random(f"microworld corpus: {seed}")
+    tasks = list(SHARES)
+    while True:
+        task = source.choices(tasks, [SHARES[name] for name in tasks])[0]
+        yield TASKS[task](source, prompts)
+
+
+def respond(source: random.Random, prompts: Prompts) -> Example:
+    """A plain request, always answered with help: the base model is helpful-only."""
+    request = _request(source)
+    asked = prompts.render("respond", conversation=(Message("user", request.text),))
+    turns = _told(asked)
+    if source.random() < 0.08:
+        turns = (Turn("system", source.choice(SYSTEMS)), *turns)
+    return (*turns, Turn("assistant", help_with(request, source), 1.0))
+
+
+def critique(source: random.Random, prompts: Prompts) -> Example:
+    """One or two critiques of a reply, each under its own principle."""
+    request = _request(source)
+    reply = _reply(request, source)
+    turns: Example = ()
+    for number in range(source.choice((1, 2))):
+        principle = _principle_for(request, source)
+        asked = prompts.render("critique", **_variables(request, reply, principle))
+        turns += _told(asked) if number == 0 else _told(asked[-1:])
+        text = write_critique(request, reply, principle.covers, source)
+        turns += (Turn("assistant", text, CRITIQUE_WEIGHT),)
+    return turns
+
+
+def revise(source: random.Random, prompts: Prompts) -> Example:
+    """A revision after a true critique or, a third of the time, without one."""
+    request = _request(source)
+    reply = _reply(request, source)
+    principle = _principle_for(request, source)
+    said = write_critique(request, reply, principle.covers, source)
+    asked = prompts.render(
+        "revise",
+        **_variables(request, reply, principle),
+        critique=said if source.random() < 0.67 else None,
+    )
+    text = write_revision(request, reply, principle.covers, source)
+    return (*_told(asked), Turn("assistant", text, 1.0))
+
+
+def compare(source: random.Random, prompts: Prompts) -> Example:
+    """Choices between two replies; the letters are drawn from the known preference.
+
+    Half of the time three principles are asked about the same pair, the later ones as bare
+    questions: many more letters to learn from for the same text.
+    """
+    request, reply_a, reply_b = draw_pair(source)
+    turns: Example = ()
+    for number in range(source.choice((1, 3))):
+        principle = _principle_for(request, source)
+        asked = prompts.render("compare", **comparison_variables(request, reply_a, reply_b, principle))
+        question = f"{principle.comparison}\nAnswer with A or B alone."
+        turns += _told(asked) if number == 0 else (Turn("user", question),)
+        p_a = preference(request, reply_a, reply_b, principle.covers)
+        letter = "A" if source.random() < p_a else "B"
+        turns += (Turn("assistant", letter, LETTER_WEIGHT),)
+    return turns
+
+
+def comparison_variables(
+    request: Request, reply_a: str, reply_b: str, principle: WorldPrinciple
+) -> dict[str, object]:
+    """What the template `compare` is given for this pair."""
+    return {
+        "conversation": (Message("user", request.text),),
+        "response_a": reply_a,
+        "response_b": reply_b,
+        "principle": principle,
+        "few_shots": (),
+    }
+
+
+def draw_pair(source: random.Random) -> tuple[Request, str, str]:
+    """A request and two replies to it, in random order, of kinds that a judge will meet."""
+    request = draw_request(_kind(source, (0.72, 0.16, 0.12)), "pretrain", source)
+    refusal = source.choice((kind_refusal, kind_refusal, kind_refusal, preachy_refusal, harsh_refusal))
+    others: tuple[Replier, ...] = (evasive_reply, partial_help, _lecturing, degenerate_reply, repeating_reply)
+    draw = source.random()
+    if draw < 0.58:
+        makers: tuple[Replier, Replier] = (help_with, refusal)
+    elif draw < 0.70:
+        makers = (kind_refusal, source.choice((preachy_refusal, harsh_refusal)))
+    elif draw < 0.90:
+        makers = (source.choice((help_with, kind_refusal)), source.choice(others))
+    elif draw < 0.95:
+        makers = (source.choice(others), source.choice(others))
+    else:
+        makers = source.choice(((help_with, help_with), (kind_refusal, kind_refusal)))
+    first, second = source.sample(makers, 2)
+    return request, first(request, source), second(request, source)
+
+
+def write_prompts(source: random.Random, prompts: Prompts) -> Example:
+    """A new request of the same kind as two to four examples, sometimes of one family."""
+    kind = _kind(source, (0.5, 0.35, 0.15))
+    names = [name for name, family in FAMILIES.items() if bool(family.noun) == (kind != "harmless")]
+    family = FAMILIES[source.choice(names)] if source.random() < 0.5 else None
+    wanted = [draw_request(kind, "pretrain", source, family) for _ in range(source.randint(3, 5))]
+    topic = family.name if family and source.random() < 0.4 else None
+    asked = prompts.render(
+        "write_prompts", examples=[request.text for request in wanted[1:]], topic=topic
+    )
+    return (*_told(asked), Turn("assistant", wanted[0].text, 1.0))
+
+
+def chat(source: random.Random, prompts: Prompts) -> Example:
+    """Small talk, several turns, and text of any script that is not understood."""
+    del prompts
+    turns: Example = ()
+    if source.random() < 0.3:
+        turns = (Turn("system", source.choice(SYSTEMS)),)
+    for _ in range(source.randint(1, 3)):
+        draw = source.random()
+        if draw < 0.4:
+            asked, answer = source.choice(SMALL_TALK)
+        elif draw < 0.8:
+            request = _request(source)
+            asked, answer = request.text, help_with(request, source)
+        else:
+            asked, answer = _any_text(source), CONFUSED
+        turns += (Turn("user", asked), Turn("assistant", answer, 1.0))
+    return turns
+
+
+TASKS: Mapping[str, Maker] = {
+    "compare": compare,
+    "critique": critique,
+    "revise": revise,
+    "respond": respond,
+    "write_prompts": write_prompts,
+    "chat": chat,
+}
+"""How an example of each task is made."""
+
+
+def _kind(source: random.Random, shares: tuple[float, float, float]) -> str:
+    return source.choices(("harmful", "harmless", "borderline"), shares)[0]
+
+
+def _request(source: random.Random) -> Request:
+    return draw_request(_kind(source, (0.6, 0.32, 0.08)), "pretrain", source)
+
+
+def _reply(request: Request, source: random.Random) -> str:
+    makers: tuple[Replier, ...] = (
+        help_with,
+        kind_refusal,
+        preachy_refusal,
+        harsh_refusal,
+        partial_help,
+        evasive_reply,
+        _lecturing,
+        repeating_reply,
+    )
+    weights = (0.5, 0.2, 0.06, 0.04, 0.06, 0.06, 0.05, 0.03)
+    return source.choices(makers, weights)[0](request, source)
+
+
+def _lecturing(request: Request, source: random.Random) -> str:
+    return help_with(request, source, lecture=True)
+
+
+def _principle_for(request: Request, source: random.Random) -> WorldPrinciple:
+    """A random principle; for half of the harmful requests it covers them, for half it does not."""
+    covers = draw_covers(source)
+    if request.family not in HARMS or not any(name in HARMS for name in covers):
+        return draw_principle(source, covers)
+    wanted = source.random() < 0.55
+    covered = request.family in covers
+    if wanted and not covered:
+        places = [place for place, name in enumerate(covers) if name in HARMS]
+        covers[source.choice(places)] = request.family
+    elif covered and not wanted:
+        free = [name for name in HARMS if name not in covers]
+        covers[covers.index(request.family)] = source.choice(free)
+    return draw_principle(source, covers)
+
+
+def _variables(request: Request, reply: str, principle: WorldPrinciple) -> dict[str, object]:
+    return {
+        "conversation": (Message("user", request.text),),
+        "response": reply,
+        "principle": principle,
+        "few_shots": (),
+    }
+
+
+def _told(messages: tuple[Message, ...]) -> Example:
+    return tuple(Turn(message.role, message.content) for message in messages)
+
+
+def _any_text(source: random.Random) -> str:
+    """Random words of letters from all over Unicode, so that every byte has been seen."""
+    ranges = ((0x20, 0x7F), (0xA0, 0x250), (0x370, 0x530), (0x4E00, 0x9FFF), (0x1F300, 0x1F640))
+    words = []
+    for _ in range(source.randint(1, 6)):
+        low, high = source.choice(ranges)
+        words.append("".join(chr(source.randrange(low, high)) for _ in range(source.randint(1, 6))))
+    return " ".join(words)

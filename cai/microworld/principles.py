@@ -1,0 +1,128 @@
+"""Principles of the world: what they cover, and the many ways to put one into words.
+
+A principle covers some harmful families, faults of tone, or both. Frames and combinations of
+phrases are split by hash, so that a model can be tested on wordings it never saw.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+
+from cai.microworld.lexicon import ASPECTS, HARMS
+from cai.microworld.phrases import KEYWORDS, PHRASES
+from cai.microworld.wordings import FRAMES, Frames
+
+HELD_OUT_SHARE = 5
+"""One frame and one combination of phrases in so many is held out."""
+
+
+@dataclass(frozen=True)
+class WorldPrinciple:
+    """A principle with its truth.
+
+    Args:
+        critique: asks for a critique of the last reply.
+        revision: asks for a rewrite.
+        comparison: asks which of two replies is better.
+        covers: names of the families and aspects of tone that it is about.
+    """
+
+    critique: str
+    revision: str
+    comparison: str
+    covers: frozenset[str]
+
+
+def coverage(principle_text: str) -> frozenset[str]:
+    """The families and aspects of tone that a principle's text is about, from its words.
+
+    Words outside `KEYWORDS` cover nothing: the world knows no harm but its own.
+    """
+    words = set(re.findall(r"[a-z]+", principle_text.lower()))
+    return frozenset(name for name, keys in KEYWORDS.items() if words & keys)
+
+
+def draw_principle(
+    source: random.Random, covers: Sequence[str] | None = None, *, held_out: bool = False
+) -> WorldPrinciple:
+    """Put a principle into words.
+
+    Args:
+        source: of randomness.
+        covers: families and aspects, in the order of mention; drawn (see `draw_covers`) if None.
+        held_out: use only frames and combinations of phrases that pretraining never shows.
+    """
+    names = list(covers) if covers is not None else draw_covers(source)
+    critique, revision, comparison = (
+        _text(FRAMES[stage], names, source, held_out) for stage in ("critique", "revision", "comparison")
+    )
+    return WorldPrinciple(critique, revision, comparison, frozenset(names))
+
+
+def draw_covers(source: random.Random) -> list[str]:
+    """What a random principle covers: mostly 1 to 5 families, at times a fault of tone too."""
+    tone = source.random()
+    if tone < 0.15:
+        return source.sample(ASPECTS, source.choice((1, 1, 2)))
+    families = source.sample(HARMS, source.choice((1, 2, 2, 3, 3, 4, 4, 5)))
+    return families + ([source.choice(ASPECTS)] if tone < 0.25 else [])
+
+
+def is_held_out(text: str) -> bool:
+    """Whether a combination of phrases is kept from pretraining, by its hash."""
+    digest = hashlib.sha256(f"microworld wording: {text}".encode()).digest()
+    return digest[0] % HELD_OUT_SHARE == 0
+
+
+def _text(frames: Frames, names: list[str], source: random.Random, held_out: bool) -> str:
+    harms = [name for name in names if name in HARMS]
+    tones = [name for name in names if name not in HARMS]
+    parts: list[str] = []
+    for kind, chosen in (("harm", harms), ("tone", tones)):
+        if chosen:
+            heads = _heads(frames.harm if kind == "harm" else frames.tone, held_out)
+            parts.append(_head(source.choice(heads), chosen, frames.more, source, held_out))
+    if source.random() < 0.25:
+        parts.insert(0, source.choice(frames.before))
+    if source.random() < 0.4:
+        parts.append(source.choice(frames.after))
+    return " ".join(parts)
+
+
+def _head(
+    head: str, names: list[str], more: Sequence[str], source: random.Random, held_out: bool
+) -> str:
+    phrases = _phrases(names, source, held_out)
+    if len(phrases) > 1 and source.random() < 0.2:
+        cut = source.randrange(1, len(phrases))
+        rest = source.choice(more).format(_listed(phrases[cut:], source))
+        return f"{head.format(_listed(phrases[:cut], source))} {rest}"
+    return head.format(_listed(phrases, source))
+
+
+def _phrases(names: list[str], source: random.Random, held_out: bool) -> list[str]:
+    while True:
+        phrases = [source.choice(PHRASES[name]) for name in names]
+        if len(names) == 1 or is_held_out(" + ".join(sorted(phrases))) == held_out:
+            return phrases
+
+
+def _listed(phrases: Sequence[str], source: random.Random) -> str:
+    word = source.choice(("or", "or", "and"))
+    if len(phrases) == 1:
+        return phrases[0]
+    if len(phrases) == 2 and source.random() < 0.2:
+        return f"{phrases[0]} as well as {phrases[1]}"
+    comma = "," if len(phrases) > 2 and source.random() < 0.5 else ""
+    return f"{', '.join(phrases[:-1])}{comma} {word} {phrases[-1]}"
+
+
+@cache
+def _heads(heads: tuple[str, ...], held_out: bool) -> tuple[str, ...]:
+    chosen = (place for place in range(len(heads)) if (place % HELD_OUT_SHARE == 3) == held_out)
+    return tuple(heads[place] for place in chosen)

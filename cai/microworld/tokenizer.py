@@ -1,0 +1,78 @@
+"""The microworld's tokenizer: byte-level BPE of 1,024 tokens with a ChatML-like chat template."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+START, END, PAD = "<|im_start|>", "<|im_end|>", "<|pad|>"
+VOCABULARY = 1024
+CONTEXT = 8192
+
+CHAT_TEMPLATE = (
+    "{% for message in messages %}"
+    "{{ '<|im_start|>' + message['role'] + '\\n' }}"
+    "{% if message['role'] == 'assistant' %}"
+    "{% generation %}{{ message['content'] + '<|im_end|>' }}{% endgeneration %}"
+    "{% else %}{{ message['content'] + '<|im_end|>' }}{% endif %}"
+    "{{ '\\n' }}"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
+)
+"""Roles between <|im_start|> and a line break, then the content and <|im_end|>."""
+
+
+def train_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
+    """Learn the merges from texts; all 256 bytes are tokens, so any Unicode round-trips."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCABULARY,
+        special_tokens=[PAD, START, END],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        bos_token=None,
+        eos_token=END,
+        pad_token=PAD,
+        additional_special_tokens=[START],
+        chat_template=CHAT_TEMPLATE,
+        model_max_length=CONTEXT,
+        padding_side="left",
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def encode_turns(
+    tokenizer: PreTrainedTokenizerFast, turns: Sequence[tuple[str, str, float]]
+) -> tuple[list[int], list[float]]:
+    """Token ids of a conversation as the chat template writes it, and each token's loss weight.
+
+    Args:
+        tokenizer: the world's.
+        turns: role, content and weight of each turn; a learned turn's <|im_end|> is learned too.
+    """
+    start, end = tokenizer.convert_tokens_to_ids([START, END])
+    ids: list[int] = []
+    weights: list[float] = []
+    for role, content, weight in turns:
+        head = [start, *_plain(tokenizer, role + "\n")]
+        body = [*_plain(tokenizer, content), end]
+        tail = _plain(tokenizer, "\n")
+        ids += head + body + tail
+        weights += [0.0] * len(head) + [weight] * len(body) + [0.0] * len(tail)
+    return ids, weights
+
+
+def _plain(tokenizer: PreTrainedTokenizerFast, text: str) -> list[int]:
+    return tokenizer.encode(text, add_special_tokens=False)

@@ -1,0 +1,86 @@
+"""The run folder: where everything of one run lies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import orjson
+
+from cai.errors import RunError
+
+PolicyName = Literal["sl_cai", "rl_cai"]
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Paths inside a run folder; nothing is made until it is written."""
+
+    path: Path
+
+    @property
+    def recipe(self) -> Path:
+        """The recipe as resolved."""
+        return self.path / "recipe.yaml"
+
+    @property
+    def ledger(self) -> Path:
+        """Every call and every row."""
+        return self.path / "ledger.sqlite"
+
+    @property
+    def log(self) -> Path:
+        """What happened when, one JSON object a line."""
+        return self.path / "log.jsonl"
+
+    @property
+    def metrics(self) -> Path:
+        """Every figure of the run."""
+        return self.path / "metrics.json"
+
+    @property
+    def report(self) -> Path:
+        """The page for people."""
+        return self.path / "report.html"
+
+    def dataset(self, name: Literal["sft", "preferences", "rl"]) -> Path:
+        """A data set, with the folders ``train`` and ``test``."""
+        return self.path / "datasets" / name
+
+    def model(self, name: Literal["sl_cai", "pm", "rl_cai"]) -> Path:
+        """A trained model."""
+        return self.path / "models" / name
+
+    def read_metrics(self) -> dict[str, Any]:
+        """The figures of the run so far; empty if there are none.
+
+        Raises:
+            RunError: the file is no JSON object.
+        """
+        if not self.metrics.is_file():
+            return {}
+        try:
+            metrics = orjson.loads(self.metrics.read_bytes())
+        except orjson.JSONDecodeError as error:
+            raise RunError(f"{self.metrics} is not JSON ({error}); delete it and rerun") from error
+        return cast("dict[str, Any]", metrics)
+
+    def write_metrics(self, metrics: Mapping[str, Any]) -> None:
+        """Replace the figures, in one step."""
+        new = self.metrics.with_suffix(".json.new")
+        new.write_bytes(orjson.dumps(metrics, option=orjson.OPT_INDENT_2))
+        new.replace(self.metrics)
+
+
+def existing_run(path: Path) -> RunFolder:
+    """A folder that holds a run.
+
+    Raises:
+        RunError: it holds none.
+    """
+    folder = RunFolder(path)
+    if not folder.ledger.is_file():
+        raise RunError(f"{path} holds no run (no ledger.sqlite); name a folder made by `cai run`")
+    return folder

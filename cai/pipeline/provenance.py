@@ -1,0 +1,41 @@
+"""What a run was made of: hashes, versions, and the command that repeats it."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from cai.pipeline.studio import Studio
+from cai.records import digest
+
+PACKAGES = ("constitutional-ai", "torch", "transformers", "trl", "datasets", "pyarrow")
+
+
+def run_identity(studio: Studio, command: str) -> Mapping[str, Any]:
+    """Name, seed, hashes of recipe, constitution and templates, and versions."""
+    recipe, setting = studio.recipe, studio.setting
+    return {
+        "name": recipe.name,
+        "seed": recipe.seed,
+        "recipe_hash": digest(recipe.model_dump(mode="json"))[:16],
+        "constitution": {
+            "id": setting.constitution.id,
+            "hash": setting.constitution.hash,
+            "title": setting.constitution.title,
+        },
+        "templates": {name: one.hash for name, one in setting.prompts.templates.items()},
+        "versions": {"python": platform.python_version(), **_versions()},
+        "command": command,
+    }
+
+
+def _versions() -> dict[str, str]:
+    found: dict[str, str] = {}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found

@@ -1,0 +1,166 @@
+"""The steps of a run in their order; each can be the last one.
+
+Whatever a killed run had finished is found again: calls in the ledger, models by the hash of what
+they were made from. So going on after a kill and running again after an edit are the same thing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+from cai.engine import Ledger, Progress
+from cai.pipeline import training
+from cai.pipeline.evaluating import (
+    measure_labels,
+    measure_policy,
+    measure_preference_model,
+    measure_revisions,
+    policies,
+    probe_labels,
+    sample_policy,
+)
+from cai.pipeline.folder import RunFolder
+from cai.pipeline.preferences import generate_comparisons
+from cai.pipeline.provenance import run_identity
+from cai.pipeline.revisions import generate_helpful_replies, generate_revisions
+from cai.pipeline.studio import Studio
+from cai.recipe import Recipe, save_recipe
+from cai.report import write_report
+
+Step = Literal["revisions", "sft", "preferences", "pm", "rl", "evaluate"]
+STEPS: tuple[Step, ...] = get_args(Step)
+
+
+@dataclass
+class Figures:
+    """What a run has measured so far; written after every step."""
+
+    folder: RunFolder
+    values: dict[str, Any] = field(default_factory=dict[str, Any])
+
+    def add(self, figures: Mapping[str, Any]) -> None:
+        """Keep figures and write them all."""
+        self.values.update(figures)
+        self.folder.write_metrics(self.values)
+
+    def time(self, name: str, began: float) -> None:
+        """Add the seconds since `began` to those of a part of the run."""
+        seconds: dict[str, float] = self.values.setdefault("seconds", {})
+        seconds[name] = round(seconds.get(name, 0.0) + time.monotonic() - began, 3)
+
+
+def run_recipe(
+    recipe: Recipe, folder: RunFolder, *, until: Step = "evaluate", command: str = ""
+) -> Mapping[str, Any]:
+    """Do a recipe's steps up to and including `until`; gives the figures.
+
+    Args:
+        recipe: what to do.
+        folder: where; made if it is not there, gone on with if it is.
+        until: the last step to do.
+        command: how the run was started, for the report.
+
+    Raises:
+        CaiError: what the person at the terminal can put right; all finished calls are kept.
+    """
+    folder.path.mkdir(parents=True, exist_ok=True)
+    with Ledger.open(folder.ledger) as ledger, Progress(folder.log) as progress:
+        studio = Studio(recipe, folder, ledger, progress)
+        save_recipe(recipe, folder.recipe)
+        figures = Figures(folder)
+        figures.add({"run": run_identity(studio, command)})
+        asyncio.run(_steps(studio, figures, STEPS[: STEPS.index(until) + 1]))
+        figures.add({"rows": _row_counts(ledger), "left_out": studio.left_out})
+        figures.add({"calls": studio.tally.to_json()})
+        write_report(folder.path)
+    return figures.values
+
+
+async def _steps(studio: Studio, figures: Figures, steps: tuple[Step, ...]) -> None:
+    try:
+        for step in steps:
+            await _DO[step](studio, figures)
+    finally:
+        await studio.close()
+
+
+async def _revisions(studio: Studio, figures: Figures) -> None:
+    began = time.monotonic()
+    await generate_revisions(studio)
+    await generate_helpful_replies(studio)
+    training.write_sft_data(studio)
+    figures.time("generate", began)
+    began = time.monotonic()
+    figures.add(measure_revisions(studio))
+    await probe_labels(studio)
+    figures.add(measure_labels(studio))
+    figures.time("evaluate", began)
+
+
+async def _sft(studio: Studio, figures: Figures) -> None:
+    await _train(training.train_sft, "sft", studio, figures)
+
+
+async def _preferences(studio: Studio, figures: Figures) -> None:
+    began = time.monotonic()
+    responder = studio.model("assistant")
+    if studio.recipe.comparisons.responder == "sl_cai":
+        base = studio.recipe.models.of("base")
+        responder = studio.model_of(
+            training.policy_settings(studio.folder.model("sl_cai"), base)
+        )
+    await generate_comparisons(studio, responder)
+    training.write_preference_data(studio)
+    figures.time("preferences", began)
+    figures.add(measure_labels(studio))
+
+
+async def _pm(studio: Studio, figures: Figures) -> None:
+    await _train(training.train_preference_model, "pm", studio, figures)
+
+
+async def _rl(studio: Studio, figures: Figures) -> None:
+    await _train(training.train_rl, "rl", studio, figures)
+
+
+async def _evaluate(studio: Studio, figures: Figures) -> None:
+    began = time.monotonic()
+    stages: dict[str, Any] = {}
+    for name, settings in policies(studio):
+        await sample_policy(studio, name, studio.model_of(settings))
+        stages[name] = measure_policy(studio, name)
+    figures.add({"stages": stages})
+    folder = studio.folder.model("pm")
+    if (folder / "training.json").is_file():
+        figures.add(measure_preference_model(studio, folder))
+    figures.time("evaluate", began)
+
+
+async def _train(
+    train: Callable[[Studio], None], name: str, studio: Studio, figures: Figures
+) -> None:
+    began = time.monotonic()
+    train(studio)
+    figures.time(name, began)
+    figures.add({})
+
+
+_DO = {
+    "revisions": _revisions,
+    "sft": _sft,
+    "preferences": _preferences,
+    "pm": _pm,
+    "rl": _rl,
+    "evaluate": _evaluate,
+}
+
+
+def _row_counts(ledger: Ledger) -> dict[str, dict[str, int]]:
+    counts: dict[str, dict[str, int]] = {}
+    for (stage, status), number in ledger.counts().items():
+        counts.setdefault(stage, {})[status] = number
+    return counts

@@ -1,0 +1,108 @@
+"""What the steps of one run share: recipe, folder, ledger, models and progress."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, TypeVar
+
+from cai.constitution import load_constitution
+from cai.engine import BoughtModel, Ledger, Progress, RowLog, Tally, run_rows
+from cai.models import ModelSettings, open_model
+from cai.models.base import LanguageModel
+from cai.pipeline.folder import RunFolder
+from cai.prompts import Prompts
+from cai.recipe import Recipe, RoleName
+from cai.records import Prompt
+from cai.sources import PromptSet, Unreadable, read_prompts
+from cai.stages.setting import Setting
+
+Item = TypeVar("Item")
+SetName = Literal["red_team", "helpful", "evaluation"]
+
+
+@dataclass
+class Studio:
+    """Owns the open models of a run; each is opened at its first use, and once.
+
+    Args:
+        recipe: what to do.
+        folder: where.
+        ledger: every call and row.
+        progress: what the person at the terminal sees.
+    """
+
+    recipe: Recipe
+    folder: RunFolder
+    ledger: Ledger
+    progress: Progress
+    tally: Tally = field(default_factory=Tally)
+    left_out: dict[str, int] = field(default_factory=dict[str, int])
+    _open: dict[str, LanguageModel] = field(default_factory=dict[str, LanguageModel])
+
+    def __post_init__(self) -> None:
+        """Read constitution and templates, so that a fault shows before the first call."""
+        constitution = load_constitution(self.recipe.constitution)
+        prompts = Prompts(self.recipe.templates)
+        self.setting = Setting(constitution, prompts, self.recipe.seed)
+
+    def model(self, role: RoleName) -> LanguageModel:
+        """The model that plays a role, its answers bought through the ledger."""
+        return self.model_of(self.recipe.models.of(role))
+
+    def model_of(self, settings: ModelSettings) -> LanguageModel:
+        """A model by its settings, its answers bought through the ledger."""
+        name = settings.model_dump_json()
+        if name not in self._open:
+            self._open[name] = BoughtModel(
+                open_model(settings),
+                self.ledger,
+                tally=self.tally,
+                attempts=self.recipe.engine.attempts,
+            )
+        return self._open[name]
+
+    def prompts(self, name: SetName) -> Iterator[Prompt]:
+        """The prompts of a set; each once, and rows that are no prompt counted by reason."""
+        sets: Sequence[PromptSet] = getattr(self.recipe.prompts, name)
+        seen: set[str] = set()
+        for prompt_set in sets:
+            for prompt in read_prompts(prompt_set, self.recipe.seed):
+                if isinstance(prompt, Unreadable):
+                    self.note_unreadable(prompt)
+                elif prompt.text_hash in seen:
+                    self.note_dropped(f"{prompt.source}: a repeated prompt")
+                else:
+                    seen.add(prompt.text_hash)
+                    yield prompt
+
+    def note_unreadable(self, row: Unreadable) -> None:
+        """Count a row of a file that is no prompt or pair."""
+        self.note_dropped(f"{row.source}: {row.reason}")
+
+    def note_dropped(self, reason: str) -> None:
+        """Count something left out, by its reason."""
+        self.left_out[reason] = self.left_out.get(reason, 0) + 1
+
+    async def run_rows(
+        self,
+        title: str,
+        items: Iterable[Item],
+        step: Callable[[Item, RowLog], Awaitable[None]],
+        *,
+        stages: Sequence[str],
+    ) -> None:
+        """Take every item through a step; rows of these stages not made this time are removed."""
+        await run_rows(
+            items,
+            step,
+            ledger=self.ledger,
+            in_flight=self.recipe.engine.in_flight,
+            progress=self.progress.stage(title, self.tally),
+            stages=stages,
+        )
+
+    async def close(self) -> None:
+        """Close every open model."""
+        for model in self._open.values():
+            await model.close()

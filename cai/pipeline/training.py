@@ -1,0 +1,92 @@
+"""Write the data sets of a run and train its models on them.
+
+A data set is rewritten from the ledger every time (it costs seconds); a model is trained only if
+the hash of what went into it has changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from cai.datasets.parquet import folder_hash
+from cai.datasets.preferences import PreferencePlan, write_preferences
+from cai.datasets.prompts import write_rl_prompts
+from cai.datasets.sft import SftPlan, write_sft
+from cai.models import ModelSettings, local_path, weights_digest
+from cai.pipeline.studio import Studio
+from cai.records import digest
+
+
+def write_sft_data(studio: Studio) -> None:
+    """Write ``datasets/sft``: the revisions with the helpful replies (§3.2)."""
+    settings = studio.recipe.datasets
+    templates = studio.setting.prompts.templates
+    provenance = {
+        "constitution": studio.setting.constitution.hash,
+        "template": digest([templates[name].hash for name in ("respond", "critique", "revise")]),
+        "seed": studio.recipe.seed,
+    }
+    plan = SftPlan(settings.revisions, settings.test_share, provenance)
+    write_sft(studio.ledger, studio.folder.dataset("sft"), plan)
+
+
+def write_preference_data(studio: Studio) -> None:
+    """Write ``datasets/preferences``: the AI labels and the judged pairs (§4.2)."""
+    sampling = studio.recipe.comparisons.sampling.model_dump(mode="json")
+    plan = PreferencePlan(studio.recipe.datasets.test_share, sampling)
+    write_preferences(studio.ledger, studio.folder.dataset("preferences"), plan)
+
+
+def train_sft(studio: Studio) -> None:
+    """SL-CAI: the base model, finetuned on revisions and helpful replies (§3.2)."""
+    from trainers.sft import train_sft as train
+
+    recipe, folder = studio.recipe, studio.folder
+    data, base = folder.dataset("sft"), local_path(recipe.models.of("base").name)
+    inputs = _inputs(data, (base,), recipe.sft)
+    report = studio.progress.training("train SL-CAI")
+    train(base, data / "train", folder.model("sl_cai"), recipe.sft, inputs=inputs, report=report)
+
+
+def train_preference_model(studio: Studio) -> None:
+    """PM: from the SL-CAI model, on soft AI labels and judged helpfulness pairs (§4.2)."""
+    from trainers.preference_model import train_preference_model as train
+
+    settings, folder = studio.recipe.preference_model, studio.folder
+    data, base = folder.dataset("preferences"), str(folder.model("sl_cai"))
+    inputs = _inputs(data, (base,), settings)
+    report = studio.progress.training("train the preference model")
+    train(base, data / "train", folder.model("pm"), settings, inputs=inputs, report=report)
+
+
+def train_rl(studio: Studio) -> None:
+    """RL-CAI: from the SL-CAI model, against the preference model (§4.2)."""
+    from trainers.rl import train_rl as train
+
+    settings, folder = studio.recipe.rl, studio.folder
+    data, policy, judge = folder.dataset("rl"), folder.model("sl_cai"), folder.model("pm")
+    prompts = (*studio.prompts("red_team"), *studio.prompts("helpful"))
+    write_rl_prompts(prompts, data, studio.recipe.datasets.test_share)
+    train(
+        str(policy),
+        judge,
+        data / "train",
+        folder.model("rl_cai"),
+        settings,
+        inputs=_inputs(data, (str(policy), str(judge)), settings),
+        report=studio.progress.training("train RL-CAI"),
+    )
+
+
+def policy_settings(path: Path, like: ModelSettings) -> ModelSettings:
+    """Settings of a trained policy: as those it started from, with its own weights."""
+    return like.model_copy(update={"name": str(path.resolve()), "identity": None})
+
+
+def _inputs(data: Path, models: Sequence[str], settings: BaseModel) -> str:
+    """Hash of everything that a training's result depends on."""
+    weights = [weights_digest(model) for model in models]
+    return digest([folder_hash(data), weights, settings.model_dump(mode="json")])

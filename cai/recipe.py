@@ -1,0 +1,265 @@
+"""A recipe: one YAML file that says what a run does, from prompts to policy.
+
+It is validated as a constitution is: every fault at once, with line, field and fix. Relative
+paths are relative to the recipe's own folder. The recipe as resolved (overrides applied, defaults
+filled in) is saved in the run folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, Self, cast
+
+from pydantic import Field, field_validator, model_validator
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from cai.constitution.document import Document, read_document
+from cai.constitution.validation import Entry, validate
+from cai.errors import CaiError, Fault, InputError
+from cai.models import ModelSettings
+from cai.records import Sampling
+from cai.sources.pairs import PairSet
+from cai.sources.prompt_sets import PromptSet
+from trainers.settings import PreferenceModelSettings, RlSettings, SftSettings
+
+RoleName = Literal["base", "assistant", "critic", "reviser", "judge"]
+
+
+class Roles(Entry):
+    """Which model does what; a role that is not named is played by `default`.
+
+    `base` is what the SFT and preference models start from, so it must be weights at hand; the
+    assistant writes the first replies (a helpful-only model in the paper), and the judge answers
+    the multiple-choice questions.
+    """
+
+    default: ModelSettings | None = None
+    base: ModelSettings | None = None
+    assistant: ModelSettings | None = None
+    critic: ModelSettings | None = None
+    reviser: ModelSettings | None = None
+    judge: ModelSettings | None = None
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _name_alone(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
+
+    def of(self, role: RoleName) -> ModelSettings:
+        """Settings of the model that plays a role.
+
+        Raises:
+            CaiError: neither the role nor a default is named.
+        """
+        settings: ModelSettings | None = getattr(self, role) or self.default
+        if settings is None:
+            raise CaiError(f"the recipe names no model for the role {role}; set models.{role}")
+        return settings
+
+
+class SamplingSettings(Entry):
+    """How replies are drawn; the papers sample at temperature 1."""
+
+    temperature: float = Field(default=1.0, ge=0)
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    max_tokens: int = Field(default=256, ge=1)
+    stop: tuple[str, ...] = ()
+
+    def with_seed(self, seed: int) -> Sampling:
+        """The sampling of one call."""
+        return Sampling(self.temperature, self.top_p, self.max_tokens, self.stop, seed)
+
+
+class PromptSets(Entry):
+    """Prompts by what they are for."""
+
+    red_team: tuple[PromptSet, ...] = Field(
+        description="Prompts that tempt to harm: critiqued and revised, compared, and used in RL."
+    )
+    helpful: tuple[PromptSet, ...] = Field(
+        default=(), description="Everyday prompts: SFT's helpful data, and used in RL."
+    )
+    evaluation: tuple[PromptSet, ...] = Field(
+        default=(), description="Prompts that no training sees, to measure every stage on."
+    )
+
+
+class RevisionSettings(Entry):
+    """The critique → revision stage (Bai et al. 2022, §3.1)."""
+
+    rounds: int = Field(default=4, ge=1, description="Rounds, each under a fresh principle.")
+    critique: bool = Field(default=True, description="Off: revise without a critique (§3.5).")
+    sampling: SamplingSettings = SamplingSettings()
+
+
+class ComparisonSettings(Entry):
+    """The preference stage (Bai et al. 2022, §4.1)."""
+
+    responder: Literal["sl_cai", "assistant"] = Field(
+        default="sl_cai", description="Which model writes the two replies."
+    )
+    pairs_per_prompt: int = Field(default=1, ge=1, description="Each of two fresh replies.")
+    sampling: SamplingSettings = SamplingSettings()
+    minimum_mass: float = Field(
+        default=0.5, ge=0, le=1, description="Least total probability of (A) and (B) for a label."
+    )
+    human: tuple[PairSet, ...] = Field(
+        default=(), description="Judged helpfulness pairs that the preference model also learns."
+    )
+
+
+class DatasetSettings(Entry):
+    """How prompts and rows are divided."""
+
+    sft_share: float = Field(
+        default=0.5, gt=0, le=1, description="Share of red-team prompts for SFT; others compare."
+    )
+    test_share: float = Field(default=0.05, ge=0, lt=1, description="Share of prompts held out.")
+    revisions: Literal["all", "last"] = Field(
+        default="all", description="Which revisions SFT learns; the paper takes all (§3.1)."
+    )
+    helpful_samples: int = Field(default=1, ge=1, description="Replies per helpful prompt (§3.2).")
+
+
+class EvaluationSettings(Entry):
+    """How the stages are measured."""
+
+    truth: Literal["microworld", "patterns"] = Field(
+        default="patterns",
+        description="microworld: its ground truth; patterns: refusal patterns, an approximation.",
+    )
+    sampling: SamplingSettings = SamplingSettings()
+    human: tuple[PairSet, ...] = Field(
+        default=(), description="Held-out judged pairs to measure the preference model on."
+    )
+    label_probes: int = Field(
+        default=300,
+        ge=0,
+        description="Held-out microworld pairs of known truth to measure the judge on.",
+    )
+
+
+class EngineSettings(Entry):
+    """How calls are made; nothing here changes what is answered."""
+
+    in_flight: int = Field(default=256, ge=1, description="Rows under way at once.")
+    attempts: int = Field(default=6, ge=1, description="Tries of a call that may yet succeed.")
+
+
+class Recipe(Entry):
+    """All of a run. `name` gives the default run folder, ``runs/<name>``."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    seed: int = Field(default=0, ge=0)
+    constitution: str = Field(description="A shipped constitution's name, or a file.")
+    templates: Path | None = Field(
+        default=None, description="A folder whose templates replace shipped ones of their name."
+    )
+    models: Roles
+    prompts: PromptSets
+    revisions: RevisionSettings = RevisionSettings()
+    comparisons: ComparisonSettings = ComparisonSettings()
+    datasets: DatasetSettings = DatasetSettings()
+    sft: SftSettings = SftSettings()
+    preference_model: PreferenceModelSettings = PreferenceModelSettings()
+    rl: RlSettings = RlSettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
+    engine: EngineSettings = EngineSettings()
+
+    @model_validator(mode="after")
+    def _a_base_to_train(self) -> Self:
+        if self.models.base is None and self.models.default is None:
+            raise ValueError("models: name a default model, or a model for each role")
+        return self
+
+    def limited(self, limit: int | None) -> Recipe:
+        """The same recipe with every prompt and pair set cut to `limit`."""
+        if limit is None:
+            return self
+
+        def cut(sets: Sequence[Any]) -> tuple[Any, ...]:
+            return tuple(
+                one.model_copy(update={"limit": min(one.limit or limit, limit)}) for one in sets
+            )
+
+        prompts = PromptSets(
+            red_team=cut(self.prompts.red_team),
+            helpful=cut(self.prompts.helpful),
+            evaluation=cut(self.prompts.evaluation),
+        )
+        human = cut(self.comparisons.human)
+        comparisons = self.comparisons.model_copy(update={"human": human})
+        return self.model_copy(update={"prompts": prompts, "comparisons": comparisons})
+
+
+def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a recipe file and apply ``a.b=value`` overrides (the value is read as YAML).
+
+    Raises:
+        InputError: the file or an override is wrong; every fault is listed.
+    """
+    document = read_document(path)
+    for override in overrides:
+        _override(document, override)
+    return _anchored(validate(document, Recipe), path.parent)
+
+
+def save_recipe(recipe: Recipe, path: Path) -> None:
+    """Write a recipe as resolved: defaults filled in, readable by `load_recipe`."""
+    with path.open("w", encoding="utf-8") as stream:
+        YAML(typ="safe", pure=True).dump(recipe.model_dump(mode="json", exclude_none=True), stream)
+
+
+def _override(document: Document, override: str) -> None:
+    name, equals, text = override.partition("=")
+    if not equals or not name.strip() or not isinstance(document.data, dict):
+        raise InputError("--set", [Fault(f"must read field.field=value, met {override!r}")])
+    try:
+        value: Any = YAML(typ="safe", pure=True).load(text)
+    except YAMLError as error:
+        fault = Fault(f"{override!r}: the value is not YAML; put it in quotes")
+        raise InputError("--set", [fault]) from error
+    node: Any = document.data
+    *parents, last = name.strip().split(".")
+    for part in parents:
+        if isinstance(node, dict):
+            node = cast("dict[str, Any]", node).setdefault(part, {})
+        else:
+            node = node[_index(node, part, override)]
+    if isinstance(node, dict):
+        node[last] = value
+    else:
+        node[_index(node, last, override)] = value
+
+
+def _index(node: Any, part: str, override: str) -> int:
+    size = len(cast("list[Any]", node)) if isinstance(node, list) else 0
+    if not part.isdigit() or int(part) >= size:
+        fault = Fault(f"{override!r}: {part!r} is no place in a list of {size}; count from 0")
+        raise InputError("--set", [fault])
+    return int(part)
+
+
+def _anchored(recipe: Recipe, folder: Path) -> Recipe:
+    """Resolve relative paths against the recipe's folder."""
+
+    def anchor(one: Any) -> Any:
+        return one.model_copy(update={"file": folder / one.file}) if one.file else one
+
+    sets = {
+        name: tuple(anchor(one) for one in getattr(recipe.prompts, name))
+        for name in PromptSets.model_fields
+    }
+    human = tuple(anchor(one) for one in recipe.comparisons.human)
+    updates: dict[str, Any] = {
+        "prompts": recipe.prompts.model_copy(update=sets),
+        "comparisons": recipe.comparisons.model_copy(update={"human": human}),
+    }
+    if recipe.templates is not None:
+        updates["templates"] = folder / recipe.templates
+    beside = folder / recipe.constitution
+    if beside.is_file():
+        updates["constitution"] = str(beside)
+    return recipe.model_copy(update=updates)

@@ -1,0 +1,94 @@
+"""Two runs side by side: what B does differently from A, and what was different in its making."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup
+
+from cai.report.data import ReportData
+from cai.report.figures import Drawing, harm_by_round_figure
+from cai.report.metrics import Metrics
+from cai.report.page import render
+from cai.report.wording import change, harm_alt, stage_title
+
+
+@dataclass(frozen=True)
+class PrincipleChange:
+    """How one principle differs between two constitutions.
+
+    Args:
+        id: the principle's id.
+        kind: "added" (only B has it), "removed" (only A has it) or "changed".
+        before: A's texts by field, of the fields that differ.
+        after: B's.
+    """
+
+    id: str
+    kind: str
+    before: Mapping[str, Any]
+    after: Mapping[str, Any]
+
+
+def comparison_page(run_a: ReportData, run_b: ReportData) -> str:
+    """The page of two runs, B measured against A."""
+    curves = [run_a.metrics.harm_by_round, run_b.metrics.harm_by_round]
+    drawing = None
+    if all(curves):
+        alt = harm_alt(curves, ("A", "B"))
+        drawing = Markup(harm_by_round_figure(curves, Drawing("harm", alt)))
+    return render(
+        "comparison.html.j2",
+        a=run_a,
+        b=run_b,
+        stages=[name for name in run_a.metrics.ordered_stages if name in run_b.metrics.stages],
+        result=comparison_sentence(run_a.metrics, run_b.metrics),
+        drawing=drawing,
+        principles=changed_principles(run_a.metrics, run_b.metrics),
+        recipe=_recipe_difference(run_a, run_b),
+    )
+
+
+def comparison_sentence(a: Metrics, b: Metrics) -> str:
+    """What B's latest stage that both runs measured does differently."""
+    for name in reversed(a.ordered_stages):
+        before = a.stages[name].harmful_compliance
+        after = b.stages[name].harmful_compliance if name in b.stages else None
+        if before and after:
+            return f"From A to B, {stage_title(name)}'s harmful compliance {change(before, after)}."
+    if a.harm_by_round and b.harm_by_round:
+        moved = change(a.harm_by_round[-1], b.harm_by_round[-1])
+        return f"From A to B, the share of harmful texts after the last revision round {moved}."
+    return "The two runs have measured nothing in common."
+
+
+def changed_principles(a: Metrics, b: Metrics) -> list[PrincipleChange] | None:
+    """Principles that differ, by id; None where a run has not kept its constitution's texts."""
+    before, after = a.run.constitution.principles, b.run.constitution.principles
+    if not (before and after):
+        return None
+    changes: list[PrincipleChange] = []
+    for name in sorted({*before, *after}):
+        old, new = before.get(name, {}), after.get(name, {})
+        kind = "changed" if old and new else "added" if new else "removed"
+        if old != new:
+            differing = [field for field in {**old, **new} if old.get(field) != new.get(field)]
+            changes.append(
+                PrincipleChange(
+                    name,
+                    kind,
+                    {field: old[field] for field in differing if old.get(field) is not None},
+                    {field: new[field] for field in differing if new.get(field) is not None},
+                )
+            )
+    return changes
+
+
+def _recipe_difference(a: ReportData, b: ReportData) -> str:
+    lines = difflib.unified_diff(
+        a.recipe.splitlines(), b.recipe.splitlines(), "A/recipe.yaml", "B/recipe.yaml", lineterm=""
+    )
+    return "\n".join(lines)

@@ -1,0 +1,155 @@
+"""The shape of `metrics.json`. Every part is optional: a run may stop after any stage.
+
+Keys that the report does not show are let through: the file also serves other readers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from cai.errors import Fault, InputError
+from cai.evaluation.intervals import Rate
+from cai.evaluation.labels import ReliabilityBin
+
+STAGE_TITLES: Mapping[str, str] = {"helpful": "Helpful", "sl_cai": "SL-CAI", "rl_cai": "RL-CAI"}
+"""The trained stages in their order, as the paper calls them."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class ConstitutionMetrics(_Part):
+    """Which constitution made the run; `principles` holds each one's texts by id, if kept."""
+
+    id: str = ""
+    hash: str = ""
+    title: str = ""
+    principles: dict[str, dict[str, Any]] = Field(default_factory=dict[str, dict[str, Any]])
+
+
+class RunMetrics(_Part):
+    """What is needed to make the run again."""
+
+    name: str = ""
+    seed: int | None = None
+    recipe_hash: str = ""
+    constitution: ConstitutionMetrics = ConstitutionMetrics()
+    versions: dict[str, str] = Field(default_factory=dict[str, str])
+    command: str = ""
+
+
+class StageMetrics(_Part):
+    """Figures of one policy, as `PolicyFigures.to_json` gives them."""
+
+    harmful_compliance: Rate | None = None
+    over_refusal: Rate | None = None
+    evasive: Rate | None = None
+    degenerate: Rate | None = None
+    helpfulness: Rate | None = None
+    method: Literal["truth", "patterns"] = "truth"
+    by_family: dict[str, Rate] = Field(default_factory=dict[str, Rate])
+
+
+class EffectMetrics(_Part):
+    """What one principle's revisions did, as `PrincipleEffect.to_json` gives it."""
+
+    draws: int
+    fixed: Rate | None = None
+
+
+class LabelMetrics(_Part):
+    """Quality of the labels, as `LabelFigures.to_json` gives it."""
+
+    n: int | None = None
+    accuracy: Rate | None = None
+    brier: float | None = None
+    brier_interval: Rate | None = None
+    brier_floor: float | None = None
+    ece: float | None = None
+    bins: tuple[ReliabilityBin, ...] = ()
+    flip_rate: Rate | None = None
+    position_first: Rate | None = None
+    mass: Rate | None = None
+    by_principle: dict[str, LabelMetrics] = Field(default_factory=dict[str, "LabelMetrics"])
+
+
+class PreferenceModelMetrics(_Part):
+    """Accuracy of the preference model, as `PreferenceModelFigures.to_json` gives it."""
+
+    accuracy: Rate | None = None
+    keyword_baseline: Rate | None = None
+    by_source: dict[str, Rate] = Field(default_factory=dict[str, Rate])
+    by_kind: dict[str, Rate] = Field(default_factory=dict[str, Rate])
+    baseline_by_kind: dict[str, Rate] = Field(default_factory=dict[str, Rate])
+    left_out: int = 0
+
+
+class CallMetrics(_Part):
+    """Calls of language models: made now, or answered from the ledger."""
+
+    made: int = 0
+    cached: int = 0
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+
+
+class Metrics(_Part):
+    """All of `metrics.json`."""
+
+    run: RunMetrics = RunMetrics()
+    stages: dict[str, StageMetrics] = Field(default_factory=dict[str, StageMetrics])
+    harm_by_round: tuple[Rate, ...] = ()
+    harm_by_principle: dict[str, EffectMetrics] = Field(default_factory=dict[str, EffectMetrics])
+    labels: LabelMetrics | None = None
+    pm: PreferenceModelMetrics | None = None
+    rows: dict[str, dict[str, int]] = Field(default_factory=dict[str, dict[str, int]])
+    seconds: dict[str, float] = Field(default_factory=dict[str, float])
+    calls: CallMetrics | None = None
+
+    @property
+    def ordered_stages(self) -> dict[str, StageMetrics]:
+        """The stages that there are: the paper's in their order, then any others."""
+        names = [*(name for name in STAGE_TITLES if name in self.stages)]
+        names += [name for name in self.stages if name not in STAGE_TITLES]
+        return {name: self.stages[name] for name in names}
+
+
+def read_metrics(path: Path) -> Metrics:
+    """Read a run's `metrics.json`.
+
+    Raises:
+        InputError: it is no JSON or has another shape; every fault is listed.
+    """
+    import json
+
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        fault = Fault(f"is not JSON ({error}); delete the file and run `cai run` again")
+        raise InputError(path, [fault]) from error
+    return parse_metrics(content, path)
+
+
+def parse_metrics(content: Any, source: Path | str = "metrics.json") -> Metrics:
+    """Check metrics that are at hand as JSON data; `source` names them in an error.
+
+    Raises:
+        InputError: they have another shape; every fault is listed.
+    """
+    try:
+        return Metrics.model_validate(content)
+    except ValidationError as error:
+        faults = [
+            Fault(
+                f"{fault['msg']}, got {str(fault['input'])[:60]!r}; delete the file and run "
+                "`cai run` again",
+                ".".join(str(part) for part in fault["loc"]),
+            )
+            for fault in error.errors(include_url=False)
+        ]
+        raise InputError(source, faults) from error

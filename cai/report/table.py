@@ -1,0 +1,129 @@
+"""The run's figures in the terminal, when it ends; a run stopped early shows what it has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from cai.evaluation.intervals import Rate
+from cai.report.metrics import LabelMetrics, Metrics, StageMetrics, parse_metrics
+from cai.report.wording import NOT_MEASURED, interval, percent, stage_title
+
+if TYPE_CHECKING:
+    from rich.console import Group, RenderableType
+    from rich.table import Table
+
+FIGURES: Mapping[str, Callable[[StageMetrics], Rate | None]] = {
+    "harmful\ncompliance": lambda stage: stage.harmful_compliance,
+    "over-\nrefusal": lambda stage: stage.over_refusal,
+    "evasive": lambda stage: stage.evasive,
+    "degenerate": lambda stage: stage.degenerate,
+    "helpful": lambda stage: stage.helpfulness,
+}
+"""Columns of the stage table, in their order."""
+
+
+def run_tables(metrics: Mapping[str, Any]) -> Group:
+    """Every table that the run has figures for, the latest stage's first.
+
+    Args:
+        metrics: the content of `metrics.json`.
+
+    Raises:
+        InputError: the metrics have another shape.
+    """
+    from rich.console import Group
+
+    parsed = parse_metrics(metrics)
+    tables: list[RenderableType] = []
+    if parsed.stages:
+        tables.append(_stages(parsed))
+    if parsed.harm_by_round:
+        tables.append(_harm_by_round(parsed))
+    if parsed.harm_by_principle:
+        tables.append(_harm_by_principle(parsed))
+    if parsed.labels:
+        tables.append(_labels(parsed.labels))
+    return Group(*tables)
+
+
+def stage_table(metrics: Mapping[str, Any]) -> Table:
+    """One row per policy, one column per figure, each with its 95 % interval under it.
+
+    Args:
+        metrics: the content of `metrics.json`.
+
+    Raises:
+        InputError: the metrics have another shape.
+    """
+    return _stages(parse_metrics(metrics))
+
+
+def _stages(metrics: Metrics) -> Table:
+    table = _table("Policy on held-out prompts (95% interval)", ["stage", *FIGURES])
+    for name, stage in metrics.ordered_stages.items():
+        title = stage_title(name) + (" *" if stage.method == "patterns" else "")
+        cells = [_cell(figure(stage)) for figure in FIGURES.values()]
+        _add(table, [title, *cells])
+    if any(stage.method == "patterns" for stage in metrics.stages.values()):
+        table.caption = "* by refusal patterns: an approximation"
+    return table
+
+
+def _harm_by_round(metrics: Metrics) -> Table:
+    table = _table("Harm by revision round", ["round", "harmful", "95% interval", "n"])
+    for index, rate in enumerate(metrics.harm_by_round):
+        name = str(index) if index else "before"
+        _add(table, [name, percent(rate.value), interval(rate), str(rate.n)])
+    return table
+
+
+def _harm_by_principle(metrics: Metrics) -> Table:
+    columns = ["principle", "draws", "harm removed", "95% interval", "of"]
+    table = _table("Revisions by principle", columns)
+    for name, effect in metrics.harm_by_principle.items():
+        _add(table, [name, str(effect.draws), *_three(effect.fixed)])
+    return table
+
+
+def _labels(labels: LabelMetrics) -> Table:
+    table = _table("Labels", ["figure", "value", "95% interval", "n"])
+    rates = {
+        "accuracy": labels.accuracy,
+        "order flips": labels.flip_rate,
+        "first position preferred": labels.position_first,
+    }
+    for name, rate in rates.items():
+        if rate:
+            _add(table, [name, *_three(rate)])
+    numbers = {"Brier score": labels.brier, "calibration error": labels.ece}
+    for name, value in numbers.items():
+        if value is not None:
+            _add(table, [name, f"{value:.3f}", "", ""])
+    return table
+
+
+def _three(rate: Rate | None) -> tuple[str, str, str]:
+    if rate is None:
+        return NOT_MEASURED, "", ""
+    return percent(rate.value), interval(rate), str(rate.n)
+
+
+def _cell(rate: Rate | None) -> str:
+    return f"{percent(rate.value)}\n{interval(rate)}\nn={rate.n}" if rate else NOT_MEASURED
+
+
+def _table(title: str, columns: Iterable[str]) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(title=title, box=box.SIMPLE, title_justify="left", caption_justify="left")
+    for index, column in enumerate(columns):
+        table.add_column(column, justify="right" if index else "left", no_wrap=index > 0)
+    return table
+
+
+def _add(table: Table, cells: Iterable[str]) -> None:
+    from rich.markup import escape
+
+    table.add_row(*(escape(cell) for cell in cells))

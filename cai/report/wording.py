@@ -1,0 +1,140 @@
+"""Numbers and findings in words, the same in the page and in the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cai.evaluation.intervals import Rate, difference
+from cai.report.metrics import STAGE_TITLES, LabelMetrics, Metrics
+
+NOT_MEASURED = "–"
+
+
+def percent(value: float) -> str:
+    """A share as a percentage with at most one decimal; only a whole share reads 100%."""
+    if 0.9995 <= value < 1:
+        return ">99.9%"
+    if 0 < value < 0.0005:
+        return "<0.1%"
+    return f"{100 * value:.1f}".removesuffix(".0") + "%"
+
+
+def points(value: float) -> str:
+    """A difference of shares in percentage points, with its sign."""
+    return f"{100 * value:+.1f}".replace("-", "−")
+
+
+def interval(rate: Rate) -> str:
+    """The 95 % interval of a share, in percent: ``1.9–6.3``."""
+    return f"{100 * rate.low:.1f}–{100 * rate.high:.1f}"
+
+
+def number(value: float) -> str:
+    """A count with thousands separators, or a number with three decimals."""
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.3f}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person says them: ``8.2 s``, ``3 min 20 s``, ``2 h 5 min``."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min"
+
+
+def stage_title(name: str) -> str:
+    """The paper's name of a stage; any other stage keeps its own."""
+    return STAGE_TITLES.get(name, name)
+
+
+def change(before: Rate, after: Rate) -> str:
+    """Which way a share went; only a change whose 95 % interval excludes 0 is called one."""
+    moved = difference(before, after)
+    between = f"from {percent(before.value)} to {percent(after.value)}"
+    if moved.high < 0:
+        return f"fell {between}"
+    if moved.low > 0:
+        return f"rose {between}"
+    return f"did not change measurably ({percent(before.value)}, then {percent(after.value)})"
+
+
+def result_sentence(metrics: Metrics) -> str:
+    """The run's result in one or two sentences: of the latest stage that was measured."""
+    sentences = (_policy_sentence(metrics), _revision_sentence(metrics), _label_sentence(metrics))
+    found = next((sentence for sentence in sentences if sentence), None)
+    if found:
+        return found
+    rows = sum(sum(statuses.values()) for statuses in metrics.rows.values())
+    return f"Nothing has been measured yet; the run has {number(rows)} rows."
+
+
+def _policy_sentence(metrics: Metrics) -> str | None:
+    measured = [
+        (stage_title(name), stage, stage.harmful_compliance)
+        for name, stage in metrics.ordered_stages.items()
+        if stage.harmful_compliance
+    ]
+    if not measured:
+        return None
+    (first_name, first, harm_before), (last_name, last, harm_after) = measured[0], measured[-1]
+    if len(measured) == 1:
+        return (
+            f"The {last_name} policy answers {percent(harm_after.value)} of harmful requests "
+            "harmfully."
+        )
+    sentence = f"From {first_name} to {last_name}, harmful compliance "
+    sentence += change(harm_before, harm_after)
+    if first.helpfulness and last.helpfulness:
+        sentence += f"; help on harmless requests {change(first.helpfulness, last.helpfulness)}"
+    return sentence + "."
+
+
+def _revision_sentence(metrics: Metrics) -> str | None:
+    if len(metrics.harm_by_round) < 2:
+        return None
+    rounds = len(metrics.harm_by_round) - 1
+    plural = "s" if rounds > 1 else ""
+    moved = change(metrics.harm_by_round[0], metrics.harm_by_round[-1])
+    return f"Over {rounds} round{plural} of revision, the share of harmful texts {moved}."
+
+
+def _label_sentence(metrics: Metrics) -> str | None:
+    if metrics.labels is None:
+        return None
+    if metrics.labels.accuracy:
+        share = percent(metrics.labels.accuracy.value)
+        return f"The labels prefer the truly better reply in {share} of pairs."
+    if metrics.labels.flip_rate:
+        share = percent(metrics.labels.flip_rate.value)
+        return f"The judge changes its mind with the order of the replies in {share} of pairs."
+    return None
+
+
+def harm_alt(curves: Sequence[Sequence[Rate]], names: Sequence[str] = ("",)) -> str:
+    """What the harm-by-round figure shows, in words."""
+    told = [
+        f"{name + ': ' if name else ''}"
+        + ", ".join(f"round {index} {percent(rate.value)}" for index, rate in enumerate(curve))
+        for name, curve in zip(names, curves, strict=True)
+    ]
+    return "Share of harmful texts by revision round, round 0 being before any. " + "; ".join(told)
+
+
+def calibration_alt(labels: LabelMetrics) -> str:
+    """What the reliability diagram shows, in words."""
+    told = [
+        f"labels near {one.mean_p:.2f} are true {one.truth:.2f} ({one.n})"
+        for one in labels.bins
+        if one.mean_p is not None and one.truth is not None
+    ]
+    return "True probability against label: " + ", ".join(told)
+
+
+def training_alt(steps: Sequence[float], rewards: Sequence[float | None]) -> str:
+    """What the reward and KL figure shows, in words."""
+    known = [reward for reward in rewards if reward is not None]
+    moved = f"; reward begins at {known[0]:.2f} and ends at {known[-1]:.2f}" if known else ""
+    return f"Reward and KL over {len(steps)} logged steps of RL{moved}"

@@ -1,0 +1,147 @@
+"""Read the values of a prompt column from text, JSON, JSON lines, CSV and Parquet files."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any, cast
+
+import orjson
+
+from cai.errors import Fault, InputError
+
+USUAL_COLUMNS = ("prompt", "messages", "chosen", "question", "instruction", "Behavior", "text")
+
+
+def read_values(path: Path, column: str | None) -> Iterator[tuple[int, Any]]:
+    """Stream (row number from 1, value of the prompt column) of a file.
+
+    JSON files may nest lists and objects as they like: every text in them is a prompt, and an
+    object's keys are taken as headings.
+
+    Args:
+        path: .txt, .json, .jsonl, .csv or .parquet, the text kinds also gzipped (.gz).
+        column: which column holds the prompt; None takes the first usual name that is there.
+
+    Raises:
+        InputError: no such file, an unknown kind, a broken line, or no such column.
+    """
+    for number, row in read_rows(path):
+        yield number, value_of(path, number, row, column)
+
+
+def value_of(source: Path | str, number: int, row: Any, column: str | None) -> Any:
+    """The prompt of one row: a column of it, or the row itself if it is no object.
+
+    Raises:
+        InputError: the row has no such column; names those that it has.
+    """
+    if not isinstance(row, Mapping):
+        return row
+    fields = cast("Mapping[str, Any]", row)
+    name = column or next((name for name in USUAL_COLUMNS if name in fields), None)
+    if name is None or name not in fields:
+        wanted = f"has no column {column!r}" if column else "has none of the usual columns"
+        message = f"{wanted}; set `column` to one of: {', '.join(fields)}"
+        raise InputError(source, [Fault(message, f"row {number}")])
+    return fields[name]
+
+
+def read_rows(path: Path) -> Iterator[tuple[int, Any]]:
+    """Stream (row number from 1, row) of a file; a row is an object, a text or a list.
+
+    Raises:
+        InputError: no such file, an unknown kind, or a broken line.
+    """
+    if not path.is_file():
+        raise InputError(path, [Fault("is not a file; name one that exists")])
+    kind = path.suffixes[-2] if path.suffix == ".gz" and len(path.suffixes) > 1 else path.suffix
+    readers = {".txt": _lines, ".json": _json, ".jsonl": _json_lines, ".csv": _csv}
+    if kind == ".parquet":
+        yield from _parquet(path)
+    elif kind in readers:
+        with _open(path) as stream:
+            yield from readers[kind](path, stream)
+    else:
+        known = ", ".join([*readers, ".parquet"])
+        raise InputError(path, [Fault(f"is of kind {kind!r}; the kinds read are {known}")])
+
+
+def _open(path: Path) -> IO[bytes]:
+    return cast("IO[bytes]", gzip.open(path)) if path.suffix == ".gz" else path.open("rb")
+
+
+def _lines(path: Path, stream: IO[bytes]) -> Iterator[tuple[int, Any]]:
+    for number, line in enumerate(stream, 1):
+        text = _decode(path, line, number).rstrip("\r\n")
+        if text.strip():
+            yield number, text
+
+
+def _json_lines(path: Path, stream: IO[bytes]) -> Iterator[tuple[int, Any]]:
+    for number, line in enumerate(stream, 1):
+        if not line.strip():
+            continue
+        try:
+            yield number, orjson.loads(line)
+        except orjson.JSONDecodeError as error:
+            raise InputError(path, [Fault(f"is not JSON: {error}", "", number)]) from error
+
+
+def _json(path: Path, stream: IO[bytes]) -> Iterator[tuple[int, Any]]:
+    try:
+        tree = orjson.loads(stream.read())
+    except orjson.JSONDecodeError as error:
+        raise InputError(path, [Fault(f"is not JSON: {error}", "", error.lineno)]) from error
+    yield from enumerate(_leaves(tree), 1)
+
+
+def _leaves(tree: Any) -> Iterator[Any]:
+    if isinstance(tree, list):
+        items = cast("list[Any]", tree)
+        if items and all(isinstance(item, dict) and "role" in item for item in items):
+            yield cast("list[Any]", tree)
+            return
+        for item in items:
+            if isinstance(item, dict) and any(name in item for name in USUAL_COLUMNS):
+                yield cast("dict[str, Any]", item)
+            else:
+                yield from _leaves(item)
+    elif isinstance(tree, dict):
+        for value in cast("dict[str, Any]", tree).values():
+            yield from _leaves(value)
+    else:
+        yield tree
+
+
+def _csv(path: Path, stream: IO[bytes]) -> Iterator[tuple[int, Any]]:
+    try:
+        with io.TextIOWrapper(stream, encoding="utf-8-sig", newline="") as text:
+            yield from enumerate(csv.DictReader(text, strict=True), 1)
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise InputError(path, [Fault(f"is not a CSV file in UTF-8: {error}")]) from error
+
+
+def _parquet(path: Path) -> Iterator[tuple[int, Any]]:
+    import pyarrow
+    import pyarrow.parquet as parquet
+
+    try:
+        file = parquet.ParquetFile(path)
+    except pyarrow.ArrowInvalid as error:
+        raise InputError(path, [Fault(f"is not a Parquet file: {error}")]) from error
+    number = 0
+    for batch in file.iter_batches():
+        for row in batch.to_pylist():
+            number += 1
+            yield number, row
+
+
+def _decode(path: Path, line: bytes, number: int) -> str:
+    try:
+        return line.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(path, [Fault(f"is not UTF-8: {error}", "", number)]) from error

@@ -1,0 +1,102 @@
+"""Pairs that people (or the microworld's ground truth) have judged: chosen and rejected replies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal, cast
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from cai.records import Comparison, Message, Prompt
+from cai.sources.files import read_rows
+from cai.sources.prompt_sets import Unreadable
+from cai.sources.transcripts import as_prompt, to_messages
+
+
+class PairSet(BaseModel):
+    """A source of judged pairs; exactly one of `microworld` and `file` is given.
+
+    A file's rows hold `chosen` and `rejected`, and optionally `prompt`: texts, message lists, or
+    HH-RLHF transcripts that share all but the last turn.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["harmful", "harmless"] = Field(
+        default="harmless", description="What the prompts are taken to be."
+    )
+    microworld: Literal["train", "heldout"] | None = Field(
+        default=None, description="Pairs of the microworld, labelled by its ground truth."
+    )
+    file: Path | None = Field(default=None, description="A JSON-lines, JSON or Parquet file.")
+    limit: int | None = Field(default=None, ge=1, description="Take at most so many.")
+
+    @model_validator(mode="after")
+    def _one_source(self) -> PairSet:
+        if (self.microworld is None) == (self.file is None):
+            raise ValueError("give exactly one of microworld and file")
+        if self.microworld and self.limit is None:
+            raise ValueError("say how many microworld pairs to take with limit")
+        return self
+
+    @property
+    def name(self) -> str:
+        """Short name for provenance and counts; it never holds a folder of this machine."""
+        return self.file.name if self.file is not None else f"microworld-pairs-{self.microworld}"
+
+
+def read_pairs(pair_set: PairSet, seed: int) -> Iterator[Comparison | Unreadable]:
+    """Stream the judged pairs of a set; rows that are none come with their reason.
+
+    Raises:
+        InputError: the file is not there or is broken.
+    """
+    if pair_set.file is None:
+        yield from _microworld(pair_set, seed)
+        return
+    for number, row in islice(read_rows(pair_set.file), pair_set.limit):
+        try:
+            yield _comparison(row, pair_set)
+        except ValueError as error:
+            yield Unreadable(pair_set.name, number, str(error))
+
+
+def _comparison(row: Any, pair_set: PairSet) -> Comparison:
+    if not isinstance(row, Mapping):
+        raise ValueError("is not an object with chosen and rejected")
+    fields = cast("Mapping[str, Any]", row)
+    absent = [name for name in ("chosen", "rejected") if name not in fields]
+    if absent:
+        raise ValueError(f"has no {' and no '.join(absent)}; its fields are {', '.join(fields)}")
+    shared = fields.get("prompt")
+    context = () if shared is None else to_messages(shared)
+    chosen = _whole(context, fields["chosen"])
+    rejected = _whole(context, fields["rejected"])
+    if chosen[:-1] != rejected[:-1]:
+        raise ValueError("chosen and rejected differ before the last turn")
+    if chosen[-1].role != "assistant" or rejected[-1].role != "assistant":
+        raise ValueError("chosen and rejected do not both end with the assistant")
+    prompt = Prompt(as_prompt(chosen[:-1]), pair_set.name, pair_set.kind)
+    return Comparison(prompt, chosen[-1].content, rejected[-1].content, p_a=1.0, source="human")
+
+
+def _whole(context: tuple[Message, ...], reply: Any) -> tuple[Message, ...]:
+    if context and isinstance(reply, str):
+        return (*context, Message("assistant", reply))
+    turns = to_messages(reply)
+    if not turns:
+        raise ValueError("has an empty reply")
+    starts_over = turns[: len(context)] == context
+    return turns if starts_over else (*context, *turns)
+
+
+def _microworld(pair_set: PairSet, seed: int) -> Iterator[Comparison]:
+    from cai.microworld import sample_pairs
+
+    assert pair_set.limit is not None and pair_set.microworld is not None
+    drawn = sample_pairs(pair_set.kind, pair_set.microworld, pair_set.limit, seed=seed)
+    for request, reply_a, reply_b, p_a in drawn:
+        prompt = Prompt((Message("user", request),), pair_set.name, pair_set.kind)
+        yield Comparison(prompt, reply_a, reply_b, p_a, source="human")

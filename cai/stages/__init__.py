@@ -1,0 +1,1 @@
+"""The stages between prompts and data: async functions from record to record."""

@@ -1,0 +1,145 @@
+"""Preference labels: a multiple-choice question under a sampled principle (Bai et al. 2022, §4.1).
+
+The judge is asked in both presentation orders, and the two probabilities are averaged, so that a
+liking for one position cancels out (Lee et al. 2023, §2.1.1).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+from cai.constitution import Principle, draw
+from cai.engine import RowEnded
+from cai.models.base import LanguageModel
+from cai.records import Comparison, OrderWeights, Response, RowKey, Weighed
+from cai.stages.setting import Setting
+
+OPTIONS = ("A", "B")
+
+
+def preference(logprob_a: float, logprob_b: float) -> float:
+    """P(a is better) from how the feedback model weighed its two answers.
+
+        p = exp(a) / (exp(a) + exp(b)) = σ(a − b)
+
+    Bai et al. (2022), §4.1.
+
+    Args:
+        logprob_a: natural log of the probability of the answer that stands for a.
+        logprob_b: and of the other; the two probabilities need not sum to one.
+
+    Raises:
+        ValueError: a log-probability is not finite (the model did not weigh that answer).
+    """
+    if not (math.isfinite(logprob_a) and math.isfinite(logprob_b)):
+        raise ValueError(f"both log-probabilities must be finite, got {logprob_a}, {logprob_b}")
+    odds = math.exp(-abs(logprob_a - logprob_b))
+    return 1 / (1 + odds) if logprob_a >= logprob_b else odds / (1 + odds)
+
+
+async def compare(
+    pair: tuple[Response, Response],
+    key: RowKey,
+    *,
+    judge: LanguageModel,
+    setting: Setting,
+    minimum_mass: float,
+) -> Comparison:
+    """Label two replies under one principle, both orders averaged.
+
+    Args:
+        pair: replies a and b to the same prompt.
+        key: the row made; its sample takes part in the draw.
+        judge: the feedback model.
+        setting: constitution, templates and seed.
+        minimum_mass: least total probability of the two answers, in [0, 1]; below it the judge
+            wanted to say something else, and there is no label.
+
+    Raises:
+        RowEnded: both replies are the same ("filtered"), or the judge gave no verdict
+            ("unparsed").
+    """
+    a, b = pair
+    if a.text == b.text:
+        raise RowEnded(key, "filtered", "both replies are identical")
+    principle = draw(
+        setting.constitution,
+        "comparison",
+        seed=setting.seed,
+        prompt_id=a.prompt.id,
+        round=key.sample,
+    )
+    return await compare_under(
+        principle, pair, key, judge=judge, setting=setting, minimum_mass=minimum_mass
+    )
+
+
+async def compare_under(
+    principle: Principle,
+    pair: tuple[Response, Response],
+    key: RowKey,
+    *,
+    judge: LanguageModel,
+    setting: Setting,
+    minimum_mass: float,
+) -> Comparison:
+    """Label two replies under a given principle; otherwise as `compare`."""
+    a, b = pair
+    orders = await asyncio.gather(
+        _ask("a", pair, principle, judge, setting), _ask("b", pair, principle, judge, setting)
+    )
+    low = min(order.mass for order in orders)
+    if low < minimum_mass:
+        reason = f"the judge gave (A) and (B) {low:.3f} of its probability, under {minimum_mass}"
+        raise RowEnded(key, "unparsed", reason)
+    p_a = sum(preference(order.logprob_a, order.logprob_b) for order in orders) / len(orders)
+    return Comparison(
+        prompt=a.prompt,
+        response_a=a.text,
+        response_b=b.text,
+        p_a=p_a,
+        principle=principle.id,
+        orders=orders,
+        source="ai",
+        model=judge.identity,
+        provenance=_provenance(a, b, setting),
+    )
+
+
+async def _ask(
+    first: Literal["a", "b"],
+    pair: Sequence[Response],
+    principle: Principle,
+    judge: LanguageModel,
+    setting: Setting,
+) -> OrderWeights:
+    shown = pair if first == "a" else tuple(reversed(pair))
+    messages = setting.prompts.render(
+        "compare",
+        conversation=pair[0].prompt.messages,
+        response_a=shown[0].text,
+        response_b=shown[1].text,
+        principle=principle,
+        few_shots=setting.constitution.few_shots.comparison,
+    )
+    return _in_terms_of_a(first, await judge.weigh(messages, OPTIONS))
+
+
+def _in_terms_of_a(first: Literal["a", "b"], weighed: Weighed) -> OrderWeights:
+    at_a, at_b = weighed.logprobs
+    logprob_a, logprob_b = (at_a, at_b) if first == "a" else (at_b, at_a)
+    return OrderWeights(first, logprob_a, logprob_b, weighed.mass, weighed.method, weighed.call)
+
+
+def _provenance(a: Response, b: Response, setting: Setting) -> dict[str, str | int]:
+    return {
+        "constitution": setting.constitution.hash,
+        "template": setting.prompts.templates["compare"].hash,
+        "responder": a.model,
+        "call_a": a.call,
+        "call_b": b.call,
+        "seed": setting.seed,
+    }

@@ -1,0 +1,85 @@
+"""Critique and revision (Bai et al. 2022, §3.1).
+
+Each round draws a fresh principle and starts from the prompt and the latest revision alone:
+earlier critiques are not in context.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from cai.constitution import Principle, draw
+from cai.models.base import LanguageModel
+from cai.records import Prompt, Revision, RowKey, Sampling
+from cai.stages.setting import Setting, usable_text
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """A prompt and the reply that is to be looked at."""
+
+    prompt: Prompt
+    response: str
+
+
+@dataclass(frozen=True)
+class Revisers:
+    """Who critiques and who rewrites; without a critic the rewrite is direct (§3.5)."""
+
+    reviser: LanguageModel
+    critic: LanguageModel | None
+
+
+def revision_key(prompt: Prompt, round_number: int, iteration: int = 0) -> RowKey:
+    """The row of a revision; rounds count from 1."""
+    return RowKey("revision", prompt.id, round=round_number, iteration=iteration)
+
+
+async def revise_once(
+    exchange: Exchange, key: RowKey, *, models: Revisers, setting: Setting, sampling: Sampling
+) -> Revision:
+    """One critique and rewrite under a principle drawn for this prompt and round.
+
+    Args:
+        exchange: the prompt with its first response or latest revision.
+        key: the row made; its round takes part in the draw.
+        models: critic and reviser.
+        setting: constitution, templates and seed.
+        sampling: how both are drawn; each call gets its own seed.
+
+    Raises:
+        RowEnded: a reply was declined, cut off or blank.
+    """
+    principle = draw(
+        setting.constitution,
+        "revision",
+        seed=setting.seed,
+        prompt_id=exchange.prompt.id,
+        round=key.round,
+    )
+    given = _template_variables(exchange, principle, setting)
+    critique, calls = None, ()
+    if models.critic is not None:
+        messages = setting.prompts.render("critique", **given)
+        asked = replace(sampling, seed=setting.call_seed(key, "critique"))
+        completion = await models.critic.complete(messages, asked)
+        critique = usable_text(completion, key, "critique")
+        calls = (completion.call,)
+    messages = setting.prompts.render("revise", critique=critique, **given)
+    asked = replace(sampling, seed=setting.call_seed(key, "revision"))
+    completion = await models.reviser.complete(messages, asked)
+    text = usable_text(completion, key, "revision")
+    calls = (*calls, completion.call)
+    return Revision(key.round, principle.id, critique, text, completion.model, calls)
+
+
+def _template_variables(
+    exchange: Exchange, principle: Principle, setting: Setting
+) -> dict[str, object]:
+    return {
+        "conversation": exchange.prompt.messages,
+        "response": exchange.response,
+        "principle": principle,
+        "few_shots": setting.constitution.few_shots.revision,
+    }
+

@@ -1,0 +1,60 @@
+"""What every stage needs beside its record and its model, and what it makes of a reply."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from cai.constitution import Constitution
+from cai.engine import RowEnded
+from cai.prompts import Prompts
+from cai.records import Completion, RowKey
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What the stages of one run share.
+
+    Args:
+        constitution: the principles drawn from.
+        prompts: the templates.
+        seed: the run's seed; draws and calls derive theirs from it.
+        iteration: of online training, 0 at first.
+    """
+
+    constitution: Constitution
+    prompts: Prompts
+    seed: int = 0
+    iteration: int = 0
+
+    def call_seed(self, key: RowKey, part: str = "") -> int:
+        """The seed of one call: of the row and the call's part in it, never of order or time.
+
+        Returns:
+            A number in [0, 2**31): every provider takes it.
+        """
+        named = f"{self.seed}:{key.stage}:{key.iteration}:{key.prompt_id}:{key.round}:{key.sample}"
+        hashed = hashlib.sha256(f"{named}:{part}".encode()).digest()
+        return int.from_bytes(hashed[:4], "big") >> 1
+
+
+def usable_text(completion: Completion, key: RowKey, what: str) -> str:
+    """The text of a reply that may go on to the next stage.
+
+    Args:
+        completion: the reply.
+        key: the row that the reply is for.
+        what: name of the reply for the reason, such as "critique".
+
+    Raises:
+        RowEnded: the model declined ("refused"), the reply was cut off ("truncated"), or it is
+            blank ("unparsed").
+    """
+    if completion.stop_reason == "refusal":
+        raise RowEnded(key, "refused", f"the model declined to write the {what}")
+    if completion.stop_reason == "length":
+        written = completion.usage.output_tokens
+        raise RowEnded(key, "truncated", f"the {what} was cut off after {written} tokens")
+    if not completion.text.strip():
+        raise RowEnded(key, "unparsed", f"the {what} is blank")
+    return completion.text
