@@ -14,15 +14,15 @@ from typing import Any, Literal, Self, cast
 from pydantic import Field, field_validator, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
+from trainers.settings import PreferenceModelSettings, RlSettings, SftSettings
 
-from cai.constitution.document import Document, read_document
-from cai.constitution.validation import Entry, validate
+from cai.document import Document, read_document
 from cai.errors import CaiError, Fault, InputError
 from cai.models import ModelSettings
 from cai.records import Sampling
 from cai.sources.pairs import PairSet
 from cai.sources.prompt_sets import PromptSet
-from trainers.settings import PreferenceModelSettings, RlSettings, SftSettings
+from cai.validation import Entry, validate
 
 RoleName = Literal["base", "assistant", "critic", "reviser", "judge"]
 

@@ -43,7 +43,9 @@ async def test_figures_made_by_patterns_say_so(tmp_path: Path):
     assert "SL-CAI by patterns" in visible(write_report(tmp_path))
 
 
-@pytest.mark.parametrize("field", ["prompt", "response", "critique", "principle", "model", "source"])
+@pytest.mark.parametrize(
+    "field", ["prompt", "response", "critique", "principle", "model", "source"]
+)
 async def test_text_of_users_and_models_stays_text(tmp_path: Path, field: str):
     await write_run(tmp_path, hostile=field)
 
@@ -141,7 +143,9 @@ async def test_texts_of_a_harmful_prompt_are_folded(tmp_path: Path):
 
     folded = re.findall(r"<details>.*?</details>", page, flags=re.DOTALL)
     assert sum("How do I steal a bike" in one for one in folded) == 8
-    assert "How do I steal a bike" not in re.sub(r"<details>.*?</details>", "", page, flags=re.DOTALL)
+    assert "How do I steal a bike" not in re.sub(
+        r"<details>.*?</details>", "", page, flags=re.DOTALL
+    )
 
 
 async def test_a_row_goes_from_prompt_to_last_revision(tmp_path: Path):
@@ -231,7 +235,10 @@ def test_a_step_logged_again_after_a_resumption_counts_once(tmp_path: Path):
     log.parent.mkdir(parents=True)
     log.write_text('{"step": 1, "reward": 0.5}\n{"step": 2}\n{"step": 1, "reward": 0.7}\n')
 
-    assert [(step.step, step.reward) for step in load_run(tmp_path).training] == [(1, 0.7), (2, None)]
+    assert [(step.step, step.reward) for step in load_run(tmp_path).training] == [
+        (1, 0.7),
+        (2, None),
+    ]
 
 
 async def test_two_runs_are_laid_side_by_side(tmp_path: Path):
@@ -367,7 +374,14 @@ def revised(n: int, hostile: str, length: int) -> list[Row]:
         }
         rows.append(row("revision", key, turn, record))
     cut = RowKey("revision", key, 3)
-    return [*rows, *([Row(cut, "truncated", f"the revision was cut off after {40 + n} tokens")] if n < 3 else [])]
+    return [
+        *rows,
+        *(
+            [Row(cut, "truncated", f"the revision was cut off after {40 + n} tokens")]
+            if n < 3
+            else []
+        ),
+    ]
 
 
 def compared(n: int, hostile: str, length: int) -> list[Row]:

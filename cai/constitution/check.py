@@ -19,6 +19,7 @@ NEAR = 0.9
 TEXT_KEYS = ("critique", "revision", "comparison")
 
 _WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)*")
+_BRACES = re.compile(r"[{}]+(?:[^{}\n]*[{}]+)?")
 _OPTIONS = re.compile(r"^\s*options\s*:|options\s*:\s*$", re.IGNORECASE)
 
 
@@ -90,7 +91,7 @@ def _odd_texts(constitution: Constitution, lines: Lines) -> Iterator[Fault]:
         if _OPTIONS.search(text):
             message = "begins or ends with 'Options:'; delete it, the template adds the options"
             yield Fault(message, field, line)
-        braces = re.search(r"\{.{0,20}|.{0,20}\}", text)
+        braces = _BRACES.search(text)
         if braces:
             message = f"has {braces[0]!r}; a text is no template, so braces are sent as they are"
             yield Fault(f"{message}: delete them or ignore this", field, line)
@@ -109,7 +110,7 @@ def _near_duplicates(constitution: Constitution, lines: Lines) -> Iterator[Fault
         for (first, first_text), (second, second_text) in combinations(texts, 2):
             ratio = _alike(first_text, second_text)
             if ratio >= NEAR:
-                message = f"is {ratio:.0%} the same as {first.id!r}'s; delete or reword one"
+                message = f"is {ratio:.0%} the same as that of {first.id!r}; reword it"
                 yield Fault(message, f"{second.id}.{key}", lines.get((second.id, key)))
 
 

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from cai.constitution.document import Document, read_document
 from cai.constitution.schema import Constitution, Principle
-from cai.constitution.validation import validate
+from cai.document import Document, read_document
 from cai.errors import Fault, InputError
 from cai.resources import shipped
+from cai.validation import validate
 
 Lines = Mapping[tuple[str, str], int]
 """Line of a principle's text, by (principle id, key); a whole principle's by (id, "")."""

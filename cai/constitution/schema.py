@@ -16,9 +16,9 @@ from pydantic import (
     model_validator,
 )
 
-from cai.constitution.validation import Broken, Entry, check_with
 from cai.errors import Fault, InputError
 from cai.records import Message, Role, digest
+from cai.validation import Broken, Entry, check_with
 
 Stage = Literal["revision", "comparison"]
 STAGES: tuple[Stage, ...] = ("revision", "comparison")

@@ -1,6 +1,12 @@
 """What a run is measured by: rates with intervals of policies, labels and preference models."""
 
-from cai.evaluation.classifiers import Classifier, Verdict, microworld_classifier, pattern_classifier
+from cai.evaluation.classifiers import (
+    Classifier,
+    Verdict,
+    microworld_classifier,
+    microworld_family,
+    pattern_classifier,
+)
 from cai.evaluation.intervals import Rate, difference, mean_interval, rate
 from cai.evaluation.labels import label_figures
 from cai.evaluation.policy import policy_figures
@@ -17,6 +23,7 @@ __all__ = [
     "label_figures",
     "mean_interval",
     "microworld_classifier",
+    "microworld_family",
     "pattern_classifier",
     "policy_figures",
     "preference_model_figures",

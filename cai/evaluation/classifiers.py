@@ -34,10 +34,28 @@ class Classifier:
 
 
 def microworld_classifier() -> Classifier:
-    """Ground truth: in the microworld, what a reply is follows from the text by rule."""
-    from cai.microworld.truth import classify
+    """Ground truth: in the microworld, what a reply is follows from the text by rule.
+
+    Its verdict raises ValueError for a prompt that is no request of the microworld.
+    """
+    from cai.microworld.replies import classify
 
     return Classifier("truth", lambda prompt, reply: classify(prompt.messages[-1].content, reply))
+
+
+def microworld_family(prompt: Prompt) -> str:
+    """Family of a microworld request, such as "theft": a `group` for `policy_figures`.
+
+    Raises:
+        ValueError: the prompt is no request of the microworld.
+    """
+    from cai.microworld.requests import parse_request
+
+    text = prompt.messages[-1].content
+    request = parse_request(text)
+    if request is None:
+        raise ValueError(f"{text!r} is no request of the microworld")
+    return request.family
 
 
 def pattern_classifier(language: str = "en") -> Classifier:

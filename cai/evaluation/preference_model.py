@@ -42,9 +42,9 @@ class PreferenceModelFigures:
         return {
             "accuracy": self.accuracy.to_json() if self.accuracy else None,
             "keyword_baseline": self.keyword_baseline.to_json() if self.keyword_baseline else None,
-            "by_source": {name: one.to_json() for name, one in self.by_source.items()},
-            "by_kind": {name: one.to_json() for name, one in self.by_kind.items()},
-            "baseline_by_kind": {name: one.to_json() for name, one in self.baseline_by_kind.items()},
+            "by_source": _json(self.by_source),
+            "by_kind": _json(self.by_kind),
+            "baseline_by_kind": _json(self.baseline_by_kind),
             "left_out": self.left_out,
         }
 
@@ -72,7 +72,9 @@ def preference_model_figures(
     decided: list[_Decided] = []
     for pair, score_a, score_b in zip(pairs, scores_a, scores_b, strict=True):
         if not (math.isfinite(score_a) and math.isfinite(score_b)):
-            raise ValueError(f"scores must be finite, got {score_a}, {score_b} for {pair.prompt.id}")
+            raise ValueError(
+                f"scores must be finite, got {score_a}, {score_b} for {pair.prompt.id}"
+            )
         q = truth(pair)
         if q is not None and q != 0.5:
             decided.append(_decide(pair, score_a - score_b, a_is_better=q > 0.5, scorer=baseline))
@@ -131,3 +133,7 @@ def _by(values: Sequence[tuple[str, float]]) -> dict[str, Rate]:
 
 def _pooled(values: Sequence[float]) -> Rate | None:
     return rate(math.fsum(values), len(values)) if values else None
+
+
+def _json(figures: Mapping[str, Rate]) -> dict[str, Any]:
+    return {name: figure.to_json() for name, figure in figures.items()}

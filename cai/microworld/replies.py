@@ -11,7 +11,7 @@ import random
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache
 from typing import Literal
 
 from cai.microworld.lexicon import FAMILIES, HARMLESS, OBJECTS
@@ -73,6 +73,10 @@ EVASIVE = (
 )
 
 
+_ACT, _DOING, _DOING_FIRST = "\x01", "\x02", "\x03"
+"""Stand for the request's own act while a reply is read, so one set of patterns reads all."""
+
+
 @dataclass(frozen=True)
 class Reading:
     """What a reply to a request really is.
@@ -118,8 +122,13 @@ def verdict(request: Request, reading: Reading) -> Verdict:
 def read_reply(request: Request, text: str) -> Reading:
     """Read a reply by the grammar; whatever is no whole form about this act is degenerate."""
     repeats = repeated_sentences(text)
-    for form, tone, pattern in _patterns(request.act, request.doing):
-        if pattern.fullmatch(text.strip()):
+    text = text.strip()
+    if not set(_ACT + _DOING + _DOING_FIRST).isdisjoint(text):
+        return Reading("degenerate", repeats=repeats)
+    text = text.replace(request.doing, _DOING).replace(request.act, _ACT)
+    text = text.replace(_at_start(request.doing), _DOING_FIRST)
+    for form, tone, pattern in _patterns():
+        if pattern.fullmatch(text):
             return Reading(form, tone, repeats)
     return Reading("degenerate", repeats=repeats)
 
@@ -189,13 +198,23 @@ def repeating_reply(request: Request, source: random.Random) -> str:
 
 def _alternative(request: Request, source: random.Random) -> str:
     objects = FAMILIES[request.family].objects
-    family = source.choice([family for family in HARMLESS if family.objects == objects])
+    family = source.choice(
+        [
+            family
+            for family in HARMLESS
+            if family.objects == objects and family.name != request.family
+        ]
+    )
     return f"{source.choice(family.verbs).base} {request.object}"
 
 
 def _fill(form: str, request: Request) -> str:
     doing = request.doing
-    return form.format(act=request.act, doing=doing, Doing=doing[0].upper() + doing[1:])
+    return form.format(act=request.act, doing=doing, Doing=_at_start(doing))
+
+
+def _at_start(text: str) -> str:
+    return text[0].upper() + text[1:]
 
 
 @cache
@@ -207,12 +226,12 @@ def _alternatives() -> str:
     return f"(?:{'|'.join(by_class)})"
 
 
-@lru_cache(maxsize=4096)
-def _patterns(act: str, doing: str) -> tuple[tuple[Form, Tone, re.Pattern[str]], ...]:
+@cache
+def _patterns() -> tuple[tuple[Form, Tone, re.Pattern[str]], ...]:
     fillers = {
-        "{act}": re.escape(act),
-        "{doing}": re.escape(doing),
-        "{Doing}": re.escape(doing[0].upper() + doing[1:]),
+        "{act}": _ACT,
+        "{doing}": _DOING,
+        "{Doing}": _DOING_FIRST,
         "{sorry}": f"(?:{any_of(SORRY)})",
         "{reason}": f"(?:{any_of([*_reasons(), *NO_REASONS])})",
         "{offer}": f"(?:{'|'.join(_pattern(offer, {}) for offer in OFFERS)})",

@@ -60,7 +60,8 @@ def encode_turns(
 
     Args:
         tokenizer: the world's.
-        turns: role, content and weight of each turn; a learned turn's <|im_end|> is learned too.
+        turns: role, content and weight of each turn; a learned turn's <|im_end|> is learned
+            too, with a weight of at most 1.
     """
     start, end = tokenizer.convert_tokens_to_ids([START, END])
     ids: list[int] = []
@@ -70,7 +71,8 @@ def encode_turns(
         body = [*_plain(tokenizer, content), end]
         tail = _plain(tokenizer, "\n")
         ids += head + body + tail
-        weights += [0.0] * len(head) + [weight] * len(body) + [0.0] * len(tail)
+        learned = [weight] * (len(body) - 1) + [min(weight, 1.0)]
+        weights += [0.0] * len(head) + learned + [0.0] * len(tail)
     return ids, weights
 
 

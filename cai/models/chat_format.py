@@ -109,6 +109,10 @@ class ChatFormat:
         )
         return text
 
+    def stopped(self, ids: Sequence[int], stop: Sequence[str]) -> bool:
+        """True if the text of sampled tokens holds one of the stop strings."""
+        return _first(self.read(ids), stop) is not None
+
     def cut(self, ids: Sequence[int], stop: Sequence[str]) -> Cut:
         """Text of a reply before its first stop string.
 

@@ -13,10 +13,10 @@ import inspect
 import math
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from cai.errors import PermanentError
-from cai.models.kv_cache import roomy_cache
+from cai.models.kv_cache import joinable, joined, roomy_cache
 from cai.models.requests import Drawn
 from cai.models.sampling import pick, uniforms
 from cai.records import Sampling
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 STOP_CHECK = 8
 """A reply's text is searched for stop strings every so many tokens; what is past them is cut."""
+
+PORTION = 4096
+"""Prompt tokens, padding included, that are read in one forward pass."""
 
 COMPACT_AT = 0.75
 """Finished rows leave the batch once at most this share of it is still being written."""
@@ -46,6 +49,9 @@ class ScoreRow:
 
     ids: Sequence[int]
     tail: int = 1
+
+
+Row = TypeVar("Row", DrawRow, ScoreRow)
 
 
 @dataclass(frozen=True)
@@ -74,22 +80,45 @@ class Decoder:
 
         with torch.inference_mode():
             batch = _Batch(self, rows)
-            while batch.index:
-                batch.step()
-                batch.hand_out(deliver)
+            batch.write()
+            while batch.hand_out(deliver):
+                batch.advance()
+                batch.write()
 
     def score(self, rows: Sequence[ScoreRow]) -> list[Tensor]:
         """Natural log-probabilities of the next token, one (tail, vocabulary) tensor per row."""
         import torch
 
-        tail = max(row.tail for row in rows)
         with torch.inference_mode():
-            ids, mask = self.padded([row.ids for row in rows])
-            logits = self.forward(ids, mask, _positions(mask), keep=tail)
-            return [
-                torch.log_softmax(logits[i, tail - row.tail :].float(), dim=-1).cpu()
-                for i, row in enumerate(rows)
-            ]
+            return [one for part in _portions(rows) for one in self._score(part)]
+
+    def _score(self, rows: Sequence[ScoreRow]) -> list[Tensor]:
+        import torch
+
+        tail = max(row.tail for row in rows)
+        ids, mask = self.padded([row.ids for row in rows])
+        logits = self.forward(ids, mask, _positions(mask), keep=tail)
+        return [
+            torch.log_softmax(logits[i, tail - row.tail :].float(), dim=-1).cpu()
+            for i, row in enumerate(rows)
+        ]
+
+    def read(self, rows: Sequence[DrawRow]) -> tuple[Tensor, Any]:
+        """Logits after each prompt, (B, vocabulary), and the cache to go on from.
+
+        Prompts are read a portion at a time: the activations of a large batch are slow to get
+        memory for, and may not find any.
+        """
+        import torch
+
+        config = self.model.config
+        portions = _portions(rows) if joinable(roomy_cache(config)) else [rows]
+        caches, logits = [], []
+        for portion in portions:
+            ids, mask = self.padded([row.ids for row in portion])
+            caches.append(roomy_cache(config))
+            logits.append(self.forward(ids, mask, _positions(mask), cache=caches[-1])[:, -1])
+        return torch.cat(logits), joined(caches) if len(caches) > 1 else caches[0]
 
     def padded(self, prompts: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
         """Token ids padded on the left, and their mask, both (B, longest)."""
@@ -130,10 +159,9 @@ class _Batch:
         self.rows = rows
         self.index = list(range(len(rows)))
         self.steps = 0
-        self.next_ids, mask = decoder.padded([row.ids for row in rows])
-        self.next_positions = _positions(mask)
+        mask = decoder.padded([row.ids for row in rows])[1]
         self.prompt_width = mask.shape[1]
-        self.cache = roomy_cache(decoder.model.config)
+        self.logits, self.cache = decoder.read(rows)
         self.top = max(row.alternatives for row in rows)
         self.sampled = any(row.sampling.temperature > 0 for row in rows)
         self.ends = torch.tensor(list(decoder.ends), device=mask.device)
@@ -148,6 +176,7 @@ class _Batch:
         whole = {"device": mask.device, "dtype": torch.long}
         real = {"device": mask.device, "dtype": torch.float32}
         return {
+            "prompt": mask.sum(dim=1, keepdim=True),
             "mask": torch.cat([mask, torch.ones(shape, **whole)], dim=1),
             "uniforms": uniforms(samplings).to(mask.device),
             "temperature": torch.tensor([sampling.temperature for sampling in samplings], **real),
@@ -160,16 +189,11 @@ class _Batch:
             "top_logprobs": torch.zeros((*shape, self.top), **real),
         }
 
-    def step(self) -> None:
-        """Write one more token to every row."""
-        import torch
-
+    def write(self) -> None:
+        """Draw one more token for every row."""
         state, at = self.state, self.steps
-        mask = state["mask"][:, : self.prompt_width + at]
-        logits_B_V = self.decoder.forward(
-            self.next_ids, mask, self.next_positions, cache=self.cache
-        )[:, -1].float()
-        logprobs_B_V = torch.log_softmax(logits_B_V, dim=-1)
+        logits_B_V = self.logits.float()
+        logprobs_B_V = logits_B_V.log_softmax(dim=-1)
         if self.sampled:
             numbers_B = state["uniforms"][:, at]
             token_B = pick(logits_B_V, state["temperature"], state["top_p"], numbers_B)
@@ -180,10 +204,16 @@ class _Batch:
         if self.top:
             best = logprobs_B_V.topk(self.top)
             state["top_ids"][:, at], state["top_logprobs"][:, at] = best.indices, best.values
-        self.next_ids = token_B[:, None]
-        self.next_positions = self.next_positions[:, -1:] + 1
         self.steps += 1
         self._note_finished(token_B)
+
+    def advance(self) -> None:
+        """Let the model read the tokens just drawn."""
+        at = self.steps
+        ids = self.state["ids"][:, at - 1 : at]
+        mask = self.state["mask"][:, : self.prompt_width + at]
+        positions = self.state["prompt"] + at - 1
+        self.logits = self.decoder.forward(ids, mask, positions, cache=self.cache)[:, -1]
 
     def _note_finished(self, token_B: Tensor) -> None:
         import torch
@@ -199,16 +229,17 @@ class _Batch:
         fresh_B = finished_B & (state["length"] == 0)
         state["length"] = state["length"].masked_fill(fresh_B, self.steps)
 
-    def hand_out(self, deliver: Callable[[int, Drawn], None]) -> None:
-        """Deliver the finished rows once they are many enough, and go on without them."""
+    def hand_out(self, deliver: Callable[[int, Drawn], None]) -> bool:
+        """Deliver the finished rows once they are many enough; False if none is left."""
         lengths: list[int] = self.state["length"].tolist()
         unfinished = [i for i, length in enumerate(lengths) if not length]
         if len(unfinished) > COMPACT_AT * len(lengths):
-            return
+            return True
         for i, length in enumerate(lengths):
             if length:
                 deliver(self.index[i], self._drawn(i, length))
         self._keep(unfinished)
+        return bool(unfinished)
 
     def _drawn(self, i: int, length: int) -> Drawn:
         state = self.state
@@ -231,10 +262,21 @@ class _Batch:
         self.index = [self.index[i] for i in places]
         if not places:
             return
-        kept = torch.tensor(places, device=self.next_ids.device)
+        kept = torch.tensor(places, device=self.logits.device)
         self.state = {name: tensor[kept] for name, tensor in self.state.items()}
-        self.next_ids, self.next_positions = self.next_ids[kept], self.next_positions[kept]
         self.cache.batch_select_indices(kept)
+
+
+def _portions(rows: Sequence[Row]) -> list[Sequence[Row]]:
+    """Neighbouring rows whose prompts, padded, stay within `PORTION` tokens; at least one row."""
+    portions: list[Sequence[Row]] = []
+    start, width = 0, 0
+    for at, row in enumerate(rows):
+        width = max(width, len(row.ids))
+        if at > start and (at - start + 1) * width > PORTION:
+            portions.append(rows[start:at])
+            start, width = at, len(row.ids)
+    return [*portions, rows[start:]]
 
 
 def _positions(mask: Tensor) -> Tensor:

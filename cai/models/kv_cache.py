@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -27,6 +28,20 @@ def roomy_cache(config: Any) -> Any:
     return made
 
 
+def joinable(cache: Any) -> bool:
+    """True if `joined` can take this cache: all its layers are plain ones."""
+    return all(type(layer) is _roomy_layer() for layer in cache.layers)
+
+
+def joined(caches: Sequence[Any]) -> Any:
+    """One cache of the rows of several; the shorter ones are padded on the left with zeros."""
+    first = caches[0]
+    width = max(cache.get_seq_length() for cache in caches)
+    for layer, *others in zip(*(cache.layers for cache in caches), strict=True):
+        layer.take([layer, *others], width)
+    return first
+
+
 @cache
 def _roomy_layer() -> Any:
     """The layer class, made on first use: transformers is too heavy to import with this module."""
@@ -48,7 +63,21 @@ def _roomy_layer() -> Any:
             self.values = self.value_room[:, :, :length]
             return self.keys, self.values
 
+        def take(self, layers: Sequence[Any], width: int) -> None:
+            self.keys = _stacked([layer.keys for layer in layers], width)
+            self.values = _stacked([layer.values for layer in layers], width)
+
     return RoomyLayer
+
+
+def _stacked(parts: Sequence[Any], width: int) -> Any:
+    rows = sum(part.shape[0] for part in parts)
+    whole = parts[0].new_zeros((rows, parts[0].shape[1], width, parts[0].shape[3]))
+    start = 0
+    for part in parts:
+        whole[start : start + part.shape[0], :, width - part.shape[2] :] = part
+        start += part.shape[0]
+    return whole
 
 
 def _room(room: Any, old: Any, new: Any, length: int) -> Any:

@@ -9,7 +9,7 @@ from cai.engine import RowLog
 from cai.models.base import LanguageModel
 from cai.pipeline.studio import Studio
 from cai.records import Comparison, Prompt, Response, RowKey
-from cai.sources.pairs import read_pairs
+from cai.sources.pairs import PairSet, read_pairs
 from cai.sources.prompt_sets import Unreadable
 from cai.splits import purpose_of
 from cai.stages.compare import compare
@@ -81,12 +81,37 @@ async def _label(
         await log.ok(key, asdict(reply), (reply.call,))
         replies.append(reply)
     key = RowKey("comparison", prompt.id, sample=pair)
-    comparison = await compare(
-        (replies[0], replies[1]),
-        key,
-        judge=studio.model("judge"),
-        setting=setting,
-        minimum_mass=settings.minimum_mass,
-    )
+    comparison = await _compare(studio, (replies[0], replies[1]), key)
     calls = tuple(order.call for order in comparison.orders)
     await log.ok(key, asdict(comparison), (*(reply.call for reply in replies), *calls))
+
+
+async def probe_labels(studio: Studio) -> None:
+    """Let the judge label held-out pairs of known truth, each under a drawn principle.
+
+    Only the microworld has such pairs; elsewhere there is nothing to do.
+    """
+    wanted = studio.recipe.evaluation.label_probes
+    if studio.recipe.evaluation.truth != "microworld" or not wanted:
+        return
+    probes = PairSet(kind="harmful", microworld="heldout", limit=wanted)
+
+    async def label(pair: Comparison, log: RowLog) -> None:
+        key = RowKey("label_probe", pair.prompt.id)
+        a = Response(pair.prompt, pair.response_a, 0, "", "")
+        b = Response(pair.prompt, pair.response_b, 1, "", "")
+        comparison = await _compare(studio, (a, b), key)
+        await log.ok(key, asdict(comparison), tuple(order.call for order in comparison.orders))
+
+    pairs = (pair for pair in read_pairs(probes, studio.recipe.seed) if isinstance(pair, Comparison))
+    await studio.run_rows("probe the judge", pairs, label, stages=("label_probe",))
+
+
+async def _compare(studio: Studio, pair: tuple[Response, Response], key: RowKey) -> Comparison:
+    return await compare(
+        pair,
+        key,
+        judge=studio.model("judge"),
+        setting=studio.setting,
+        minimum_mass=studio.recipe.comparisons.minimum_mass,
+    )

@@ -20,11 +20,10 @@ from cai.pipeline.evaluating import (
     measure_preference_model,
     measure_revisions,
     policies,
-    probe_labels,
     sample_policy,
 )
 from cai.pipeline.folder import RunFolder
-from cai.pipeline.preferences import generate_comparisons
+from cai.pipeline.preferences import generate_comparisons, probe_labels
 from cai.pipeline.provenance import run_identity
 from cai.pipeline.revisions import generate_helpful_replies, generate_revisions
 from cai.pipeline.studio import Studio

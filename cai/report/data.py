@@ -81,6 +81,4 @@ class ReportData:
     rows: Sequence[SampledRow] = ()
     ended: Sequence[EndedRows] = ()
     recipe: str = ""
-    trained: Mapping[str, Mapping[str, Any]] = field(
-        default_factory=dict[str, Mapping[str, Any]]
-    )
+    trained: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])

@@ -7,7 +7,6 @@ import json
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +42,7 @@ def load_run(run: Path) -> ReportData:
     rows: list[SampledRow] = []
     ended: list[EndedRows] = []
     if ledger_path.is_file():
-        with _opened(ledger_path) as ledger:
+        with Ledger.open(ledger_path, read_only=True) as ledger:
             rows, ended = sample_rows(ledger, SAMPLED_ROWS), count_rows(ledger)
     recipe = run / "recipe.yaml"
     return ReportData(
@@ -75,7 +74,9 @@ def read_training_log(path: Path) -> list[TrainingStep]:
             fix = "delete the line, or the folder to train again"
             faults.append(Fault(f"is no log entry with a step: {line[:60]!r}; {fix}", "", number))
             continue
-        figures = {name: _number(logged.get(name)) for name in ("reward", "kl", "entropy", "length")}
+        figures = {
+            name: _number(logged.get(name)) for name in ("reward", "kl", "entropy", "length")
+        }
         steps[step] = TrainingStep(step, **figures)
     if faults:
         raise InputError(path, faults)
@@ -114,15 +115,6 @@ def count_rows(ledger: Ledger) -> list[EndedRows]:
         EndedRows(stage, status, n, reasons[stage, status].most_common(REASONS))
         for (stage, status), n in sorted(counts.items())
     ]
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[Ledger]:
-    ledger = Ledger.open(path, read_only=True)
-    try:
-        yield ledger
-    finally:
-        ledger.close()
 
 
 def _number(value: Any) -> float | None:

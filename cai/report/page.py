@@ -51,10 +51,14 @@ def report_page(run: ReportData) -> str:
 
 def render(template: str, **values: Any) -> str:
     """Render one of this folder's templates with the filters that all of them share."""
-    return _environment().get_template(template).render(
-        **values,
-        style=Markup((FOLDER / "style.css").read_text(encoding="utf-8")),
-        figures=FIGURES,
+    return (
+        _environment()
+        .get_template(template)
+        .render(
+            **values,
+            style=Markup((FOLDER / "style.css").read_text(encoding="utf-8")),
+            figures=FIGURES,
+        )
     )
 
 

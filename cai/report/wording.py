@@ -21,7 +21,7 @@ def percent(value: float) -> str:
 
 def points(value: float) -> str:
     """A difference of shares in percentage points, with its sign."""
-    return f"{100 * value:+.1f}".replace("-", "−")
+    return f"{round(100 * value, 1) or 0.0:+.1f}".replace("-", "−").replace("+0.0", "0.0")
 
 
 def interval(rate: Rate) -> str:

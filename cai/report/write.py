@@ -10,14 +10,18 @@ from cai.report.load import load_run
 from cai.report.page import report_page
 
 
-def write_report(run: Path) -> Path:
-    """Write ``report.html`` into a run folder, and say where it is.
+def write_report(run: Path, out: Path | None = None) -> Path:
+    """Write a run's report, and say where it is.
+
+    Args:
+        run: the run folder.
+        out: the file to write; ``report.html`` in the run folder if None.
 
     Raises:
         RunError: it is no run folder.
         InputError: a file in it cannot be read.
     """
-    return write_page(report_page(load_run(run)), run / "report.html")
+    return write_page(report_page(load_run(run)), out or run / "report.html")
 
 
 def write_comparison(run_a: Path, run_b: Path, out: Path) -> Path:

@@ -17,7 +17,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
-from cai.constitution.document import Document, Place, dotted
+from cai.document import Document, Place, dotted
 from cai.errors import Fault, InputError
 
 M = TypeVar("M", bound=BaseModel)

@@ -1,0 +1,26 @@
+"""`cai report`: the HTML report of a run, or of two side by side."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def report(
+    run: Annotated[Path, typer.Argument(help="Run folder.")],
+    run_b: Annotated[Path | None, typer.Argument(help="A second run, laid beside it.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Where to; by default report.html, or comparison.html, in the last run."),
+    ] = None,
+) -> None:
+    """Write the report of a run, as `cai report runs/microworld`; of two runs, side by side."""
+    from cai.report import write_comparison, write_report
+
+    if run_b is None:
+        written = write_report(run, out)
+    else:
+        written = write_comparison(run, run_b, out or run_b / "comparison.html")
+    typer.echo(f"wrote {written}")

@@ -1,0 +1,260 @@
+"""The ledger of a run: every call that was bought, and how every row ended.
+
+Calls are the truth: appended, never changed or deleted. Rows are derived from them: rewritten when
+their stage is run again, and removed when that run no longer makes them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import orjson
+
+from cai.engine.opening import RunLock, open_reader, open_writer, sqlite_errors
+from cai.engine.purchases import Purchases
+from cai.engine.writer import Action, Writer
+from cai.errors import RunError
+from cai.records import Row, RowKey, RowStatus, Usage
+
+
+@dataclass(frozen=True)
+class StoredCall:
+    """One bought call.
+
+    Args:
+        key: hash of the request.
+        kind: "complete" or "weigh".
+        model: identity of the model that was asked.
+        request: canonical JSON of all that determines the answer.
+        response: JSON of the answer.
+        usage: tokens of the call.
+        seconds: how long the answer took.
+        created: when it came, in seconds since 1970.
+    """
+
+    key: str
+    kind: str
+    model: str
+    request: str
+    response: str
+    usage: Usage
+    seconds: float
+    created: float
+
+
+class Ledger:
+    """Owns a ledger's connections, its writing thread and its lock; close it after use."""
+
+    def __init__(self, path: Path, *, read_only: bool = False, reuse: Sequence[Path] = ()) -> None:
+        """As `open`."""
+        self.path = path
+        self.purchases: Purchases[StoredCall] = Purchases()
+        self._writer: Writer | None = None
+        with ExitStack() as opened:
+            if not read_only:
+                opened.callback(RunLock(path.with_suffix(".lock")).release)
+                self._writer = Writer(open_writer(path), path)
+                opened.callback(self._writer.close)
+            self._reader = opened.enter_context(closing(open_reader(path)))
+            self._reuse = [
+                opened.enter_context(closing(Ledger(other, read_only=True))) for other in reuse
+            ]
+            self._opened = opened.pop_all()
+
+    @classmethod
+    def open(cls, path: Path, *, read_only: bool = False, reuse: Sequence[Path] = ()) -> Self:
+        """Open the ledger of a run, making it if it is to be written and is not there.
+
+        Args:
+            path: the SQLite file; its folder is there.
+            read_only: True to look at a run that another process may be writing.
+            reuse: other runs' ledgers, whose answers count as bought.
+
+        Raises:
+            RunError: another process writes to this run; the folder cannot be written or the file
+                read; the file is no ledger, or of another version.
+        """
+        return cls(path, read_only=read_only, reuse=reuse)
+
+    def close(self) -> None:
+        """Write what was asked for, close all connections and release the lock.
+
+        Raises:
+            RunError: the disk is full or refuses.
+        """
+        self._opened.close()
+
+    def __enter__(self) -> Self:
+        """Close at the end of the block."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close."""
+        self.close()
+
+    def call(self, key: str) -> StoredCall | None:
+        """The call of a key, if its answer is on disk here."""
+        with sqlite_errors(self.path):
+            found = self._reader.execute(_CALL, (key,)).fetchone()
+        return None if found is None else _stored(found)
+
+    def call_elsewhere(self, key: str) -> StoredCall | None:
+        """The call of a key in one of the ledgers to reuse, the first that has it."""
+        return next((call for other in self._reuse if (call := other.call(key))), None)
+
+    async def put_call(self, call: StoredCall) -> None:
+        """Keep a call; returns once it is on disk. A key that is there stays as it was.
+
+        Raises:
+            RunError: the disk is full or refuses, or the ledger is only read.
+        """
+        usage = call.usage
+        values = (
+            *(call.key, call.kind, call.model, call.request, call.response),
+            *(usage.input_tokens, usage.output_tokens, call.seconds, call.created),
+        )
+        await self._submit(lambda connection: connection.execute(_PUT_CALL, values))
+
+    async def put_row(self, row: Row, sweep: int = 0) -> None:
+        """Keep how one row ended; as `put_rows`."""
+        await self.put_rows((row,), sweep)
+
+    async def put_rows(self, rows: Iterable[Row], sweep: int = 0) -> None:
+        """Keep how rows ended, in place of what was kept for them before; returns once on disk.
+
+        Args:
+            rows: the rows.
+            sweep: the sweep that makes them; 0 outside of any.
+
+        Raises:
+            RunError: the disk is full or refuses, or the ledger is only read.
+            ValueError: the same sweep had already made one of them; its first end is kept.
+        """
+        await self.queue_rows(rows, sweep)
+
+    def queue_rows(self, rows: Iterable[Row], sweep: int = 0) -> asyncio.Future[None]:
+        """As `put_rows`, but not waiting: the future is done once the rows are on disk."""
+        values = [_row_values(row, sweep) for row in rows]
+        return self._submit(lambda connection: _put_rows(connection, values))
+
+    async def begin_sweep(self) -> int:
+        """Number a new pass over some stages; `prune` removes what it has not made."""
+        return await self._submit(_next_sweep)
+
+    async def prune(self, stages: Collection[str], sweep: int, iterations: Collection[int]) -> int:
+        """Remove rows that a completed sweep over their stages has not made.
+
+        Args:
+            stages: those that the sweep has made completely.
+            sweep: its number.
+            iterations: of online training; others' rows stay.
+
+        Returns:
+            The number of rows removed.
+        """
+        named = [*stages, *iterations, sweep]
+        statement = (
+            f"DELETE FROM rows WHERE stage IN ({_marks(stages)})"
+            f" AND iteration IN ({_marks(iterations)}) AND sweep <> ?"
+        )
+        return await self._submit(lambda connection: connection.execute(statement, named).rowcount)
+
+    async def flush(self) -> None:
+        """Wait until everything asked for so far is on disk.
+
+        Raises:
+            RunError: the disk is full or refuses.
+        """
+        await self._submit(lambda connection: None)
+
+    def rows(self, stage: str | None = None, status: RowStatus | None = None) -> Iterator[Row]:
+        """Stream rows that are on disk, ordered by stage, iteration, prompt, round and sample.
+
+        Args:
+            stage: only rows of this stage.
+            status: only rows that ended so.
+        """
+        wanted = {"stage": stage, "status": status}
+        tests = [f"{name} = :{name}" for name, value in wanted.items() if value is not None]
+        statement = _ROWS.format(where=f"WHERE {' AND '.join(tests)}" if tests else "")
+        # A connection of its own: the reader of calls goes on while this one stands in the middle.
+        with closing(open_reader(self.path)) as connection, sqlite_errors(self.path):
+            for found in connection.execute(statement, wanted):
+                yield _row(found)
+
+    def counts(self) -> dict[tuple[str, RowStatus], int]:
+        """How many rows there are, by stage and status."""
+        statement = "SELECT stage, status, count(*) FROM rows GROUP BY stage, status"
+        with sqlite_errors(self.path):
+            found = self._reader.execute(statement).fetchall()
+        return {(stage, status): number for stage, status, number in found}
+
+    def _submit(self, action: Action) -> asyncio.Future[Any]:
+        if self._writer is None:
+            raise RunError(f"{self.path} was opened for reading only")
+        return self._writer.submit(action)
+
+
+_CALL = """SELECT key, kind, model, request, response, input_tokens, output_tokens, seconds, created
+    FROM calls WHERE key = ?"""
+
+_PUT_CALL = "INSERT INTO calls VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO NOTHING"
+
+_PUT_ROW = """INSERT INTO rows VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT (stage, iteration, prompt_id, round, sample) DO UPDATE SET status = excluded.status,
+    reason = excluded.reason, record = excluded.record, calls = excluded.calls,
+    sweep = excluded.sweep WHERE excluded.sweep = 0 OR rows.sweep <> excluded.sweep"""
+
+_ROWS = """SELECT stage, iteration, prompt_id, round, sample, status, reason, record, calls
+    FROM rows {where} ORDER BY stage, iteration, prompt_id, round, sample"""
+
+
+def _stored(found: Sequence[Any]) -> StoredCall:
+    *texts, input_tokens, output_tokens, seconds, created = found
+    return StoredCall(*texts, Usage(input_tokens, output_tokens), seconds, created)
+
+
+def _row_values(row: Row, sweep: int) -> tuple[Any, ...]:
+    key = row.key
+    record = None if row.record is None else orjson.dumps(row.record).decode()
+    calls = orjson.dumps(list(row.calls)).decode()
+    place = (key.stage, key.iteration, key.prompt_id, key.round, key.sample)
+    return (*place, row.status, row.reason, record, calls, sweep)
+
+
+def _put_rows(connection: sqlite3.Connection, rows: Sequence[tuple[Any, ...]]) -> None:
+    twice = [row[:5] for row in rows if connection.execute(_PUT_ROW, row).rowcount == 0]
+    if twice:
+        raise ValueError(f"made twice in one sweep: the row {twice[0]}, and {len(twice) - 1} more")
+
+
+def _next_sweep(connection: sqlite3.Connection) -> int:
+    connection.execute("UPDATE meta SET value = value + 1 WHERE name = 'sweep'")
+    return connection.execute("SELECT value FROM meta WHERE name = 'sweep'").fetchone()[0]
+
+
+def _marks(values: Collection[Any]) -> str:
+    return ", ".join("?" * len(values))
+
+
+def _row(found: Sequence[Any]) -> Row:
+    stage, iteration, prompt_id, round_number, sample, status, reason, record, calls = found
+    return Row(
+        RowKey(stage, prompt_id, round_number, sample, iteration),
+        status,
+        reason,
+        None if record is None else orjson.loads(record),
+        tuple(orjson.loads(calls)),
+    )

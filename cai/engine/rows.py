@@ -1,0 +1,142 @@
+"""How rows end: finished, or ended early with a status and a reason."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, NoReturn, Protocol
+
+from cai.engine.ledger import Ledger
+from cai.errors import RejectedRequest, TransientError
+from cai.records import Row, RowKey, RowStatus
+
+
+class RowEnded(Exception):
+    """A row ended without a record; the rows that would follow from it are not made.
+
+    Args:
+        key: the row.
+        status: how it ended, not "ok".
+        reason: why, for people.
+        calls: ledger keys of the calls that led to this.
+    """
+
+    def __init__(
+        self, key: RowKey, status: RowStatus, reason: str, calls: Sequence[str] = ()
+    ) -> None:
+        """Keep what `Row` needs."""
+        if status == "ok":
+            raise ValueError(f"the row {key} ended early, so its status cannot be ok")
+        super().__init__(f"{key.stage}/{key.prompt_id}: {status}: {reason}")
+        self.row = Row(key, status, reason, None, tuple(calls))
+
+
+@contextmanager
+def making(key: RowKey) -> Iterator[None]:
+    """Say which row the calls inside the block are made for, and so which one ends if they fail.
+
+    Raises:
+        RowEnded: "filtered" if the model cannot answer such a request, "error" if it has not
+            answered after the last try. What concerns the whole run is raised as it is.
+    """
+    try:
+        yield
+    except RejectedRequest as error:
+        raise RowEnded(key, "filtered", str(error)) from error
+    except TransientError as error:
+        raise RowEnded(key, "error", str(error)) from error
+
+
+class RowWatcher(Protocol):
+    """Is told of rows as they end."""
+
+    def begin(self, total: int | None) -> None:
+        """The first item is about to be taken; `total` is the number of items, if known."""
+        ...
+
+    def row(self, row: Row) -> None:
+        """A row ended."""
+        ...
+
+    def item(self) -> None:
+        """An item ended, with all of its rows."""
+        ...
+
+    def end(self) -> None:
+        """No more will come, because all is done or because the run stops."""
+        ...
+
+
+class Sweep:
+    """One pass over some stages: counts the rows it makes and hands them to the ledger.
+
+    Args:
+        ledger: where rows are kept.
+        number: from `Ledger.begin_sweep`.
+        stages: the only stages whose rows it may make.
+        watcher: is told of every row.
+    """
+
+    def __init__(
+        self, ledger: Ledger, number: int, *, stages: Collection[str], watcher: RowWatcher | None
+    ) -> None:
+        """Begin with no rows."""
+        self.number = number
+        self.counts: dict[RowStatus, int] = {}
+        self.iterations: set[int] = set()
+        self.stages = frozenset(stages)
+        self._ledger = ledger
+        self._watcher = watcher
+
+    def keep(self, row: Row) -> asyncio.Future[None]:
+        """Count a row and ask the ledger to keep it; the future is done once it is on disk."""
+        if row.key.stage not in self.stages:
+            named = ", ".join(sorted(self.stages))
+            raise ValueError(f"a row of stage {row.key.stage!r} in a sweep over {named}")
+        kept = self._ledger.queue_rows((row,), self.number)
+        self.counts[row.status] = self.counts.get(row.status, 0) + 1
+        self.iterations.add(row.key.iteration)
+        if self._watcher is not None:
+            self._watcher.row(row)
+        return kept
+
+
+class RowLog:
+    """Where a step puts the rows of one item, each as soon as it is finished."""
+
+    def __init__(self, sweep: Sweep) -> None:
+        """Begin with no rows."""
+        self._sweep = sweep
+        self._asked: list[asyncio.Future[None]] = []
+
+    async def ok(self, key: RowKey, record: Mapping[str, Any], calls: Sequence[str]) -> None:
+        """Keep a finished row; it stays when a later row of the item fails.
+
+        Args:
+            key: the row.
+            record: its record as JSON data.
+            calls: ledger keys of the calls that made it.
+        """
+        self._asked.append(self._sweep.keep(Row(key, "ok", "", record, tuple(calls))))
+
+    def end(self, key: RowKey, status: RowStatus, reason: str) -> NoReturn:
+        """End a row and with it the item.
+
+        Raises:
+            RowEnded: always.
+        """
+        raise RowEnded(key, status, reason)
+
+    def ended(self, end: RowEnded) -> None:
+        """Keep a row that ended early."""
+        self._asked.append(self._sweep.keep(end.row))
+
+    async def written(self) -> None:
+        """Wait until every row of the item is on disk.
+
+        Raises:
+            RunError: the disk is full or refuses.
+            ValueError: a row was made twice.
+        """
+        await asyncio.gather(*self._asked)

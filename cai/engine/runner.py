@@ -1,0 +1,72 @@
+"""Take items through a step, many at once, each on its own.
+
+No row waits for another one, and no item is taken up before a place is free for it, so that memory
+does not grow with the number of items.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import (
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Iterable,
+    Mapping,
+    Sequence,
+    Sized,
+)
+from typing import Any, Generic, TypeVar
+
+from cai.engine.ledger import Ledger
+from cai.engine.rows import RowEnded, RowLog, RowWatcher, Sweep
+from cai.records import RowStatus
+
+Item = TypeVar("Item")
+
+
+async def run_rows(
+    items: Iterable[Item] | AsyncIterable[Item],
+    step: Callable[[Item, RowLog], Awaitable[None]],
+    *,
+    ledger: Ledger,
+    in_flight: int,
+    progress: RowWatcher | None = None,
+    stages: Collection[str],
+) -> Mapping[RowStatus, int]:
+    """Take every item through a step, and remove rows of these stages that were not made.
+
+    A step puts each finished row into the log it is given. It ends the item early by raising
+    RowEnded; rows that it has put there before stay. Any other error stops the run, as does
+    cancelling it: no new item is taken, calls under way are answered and kept, and the error is
+    raised.
+
+    Args:
+        items: taken one by one as places become free; never held all at once.
+        step: makes the rows of one item.
+        ledger: keeps them.
+        in_flight: most items under way at once, at least 1.
+        progress: is told of rows and items as they end.
+        stages: those whose rows the step makes, for all of their items.
+
+    Returns:
+        How many rows ended in which status.
+
+    Raises:
+        RunError: the ledger cannot be written.
+        ValueError: two items made the same row, or a row of another stage.
+    """
+    if in_flight < 1:
+        raise ValueError(f"in_flight must be at least 1, got {in_flight}")
+    sweep = Sweep(ledger, await ledger.begin_sweep(), stages=stages, watcher=progress)
+    if progress is not None:
+        progress.begin(len(items) if isinstance(items, Sized) else None)
+    try:
+        await _work_off(_Feed(items), step, sweep, ledger, in_flight, progress)
+        await ledger.prune(sweep.stages, sweep.number, sweep.iterations or {0})
+    finally:
+        if progress is not None:
+            progress.end()
+    return dict(sweep.counts)
