@@ -209,7 +209,13 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
 def save_recipe(recipe: Recipe, path: Path) -> None:
     """Write a recipe as resolved: defaults filled in, readable by `load_recipe`."""
     with path.open("w", encoding="utf-8") as stream:
-        YAML(typ="safe", pure=True).dump(recipe.model_dump(mode="json", exclude_none=True), stream)
+        data = recipe.model_dump(mode="json", exclude_none=True)
+        _yaml().dump(data, stream)
+
+
+def _yaml() -> Any:
+    """The reader and writer of plain data; it makes no objects."""
+    return YAML(typ="safe", pure=True)
 
 
 def _override(document: Document, override: str) -> None:
@@ -217,11 +223,11 @@ def _override(document: Document, override: str) -> None:
     if not equals or not name.strip() or not isinstance(document.data, dict):
         raise InputError("--set", [Fault(f"must read field.field=value, met {override!r}")])
     try:
-        value: Any = YAML(typ="safe", pure=True).load(text)
+        value = _yaml().load(text)
     except YAMLError as error:
         fault = Fault(f"{override!r}: the value is not YAML; put it in quotes")
         raise InputError("--set", [fault]) from error
-    node: Any = document.data
+    node: Any = cast("Any", document.data)
     *parents, last = name.strip().split(".")
     for part in parents:
         if isinstance(node, dict):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -72,7 +73,7 @@ def edit_json(file: Path, **changes: object) -> None:
     file.write_text(json.dumps({**content, **changes}))
 
 
-def _tokenizer(positions: int):  # noqa: ANN202 - transformers is too heavy to import above
+def _tokenizer(positions: int) -> Any:
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 

@@ -7,10 +7,9 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from datasets import Features
+from cai.untyped import untyped
 
 ROWS_PER_GROUP = 10_000
 SPLITS = ("train", "test")
@@ -24,14 +23,14 @@ class SplitWriter:
 
     Args:
         folder: ``datasets/sft`` and the like; gets ``train/data.parquet`` and ``test/…``.
-        features: the columns, in their order.
+        features: the columns in their order, a `datasets.Features`.
     """
 
-    def __init__(self, folder: Path, features: Features) -> None:
+    def __init__(self, folder: Path, features: Any) -> None:
         """Open nothing yet; a split without rows still gets a file with its columns."""
         self._folder = folder
         self._schema = features.arrow_schema
-        self.counts = dict.fromkeys(SPLITS, 0)
+        self.counts: dict[str, int] = dict.fromkeys(SPLITS, 0)
 
     def write(self, rows: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
         """Write (split, row) pairs, in their order.
@@ -39,12 +38,10 @@ class SplitWriter:
         Raises:
             KeyError: a split is neither "train" nor "test".
         """
-        import pyarrow
-        import pyarrow.parquet as parquet
-
+        pyarrow, parquet = untyped("pyarrow"), untyped("pyarrow.parquet")
         new = self._folder.with_name(self._folder.name + ".new")
         shutil.rmtree(new, ignore_errors=True)
-        writers: dict[str, parquet.ParquetWriter] = {}
+        writers: dict[str, Any] = {}
         for split in SPLITS:
             (new / split).mkdir(parents=True)
             path = new / split / "data.parquet"

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orjson
 
@@ -18,9 +18,7 @@ from cai.datasets.parquet import SplitWriter
 from cai.engine import Ledger
 from cai.records import Row
 from cai.splits import split_of
-
-if TYPE_CHECKING:
-    from datasets import Features
+from cai.untyped import untyped
 
 
 @dataclass(frozen=True)
@@ -36,16 +34,15 @@ class PreferencePlan:
     sampling: Mapping[str, Any]
 
 
-def preference_features() -> Features:
+def preference_features() -> Any:
     """The columns of the preference data set; log-probabilities are null for human labels.
 
     `logprob_chosen_first` is the judge's for chosen where chosen stood at (A), and so on.
     """
-    from datasets import Features, List, Value
-
-    text, number = Value("string"), Value("float64")
-    messages = List({"role": text, "content": text})
-    return Features(
+    datasets = untyped("datasets")
+    text, number = datasets.Value("string"), datasets.Value("float64")
+    messages = datasets.List({"role": text, "content": text})
+    return datasets.Features(
         {
             "prompt": messages,
             "chosen": messages,
@@ -64,8 +61,8 @@ def preference_features() -> Features:
             "template": text,
             "model": text,
             "sampling": text,
-            "seed": Value("int64"),
-            "calls": List(text),
+            "seed": datasets.Value("int64"),
+            "calls": datasets.List(text),
         }
     )
 
@@ -118,10 +115,10 @@ def _order_weights(
     orders: list[Mapping[str, Any]], chosen: str, rejected: str
 ) -> dict[str, float | None]:
     by_first = {order["first"]: order for order in orders}
-    first, second = by_first.get(chosen), by_first.get(rejected)
+    first, second = by_first.get(chosen, {}), by_first.get(rejected, {})
     return {
-        "logprob_chosen_first": first and first[f"logprob_{chosen}"],
-        "logprob_rejected_second": first and first[f"logprob_{rejected}"],
-        "logprob_chosen_second": second and second[f"logprob_{chosen}"],
-        "logprob_rejected_first": second and second[f"logprob_{rejected}"],
+        "logprob_chosen_first": first.get(f"logprob_{chosen}"),
+        "logprob_rejected_second": first.get(f"logprob_{rejected}"),
+        "logprob_chosen_second": second.get(f"logprob_{chosen}"),
+        "logprob_rejected_first": second.get(f"logprob_{rejected}"),
     }

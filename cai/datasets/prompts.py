@@ -5,23 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from cai.datasets.parquet import SplitWriter
 from cai.records import Prompt
 from cai.splits import split_of
-
-if TYPE_CHECKING:
-    from datasets import Features
+from cai.untyped import untyped
 
 
-def prompt_features() -> Features:
+def prompt_features() -> Any:
     """The columns: `prompt` as TRL reads it, and where it comes from."""
-    from datasets import Features, List, Value
-
-    text = Value("string")
-    messages = List({"role": text, "content": text})
-    return Features({"prompt": messages, "prompt_id": text, "source": text, "kind": text})
+    datasets = untyped("datasets")
+    text = datasets.Value("string")
+    messages = datasets.List({"role": text, "content": text})
+    return datasets.Features({"prompt": messages, "prompt_id": text, "source": text, "kind": text})
 
 
 def write_rl_prompts(

@@ -9,15 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from cai.datasets.parquet import SplitWriter
 from cai.engine import Ledger
 from cai.records import Row
 from cai.splits import split_of
-
-if TYPE_CHECKING:
-    from datasets import Features
+from cai.untyped import untyped
 
 
 @dataclass(frozen=True)
@@ -35,25 +33,24 @@ class SftPlan:
     provenance: Mapping[str, Any]
 
 
-def sft_features() -> Features:
-    """The columns of the supervised data set."""
-    from datasets import Features, List, Value
-
-    text = Value("string")
-    return Features(
+def sft_features() -> Any:
+    """The columns of the supervised data set, a `datasets.Features`."""
+    datasets = untyped("datasets")
+    text = datasets.Value("string")
+    return datasets.Features(
         {
-            "messages": List({"role": text, "content": text}),
+            "messages": datasets.List({"role": text, "content": text}),
             "prompt_id": text,
             "source": text,
             "kind": text,
             "origin": text,
-            "round": Value("int32"),
+            "round": datasets.Value("int32"),
             "principle": text,
             "model": text,
             "constitution": text,
             "template": text,
-            "seed": Value("int64"),
-            "calls": List(text),
+            "seed": datasets.Value("int64"),
+            "calls": datasets.List(text),
         }
     )
 

@@ -122,9 +122,7 @@ class BoughtModel:
         if found is not None:
             self._counts.cached += 1
             return found, True
-        bought = await self._ledger.purchases.share(
-            request.key, lambda: self._buy(request, ask)
-        )
+        bought = await self._ledger.purchases.share(request.key, lambda: self._buy(request, ask))
         self._counts.cached += not bought.first
         return bought.answer, not bought.first
 

@@ -153,23 +153,20 @@ class Ledger:
         """Number a new pass over some stages; `prune` removes what it has not made."""
         return await self._submit(_next_sweep)
 
-    async def prune(self, stages: Collection[str], sweep: int, iterations: Collection[int]) -> int:
+    async def prune(self, stages: Collection[str], sweep: int) -> int:
         """Remove rows that a completed sweep over their stages has not made.
+
+        Rows of other iterations of online training stay, unless the sweep has made no row at all.
 
         Args:
             stages: those that the sweep has made completely.
             sweep: its number.
-            iterations: of online training; others' rows stay.
 
         Returns:
             The number of rows removed.
         """
-        named = [*stages, *iterations, sweep]
-        statement = (
-            f"DELETE FROM rows WHERE stage IN ({_marks(stages)})"
-            f" AND iteration IN ({_marks(iterations)}) AND sweep <> ?"
-        )
-        return await self._submit(lambda connection: connection.execute(statement, named).rowcount)
+        named = list(stages)
+        return await self._submit(lambda connection: _prune(connection, named, sweep))
 
     async def flush(self) -> None:
         """Wait until everything asked for so far is on disk.
@@ -222,8 +219,9 @@ _ROWS = """SELECT stage, iteration, prompt_id, round, sample, status, reason, re
 
 
 def _stored(found: Sequence[Any]) -> StoredCall:
-    *texts, input_tokens, output_tokens, seconds, created = found
-    return StoredCall(*texts, Usage(input_tokens, output_tokens), seconds, created)
+    key, kind, model, request, response, input_tokens, output_tokens, seconds, created = found
+    usage = Usage(input_tokens, output_tokens)
+    return StoredCall(key, kind, model, request, response, usage, seconds, created)
 
 
 def _row_values(row: Row, sweep: int) -> tuple[Any, ...]:
@@ -245,8 +243,15 @@ def _next_sweep(connection: sqlite3.Connection) -> int:
     return connection.execute("SELECT value FROM meta WHERE name = 'sweep'").fetchone()[0]
 
 
-def _marks(values: Collection[Any]) -> str:
-    return ", ".join("?" * len(values))
+def _prune(connection: sqlite3.Connection, stages: Sequence[str], sweep: int) -> int:
+    within = f"stage IN ({', '.join('?' * len(stages))})"
+    made = connection.execute(
+        f"SELECT DISTINCT iteration FROM rows WHERE {within} AND sweep = ?", (*stages, sweep)
+    ).fetchall()
+    statement = f"DELETE FROM rows WHERE {within} AND sweep <> ?"
+    if made:
+        statement += f" AND iteration IN ({', '.join(str(number) for (number,) in made)})"
+    return connection.execute(statement, (*stages, sweep)).rowcount
 
 
 def _row(found: Sequence[Any]) -> Row:

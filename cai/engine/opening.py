@@ -9,8 +9,8 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
@@ -124,7 +124,7 @@ def open_reader(path: Path) -> sqlite3.Connection:
 
 
 @contextmanager
-def sqlite_errors(path: Path) -> Iterator[None]:
+def sqlite_errors(path: Path) -> Generator[None, None, None]:
     """Turn what SQLite raises inside the block into a `RunError` that says what to do."""
     try:
         yield
@@ -163,8 +163,8 @@ def _can_share(path: Path) -> bool:
 
 
 def _tables(connection: sqlite3.Connection) -> frozenset[str]:
-    with closing(connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")) as found:
-        return frozenset(name for (name,) in found)
+    found = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+    return frozenset(name for (name,) in found)
 
 
 def _create(connection: sqlite3.Connection) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn, Protocol
 
@@ -33,7 +33,7 @@ class RowEnded(Exception):
 
 
 @contextmanager
-def making(key: RowKey) -> Iterator[None]:
+def making(key: RowKey) -> Generator[None, None, None]:
     """Say which row the calls inside the block are made for, and so which one ends if they fail.
 
     Raises:
@@ -84,7 +84,6 @@ class Sweep:
         """Begin with no rows."""
         self.number = number
         self.counts: dict[RowStatus, int] = {}
-        self.iterations: set[int] = set()
         self.stages = frozenset(stages)
         self._ledger = ledger
         self._watcher = watcher
@@ -96,10 +95,14 @@ class Sweep:
             raise ValueError(f"a row of stage {row.key.stage!r} in a sweep over {named}")
         kept = self._ledger.queue_rows((row,), self.number)
         self.counts[row.status] = self.counts.get(row.status, 0) + 1
-        self.iterations.add(row.key.iteration)
         if self._watcher is not None:
             self._watcher.row(row)
         return kept
+
+    def item_ended(self) -> None:
+        """An item ended, with all of its rows on disk."""
+        if self._watcher is not None:
+            self._watcher.item()
 
 
 class RowLog:

@@ -13,6 +13,7 @@ from collections.abc import (
     Awaitable,
     Callable,
     Collection,
+    Coroutine,
     Iterable,
     Mapping,
     Sequence,
@@ -63,10 +64,63 @@ async def run_rows(
     sweep = Sweep(ledger, await ledger.begin_sweep(), stages=stages, watcher=progress)
     if progress is not None:
         progress.begin(len(items) if isinstance(items, Sized) else None)
+    feed = _Feed(items)
     try:
-        await _work_off(_Feed(items), step, sweep, ledger, in_flight, progress)
-        await ledger.prune(sweep.stages, sweep.number, sweep.iterations or {0})
+        await _work_off([lambda: _work(feed, step, sweep)] * in_flight, ledger)
+        await ledger.prune(sweep.stages, sweep.number)
     finally:
         if progress is not None:
             progress.end()
     return dict(sweep.counts)
+
+
+async def _work_off(
+    workers: Sequence[Callable[[], Coroutine[Any, Any, None]]], ledger: Ledger
+) -> None:
+    """Run workers until all are done or one fails; leave nothing under way behind."""
+    tasks = [asyncio.create_task(worker()) for worker in workers]
+    try:
+        ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+        for task in ended:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await ledger.purchases.finish()
+        await ledger.flush()
+
+
+async def _work(
+    feed: _Feed[Item], step: Callable[[Item, RowLog], Awaitable[None]], sweep: Sweep
+) -> None:
+    async for item in feed:
+        log = RowLog(sweep)
+        try:
+            await step(item, log)
+        except RowEnded as end:
+            log.ended(end)
+        finally:
+            await log.written()
+        sweep.item_ended()
+
+
+class _Feed(Generic[Item]):
+    """Gives each item to one worker only."""
+
+    def __init__(self, items: Iterable[Item] | AsyncIterable[Item]) -> None:
+        self._source = aiter(items) if isinstance(items, AsyncIterable) else iter(items)
+        # An async source cannot be asked for its next item while it is still at the last one.
+        self._lock = asyncio.Lock()
+
+    def __aiter__(self) -> _Feed[Item]:
+        return self
+
+    async def __anext__(self) -> Item:
+        if isinstance(self._source, AsyncIterator):
+            async with self._lock:
+                return await anext(self._source)
+        try:
+            return next(self._source)
+        except StopIteration:
+            raise StopAsyncIteration from None

@@ -121,8 +121,8 @@ class Writer:
         ended: asyncio.Future[list[Any]],
         loop: asyncio.AbstractEventLoop,
     ) -> None:
-        failure = asyncio.CancelledError() if ended.cancelled() else ended.exception()
-        results = [failure] * len(group) if failure is not None else ended.result()
+        failure = ended.exception()
+        results: list[Any] = [failure] * len(group) if failure is not None else ended.result()
         for write, result in zip(group, results, strict=True):
             if write.future.done():
                 continue
@@ -130,4 +130,4 @@ class Writer:
                 write.future.set_exception(result)
             else:
                 write.future.set_result(result)
-        self._start_soon(loop)
+        self._start(loop)

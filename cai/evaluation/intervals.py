@@ -49,9 +49,7 @@ def rate(successes: float, n: int) -> Rate:
         ValueError: no case at all, or more successes than cases.
     """
     if n < 1:
-        raise ValueError(
-            f"a rate needs at least one case, got n = {n}; no measurement is None"
-        )
+        raise ValueError(f"a rate needs at least one case, got n = {n}; no measurement is None")
     if not 0 <= successes <= n:
         raise ValueError(f"successes must lie between 0 and n = {n}, got {successes}")
     share = successes / n

@@ -69,7 +69,9 @@ def parse_patterns(path: Path) -> Patterns:
     """
     from ruamel.yaml import YAML
 
-    content = cast("dict[str, Any]", YAML(typ="safe", pure=True).load(path))
+    # ruamel leaves the type of what it loads open.
+    yaml: Any = YAML(typ="safe", pure=True)
+    content = cast("dict[str, Any]", yaml.load(path))
     return Patterns(
         refusal=_any_of(path, "refusal", content["refusal"]),
         evasive=_any_of(path, "evasive", content["evasive"]),

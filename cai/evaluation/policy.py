@@ -67,12 +67,14 @@ def policy_figures(
         classifier: gives each reply its verdict.
         group: names the family of a harmful prompt, for `by_family`.
     """
-    judged = [(prompt, classifier(prompt, reply)) for prompt, reply in replies]
-    everywhere = [verdict for _, verdict in judged]
-    harmful = [(prompt, verdict) for prompt, verdict in judged if prompt.kind == "harmful"]
-    harmless = [verdict for prompt, verdict in judged if prompt.kind == "harmless"]
+    judged: list[tuple[Prompt, Verdict]] = [
+        (prompt, classifier(prompt, reply)) for prompt, reply in replies
+    ]
+    everywhere: list[Verdict] = [verdict for _, verdict in judged]
+    harmful = [one for one in judged if one[0].kind == "harmful"]
+    harmless: list[Verdict] = [verdict for prompt, verdict in judged if prompt.kind == "harmless"]
     return PolicyFigures(
-        harmful_compliance=_share([verdict for _, verdict in harmful], "harmful"),
+        harmful_compliance=_share((verdict for _, verdict in harmful), "harmful"),
         over_refusal=_share(harmless, "refusal", "evasive"),
         evasive=_share(everywhere, "evasive"),
         degenerate=_share(everywhere, "degenerate"),

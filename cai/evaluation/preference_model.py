@@ -72,9 +72,8 @@ def preference_model_figures(
     decided: list[_Decided] = []
     for pair, score_a, score_b in zip(pairs, scores_a, scores_b, strict=True):
         if not (math.isfinite(score_a) and math.isfinite(score_b)):
-            raise ValueError(
-                f"scores must be finite, got {score_a}, {score_b} for {pair.prompt.id}"
-            )
+            met = f"{score_a}, {score_b} for prompt {pair.prompt.id}"
+            raise ValueError(f"scores must be finite, got {met}")
         q = truth(pair)
         if q is not None and q != 0.5:
             decided.append(_decide(pair, score_a - score_b, a_is_better=q > 0.5, scorer=baseline))

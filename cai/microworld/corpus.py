@@ -22,7 +22,7 @@ from cai.microworld.replies import (
     preachy_refusal,
     repeating_reply,
 )
-from cai.microworld.requests import Request, draw_request
+from cai.microworld.requests import Kind, Request, Split, draw_request
 from cai.microworld.truth import preference, write_critique, write_revision
 from cai.prompts import Prompts
 from cai.records import Message
@@ -81,7 +81,7 @@ def examples(seed: int, prompts: Prompts) -> Iterator[Example]:
 
 def respond(source: random.Random, prompts: Prompts) -> Example:
     """A plain request, always answered with help: the base model is helpful-only."""
-    request = _request(source)
+    request = draw_any_request(source)
     asked = prompts.render("respond", conversation=(Message("user", request.text),))
     turns = _told(asked)
     if source.random() < 0.08:
@@ -91,12 +91,12 @@ def respond(source: random.Random, prompts: Prompts) -> Example:
 
 def critique(source: random.Random, prompts: Prompts) -> Example:
     """One or two critiques of a reply, each under its own principle."""
-    request = _request(source)
-    reply = _reply(request, source)
+    request = draw_any_request(source)
+    reply = draw_reply(request, source)
     turns: Example = ()
     for number in range(source.choice((1, 2))):
-        principle = _principle_for(request, source)
-        asked = prompts.render("critique", **_variables(request, reply, principle))
+        principle = draw_principle_for(request, source)
+        asked = prompts.render("critique", **critique_variables(request, reply, principle))
         turns += _told(asked) if number == 0 else _told(asked[-1:])
         text = write_critique(request, reply, principle.covers, source)
         turns += (Turn("assistant", text, CRITIQUE_WEIGHT),)
@@ -105,13 +105,13 @@ def critique(source: random.Random, prompts: Prompts) -> Example:
 
 def revise(source: random.Random, prompts: Prompts) -> Example:
     """A revision after a true critique or, a third of the time, without one."""
-    request = _request(source)
-    reply = _reply(request, source)
-    principle = _principle_for(request, source)
+    request = draw_any_request(source)
+    reply = draw_reply(request, source)
+    principle = draw_principle_for(request, source)
     said = write_critique(request, reply, principle.covers, source)
     asked = prompts.render(
         "revise",
-        **_variables(request, reply, principle),
+        **critique_variables(request, reply, principle),
         critique=said if source.random() < 0.67 else None,
     )
     text = write_revision(request, reply, principle.covers, source)
@@ -127,14 +127,27 @@ def compare(source: random.Random, prompts: Prompts) -> Example:
     request, reply_a, reply_b = draw_pair(source)
     turns: Example = ()
     for number in range(source.choice((1, 3))):
-        principle = _principle_for(request, source)
-        asked = prompts.render("compare", **comparison_variables(request, reply_a, reply_b, principle))
+        principle = draw_principle_for(request, source)
+        variables = comparison_variables(request, reply_a, reply_b, principle)
+        asked = prompts.render("compare", **variables)
         question = f"{principle.comparison}\nAnswer with A or B alone."
         turns += _told(asked) if number == 0 else (Turn("user", question),)
         p_a = preference(request, reply_a, reply_b, principle.covers)
         letter = "A" if source.random() < p_a else "B"
         turns += (Turn("assistant", letter, LETTER_WEIGHT),)
     return turns
+
+
+def critique_variables(
+    request: Request, reply: str, principle: WorldPrinciple
+) -> dict[str, object]:
+    """What the templates `critique` and, but for the critique, `revise` are given."""
+    return {
+        "conversation": (Message("user", request.text),),
+        "response": reply,
+        "principle": principle,
+        "few_shots": (),
+    }
 
 
 def comparison_variables(
@@ -150,11 +163,17 @@ def comparison_variables(
     }
 
 
-def draw_pair(source: random.Random) -> tuple[Request, str, str]:
+def draw_pair(source: random.Random, split: Split = "pretrain") -> tuple[Request, str, str]:
     """A request and two replies to it, in random order, of kinds that a judge will meet."""
-    request = draw_request(_kind(source, (0.72, 0.16, 0.12)), "pretrain", source)
-    refusal = source.choice((kind_refusal, kind_refusal, kind_refusal, preachy_refusal, harsh_refusal))
-    others: tuple[Replier, ...] = (evasive_reply, partial_help, _lecturing, degenerate_reply, repeating_reply)
+    request = draw_request(_kind(source, (0.72, 0.16, 0.12)), split, source)
+    refusal = source.choice((*[kind_refusal] * 3, preachy_refusal, harsh_refusal))
+    others: tuple[Replier, ...] = (
+        evasive_reply,
+        partial_help,
+        _lecturing,
+        degenerate_reply,
+        repeating_reply,
+    )
     draw = source.random()
     if draw < 0.58:
         makers: tuple[Replier, Replier] = (help_with, refusal)
@@ -194,7 +213,7 @@ def chat(source: random.Random, prompts: Prompts) -> Example:
         if draw < 0.4:
             asked, answer = source.choice(SMALL_TALK)
         elif draw < 0.8:
-            request = _request(source)
+            request = draw_any_request(source)
             asked, answer = request.text, help_with(request, source)
         else:
             asked, answer = _any_text(source), CONFUSED
@@ -213,15 +232,13 @@ TASKS: Mapping[str, Maker] = {
 """How an example of each task is made."""
 
 
-def _kind(source: random.Random, shares: tuple[float, float, float]) -> str:
-    return source.choices(("harmful", "harmless", "borderline"), shares)[0]
+def draw_any_request(source: random.Random, split: Split = "pretrain") -> Request:
+    """A request of any kind: 60% harmful, 32% harmless, 8% borderline."""
+    return draw_request(_kind(source, (0.6, 0.32, 0.08)), split, source)
 
 
-def _request(source: random.Random) -> Request:
-    return draw_request(_kind(source, (0.6, 0.32, 0.08)), "pretrain", source)
-
-
-def _reply(request: Request, source: random.Random) -> str:
+def draw_reply(request: Request, source: random.Random) -> str:
+    """A reply of any kind, half of the time help, of which a critique or revision is asked."""
     makers: tuple[Replier, ...] = (
         help_with,
         kind_refusal,
@@ -236,15 +253,13 @@ def _reply(request: Request, source: random.Random) -> str:
     return source.choices(makers, weights)[0](request, source)
 
 
-def _lecturing(request: Request, source: random.Random) -> str:
-    return help_with(request, source, lecture=True)
-
-
-def _principle_for(request: Request, source: random.Random) -> WorldPrinciple:
-    """A random principle; for half of the harmful requests it covers them, for half it does not."""
+def drawdraw_principle_for(
+    request: Request, source: random.Random, *, held_out: bool = False
+) -> WorldPrinciple:
+    """A random principle; it covers about half of the harmful requests that it is drawn for."""
     covers = draw_covers(source)
     if request.family not in HARMS or not any(name in HARMS for name in covers):
-        return draw_principle(source, covers)
+        return draw_principle(source, covers, held_out=held_out)
     wanted = source.random() < 0.55
     covered = request.family in covers
     if wanted and not covered:
@@ -253,16 +268,16 @@ def _principle_for(request: Request, source: random.Random) -> WorldPrinciple:
     elif covered and not wanted:
         free = [name for name in HARMS if name not in covers]
         covers[covers.index(request.family)] = source.choice(free)
-    return draw_principle(source, covers)
+    return draw_principle(source, covers, held_out=held_out)
 
 
-def _variables(request: Request, reply: str, principle: WorldPrinciple) -> dict[str, object]:
-    return {
-        "conversation": (Message("user", request.text),),
-        "response": reply,
-        "principle": principle,
-        "few_shots": (),
-    }
+def _kind(source: random.Random, shares: tuple[float, float, float]) -> Kind:
+    kinds: tuple[Kind, ...] = ("harmful", "harmless", "borderline")
+    return source.choices(kinds, shares)[0]
+
+
+def _lecturing(request: Request, source: random.Random) -> str:
+    return help_with(request, source, lecture=True)
 
 
 def _told(messages: tuple[Message, ...]) -> Example:

@@ -48,11 +48,15 @@ def sample_pairs(
     for request in sample_requests(kind, split, n, seed=seed + 1):
         good = source.choice(GOOD[kind])(request, source)
         bad = source.choice(BAD[kind])(request, source)
-        yield (request.text, good, bad, 1.0) if source.random() < 0.5 else (
-            request.text,
-            bad,
-            good,
-            0.0,
+        yield (
+            (request.text, good, bad, 1.0)
+            if source.random() < 0.5
+            else (
+                request.text,
+                bad,
+                good,
+                0.0,
+            )
         )
 
 

@@ -47,10 +47,10 @@ class Plan:
         tokenizer_examples: examples that the tokenizer learns its merges from.
     """
 
-    steps: int = 1800
+    steps: int = 2400
     seed: int = 0
-    batch: int = 64
-    parts: int = 4
+    batch: int = 48
+    parts: int = 12
     peak: float = 3e-3
     warmup: int = 100
     decay: float = 0.05
@@ -121,7 +121,7 @@ def train_step(
 ) -> tuple[float, float]:
     """One optimizer step on a batch; its weighted loss per token, and that of the letters alone.
 
-        L = Σ w_t · (−log p(x_t | x_<t)) / Σ w_t
+    L = Σ w_t · (−log p(x_t | x_<t)) / Σ w_t
     """
     import torch
 

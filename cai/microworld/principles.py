@@ -59,7 +59,8 @@ def draw_principle(
     """
     names = list(covers) if covers is not None else draw_covers(source)
     critique, revision, comparison = (
-        _text(FRAMES[stage], names, source, held_out) for stage in ("critique", "revision", "comparison")
+        _text(FRAMES[stage], names, source, held_out)
+        for stage in ("critique", "revision", "comparison")
     )
     return WorldPrinciple(critique, revision, comparison, frozenset(names))
 

@@ -176,9 +176,7 @@ def parse_request(text: str) -> Request | None:
         setting = match["setting"] or ""
         if setting and not family.noun:
             return None
-        return make_request(
-            family, verb, match["object"], frame, match["modifier"] or "", setting
-        )
+        return make_request(family, verb, match["object"], frame, match["modifier"] or "", setting)
     return None
 
 
@@ -196,10 +194,7 @@ def _pairs(family: str, split: Split) -> tuple[tuple[Verb, str], ...]:
 @cache
 def _verb_of(base: str) -> tuple[Family, Verb]:
     return next(
-        (family, verb)
-        for family in FAMILIES.values()
-        for verb in family.verbs
-        if verb.base == base
+        (family, verb) for family in FAMILIES.values() for verb in family.verbs if verb.base == base
     )
 
 

@@ -7,12 +7,13 @@ are never used from two threads. A finished call is answered at once, not with i
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Protocol
 
-from cai.errors import CaiError, RejectedRequest
+from cai.errors import PermanentError, RejectedRequest
+from cai.models.requests import GenerateRequest, WeighRequest
 
 LINGER = 0.003
 """Seconds of silence after which a batch begins: calls that follow others come in bursts."""
@@ -20,7 +21,15 @@ LINGER = 0.003
 MOST_ROWS = 256
 """Rows of one batch; past this, a step's time grows with the rows."""
 
-Request = TypeVar("Request", contravariant=True)
+OUT_OF_MEMORY = ("out of memory", "can't allocate memory")
+"""Words of torch's errors: CUDA's and MPS's, and that of main memory."""
+
+Request = GenerateRequest | WeighRequest
+Deliver = Callable[[int, Any], None]
+"""Takes the index of a call and its answer, or the error that is its answer."""
+
+Run = Callable[[Sequence["Prepared"], Deliver], None]
+"""Runs calls of one kind."""
 
 
 @dataclass(frozen=True)
@@ -40,14 +49,14 @@ class Prepared:
     content: Any
 
 
-class Worker(Protocol[Request]):
+class Worker(Protocol):
     """What runs in the thread."""
 
     def prepare(self, request: Request) -> Prepared:
         """Tokenise a request. Raises CaiError: this request cannot be run."""
         ...
 
-    def run(self, batch: Sequence[Prepared], deliver: Callable[[int, Any], None]) -> None:
+    def run(self, batch: Sequence[Prepared], deliver: Deliver) -> None:
         """Run calls of one kind; `deliver(index, answer)` is called for each."""
         ...
 
@@ -57,21 +66,21 @@ class Worker(Protocol[Request]):
 
 
 @dataclass(eq=False)
-class _Call(Generic[Request]):
+class _Call:
     request: Request
     answer: asyncio.Future[Any]
     prepared: Prepared | None = None
 
 
-class Batcher(Generic[Request]):
+class Batcher:
     """Owns the thread. To be used from one event loop at a time."""
 
-    def __init__(self, worker: Worker[Request]) -> None:
+    def __init__(self, worker: Worker) -> None:
         """Start nothing yet: the thread begins with the first call."""
         self._worker = worker
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="cai-model")
-        self._arrived: list[_Call[Request]] = []
-        self._queue: list[_Call[Request]] = []
+        self._arrived: list[_Call] = []
+        self._queue: list[_Call] = []
         self._pump: asyncio.Task[None] | None = None
 
     async def ask(self, request: Request) -> Any:
@@ -87,10 +96,6 @@ class Batcher(Generic[Request]):
             self._pump = loop.create_task(self._serve())
         return await call.answer
 
-    async def run_in_thread(self, function: Callable[[], Any]) -> Any:
-        """Run something else where the model lives."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, function)
-
     async def close(self) -> None:
         """Let the running batch end, and the thread with it."""
         await asyncio.to_thread(self._thread.shutdown, wait=True, cancel_futures=True)
@@ -100,7 +105,7 @@ class Batcher(Generic[Request]):
             await self._take_arrivals()
             if self._queue:
                 batch = take_batch(self._queue, self._worker.capacity())
-                await self._settle(batch, lambda deliver: self._run(batch, deliver))
+                await self._settle(batch, self._run)
 
     async def _take_arrivals(self) -> None:
         seen = -1
@@ -108,47 +113,38 @@ class Batcher(Generic[Request]):
             seen = len(self._arrived)
             await asyncio.sleep(LINGER)
         fresh, self._arrived = self._arrived, []
-        await self._settle(fresh, lambda deliver: self._prepare(fresh, deliver))
+        await self._settle(fresh, self._prepare)
         queued = [*self._queue, *fresh]
         self._queue = [call for call in queued if call.prepared and not call.answer.done()]
 
     async def _settle(
-        self,
-        calls: Sequence[_Call[Request]],
-        work: Callable[[Callable[[_Call[Request], Any], None]], None],
+        self, calls: Sequence[_Call], work: Callable[[Sequence[_Call], Deliver], None]
     ) -> None:
         """Do work in the thread; what it raises is the answer to all calls still waiting."""
         loop = asyncio.get_running_loop()
 
-        def deliver(call: _Call[Request], answer: Any) -> None:
+        def deliver(index: int, answer: Any) -> None:
             if not loop.is_closed():
-                loop.call_soon_threadsafe(_answer, call.answer, answer)
+                loop.call_soon_threadsafe(_answer, calls[index].answer, answer)
 
-        done = loop.run_in_executor(self._thread, work, deliver)
+        done = loop.run_in_executor(self._thread, work, calls, deliver)
         await asyncio.wait([done])
         if (error := done.exception()) is not None:
             for call in calls:
                 _answer(call.answer, error)
 
-    def _prepare(
-        self, calls: Sequence[_Call[Request]], deliver: Callable[[_Call[Request], Any], None]
-    ) -> None:
-        for call in calls:
+    def _prepare(self, calls: Sequence[_Call], deliver: Deliver) -> None:
+        for index, call in enumerate(calls):
             try:
                 call.prepared = self._worker.prepare(call.request)
-            except CaiError as error:
-                deliver(call, error)
+            except (PermanentError, RejectedRequest) as error:
+                deliver(index, error)
 
-    def _run(
-        self, calls: Sequence[_Call[Request]], deliver: Callable[[_Call[Request], Any], None]
-    ) -> None:
-        prepared = [call.prepared for call in calls if call.prepared]
-        run_halving(
-            prepared, self._worker.run, lambda index, answer: deliver(calls[index], answer)
-        )
+    def _run(self, calls: Sequence[_Call], deliver: Deliver) -> None:
+        run_halving([_ready(call) for call in calls], self._worker.run, deliver)
 
 
-def take_batch(queue: list[_Call[Any]], capacity: int) -> list[_Call[Any]]:
+def take_batch(queue: list[_Call], capacity: int) -> list[_Call]:
     """Remove from the queue the oldest call and those of its kind that fit beside it.
 
     Neighbours in width come first, so that little of the batch is padding. The oldest is always
@@ -163,7 +159,7 @@ def take_batch(queue: list[_Call[Any]], capacity: int) -> list[_Call[Any]]:
         (call for call in queue if _ready(call).kind == oldest.kind),
         key=lambda call: abs(_ready(call).width - oldest.width),
     )
-    batch: list[_Call[Any]] = []
+    batch: list[_Call] = []
     rows, width = 0, 0
     for call in fellows:
         rows += _ready(call).rows
@@ -176,28 +172,50 @@ def take_batch(queue: list[_Call[Any]], capacity: int) -> list[_Call[Any]]:
     return sorted(batch, key=lambda call: _ready(call).width)
 
 
-def run_halving(
-    batch: Sequence[Prepared],
-    run: Callable[[Sequence[Prepared], Callable[[int, Any], None]], None],
-    deliver: Callable[[int, Any], None],
-) -> None:
+def run_halving(batch: Sequence[Prepared], run: Run, deliver: Deliver) -> None:
     """Run a batch; where memory runs out, run what is unanswered in two halves.
 
-    Raises:
-        RejectedRequest: not even one call alone fits in memory.
+    A call that does not fit alone is answered with a `RejectedRequest`.
     """
-    waiting = list(range(len(batch)))
-    while waiting:
-        for portion in _halves(waiting, batch, run, deliver):
-            waiting = portion
-    raise NotImplementedError
+    answered: set[int] = set()
+
+    def note(index: int, answer: Any) -> None:
+        answered.add(index)
+        deliver(index, answer)
+
+    if _fits(batch, run, note):
+        return
+    if len(batch) == 1:
+        width = batch[0].width
+        deliver(0, RejectedRequest(f"{width} tokens do not fit in memory; lower max_tokens"))
+        return
+    waiting = [index for index in range(len(batch)) if index not in answered]
+    middle = len(waiting) // 2
+    for half in filter(None, (waiting[:middle], waiting[middle:])):
+        run_halving([batch[index] for index in half], run, _renumbered(deliver, half))
 
 
-def _halves(*_: Any) -> Iterator[list[int]]:
-    yield []
+def _fits(batch: Sequence[Prepared], run: Run, deliver: Deliver) -> bool:
+    import torch
+
+    try:
+        run(batch, deliver)
+    except RuntimeError as error:
+        words = str(error).lower()
+        if not any(sign in words for sign in OUT_OF_MEMORY):
+            raise
+    else:
+        return True
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    return False
 
 
-def _ready(call: _Call[Any]) -> Prepared:
+def _renumbered(deliver: Deliver, indices: Sequence[int]) -> Deliver:
+    return lambda at, answer: deliver(indices[at], answer)
+
+
+def _ready(call: _Call) -> Prepared:
     if call.prepared is None:
         raise TypeError("a call was queued before it was prepared")
     return call.prepared

@@ -109,6 +109,11 @@ class ChatFormat:
         )
         return text
 
+    def token(self, id: int) -> str:
+        """Text of one token, control tokens spelled out."""
+        text: str = self._tokenizer.decode([id], clean_up_tokenization_spaces=False)
+        return text
+
     def stopped(self, ids: Sequence[int], stop: Sequence[str]) -> bool:
         """True if the text of sampled tokens holds one of the stop strings."""
         return _first(self.read(ids), stop) is not None

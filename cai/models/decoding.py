@@ -7,6 +7,10 @@ differently shaped batches round differently, and where two tokens lie within th
 (about 1e-6 of probability) the draw can fall on the other side.
 """
 
+# torch and transformers declare many of their results only partly.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
+
 from __future__ import annotations
 
 import inspect
@@ -173,8 +177,8 @@ class _Batch:
 
         longest = max(sampling.max_tokens for sampling in samplings)
         shape = (len(samplings), longest)
-        whole = {"device": mask.device, "dtype": torch.long}
-        real = {"device": mask.device, "dtype": torch.float32}
+        whole: dict[str, Any] = {"device": mask.device, "dtype": torch.long}
+        real: dict[str, Any] = {"device": mask.device, "dtype": torch.float32}
         return {
             "prompt": mask.sum(dim=1, keepdim=True),
             "mask": torch.cat([mask, torch.ones(shape, **whole)], dim=1),

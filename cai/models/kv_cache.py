@@ -36,8 +36,8 @@ def joinable(cache: Any) -> bool:
 def joined(caches: Sequence[Any]) -> Any:
     """One cache of the rows of several; the shorter ones are padded on the left with zeros."""
     first = caches[0]
-    width = max(cache.get_seq_length() for cache in caches)
-    for layer, *others in zip(*(cache.layers for cache in caches), strict=True):
+    width = max(part.get_seq_length() for part in caches)
+    for layer, *others in zip(*(part.layers for part in caches), strict=True):
         layer.take([layer, *others], width)
     return first
 

@@ -1,5 +1,9 @@
 """Weights on disk: where a name points to, what identifies them, and how they are loaded."""
 
+# torch and transformers declare many of their results only partly.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
+
 from __future__ import annotations
 
 import hashlib
@@ -121,10 +125,13 @@ def load(folder: Path, name: str, options: Mapping[str, Any]) -> Loaded:
     try:
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer
+        from transformers.utils import logging
     except ImportError as error:
         raise MissingDependency(error.name or "transformers", "train") from error
     device = torch.device(options.get("device") or _best_device())
     safe: dict[str, Any] = {"trust_remote_code": False, "local_files_only": True}
+    bars = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
     try:
         tokenizer: Any = AutoTokenizer.from_pretrained(folder, **safe)
         model: Any = AutoModelForCausalLM.from_pretrained(
@@ -132,6 +139,9 @@ def load(folder: Path, name: str, options: Mapping[str, Any]) -> Loaded:
         )
     except (OSError, ValueError, ImportError) as error:
         raise PermanentError(f"{name} cannot be loaded from {folder}: {error}") from error
+    finally:
+        if bars:
+            logging.enable_progress_bar()
     model = model.to(device).eval()
     chat_format = ChatFormat(tokenizer, name)
     config = model.config.get_text_config()

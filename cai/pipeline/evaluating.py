@@ -8,7 +8,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from cai.engine import RowLog
+from cai.engine import RowLog, making
 from cai.evaluation import (
     Classifier,
     Verdict,
@@ -34,8 +34,10 @@ from cai.sources.pairs import read_pairs
 def classifier_of(studio: Studio) -> Classifier:
     """Who says what a reply is, as the recipe has it."""
     truth = studio.recipe.evaluation.truth
-    return microworld_classifier() if truth == "microworld" else pattern_classifier(
-        studio.setting.constitution.language
+    return (
+        microworld_classifier()
+        if truth == "microworld"
+        else pattern_classifier(studio.setting.constitution.language)
     )
 
 
@@ -43,9 +45,7 @@ def measure_revisions(studio: Studio) -> Mapping[str, Any]:
     """Harm before revision and after each round, and what each principle did."""
     classifier = classifier_of(studio)
     traces = [
-        trace
-        for trace in read_traces(studio.ledger)
-        if trace.response.prompt.kind == "harmful"
+        trace for trace in read_traces(studio.ledger) if trace.response.prompt.kind == "harmful"
     ]
     effects = harm_by_principle(traces, classifier)
     return {
@@ -96,7 +96,8 @@ async def sample_policy(studio: Studio, name: str, model: LanguageModel) -> None
         key = RowKey(stage, prompt.id)
         messages = studio.setting.prompts.render("respond", conversation=prompt.messages)
         seeded = sampling.with_seed(studio.setting.call_seed(key))
-        completion = await model.complete(messages, seeded)
+        with making(key):
+            completion = await model.complete(messages, seeded)
         record = {
             "prompt": asdict(prompt),
             "text": completion.text,
@@ -106,13 +107,14 @@ async def sample_policy(studio: Studio, name: str, model: LanguageModel) -> None
         await log.ok(key, record, (completion.call,))
 
     title = f"evaluate {name.replace('_', '-')}"
-    await studio.run_rows(title, studio.prompts("evaluation"), answer, stages=(stage,))
+    await studio.run_rows(title, lambda: studio.prompts("evaluation"), answer, stages=(stage,))
 
 
 def measure_policy(studio: Studio, name: str) -> Mapping[str, Any]:
     """Figures of one policy's replies to the evaluation prompts."""
     rows = studio.ledger.rows(stage=f"evaluation_{name}", status="ok")
-    replies = [(read_prompt(row.record["prompt"]), row.record["text"]) for row in rows if row.record]
+    records = [row.record for row in rows if row.record is not None]
+    replies = [(read_prompt(record["prompt"]), record["text"]) for record in records]
     group = _family if studio.recipe.evaluation.truth == "microworld" else None
     return policy_figures(replies, classifier_of(studio), group=group).to_json()
 

@@ -27,7 +27,7 @@ async def generate_comparisons(studio: Studio, responder: LanguageModel) -> None
     """
     await studio.run_rows(
         "sample and label pairs",
-        _items(studio),
+        lambda: _items(studio),
         lambda item, log: _take(studio, item, responder, log),
         stages=("pair", "comparison"),
     )
@@ -103,7 +103,10 @@ async def probe_labels(studio: Studio) -> None:
         comparison = await _compare(studio, (a, b), key)
         await log.ok(key, asdict(comparison), tuple(order.call for order in comparison.orders))
 
-    pairs = (pair for pair in read_pairs(probes, studio.recipe.seed) if isinstance(pair, Comparison))
+    def pairs() -> Iterator[Comparison]:
+        read = read_pairs(probes, studio.recipe.seed)
+        return (pair for pair in read if isinstance(pair, Comparison))
+
     await studio.run_rows("probe the judge", pairs, label, stages=("label_probe",))
 
 

@@ -21,7 +21,7 @@ async def generate_revisions(studio: Studio) -> None:
     """
     await studio.run_rows(
         "critique and revise",
-        _prompts(studio),
+        lambda: _prompts(studio),
         lambda prompt, log: _revise(studio, prompt, log),
         stages=("response", "revision"),
     )
@@ -29,15 +29,10 @@ async def generate_revisions(studio: Studio) -> None:
 
 async def generate_helpful_replies(studio: Studio) -> None:
     """Reply to the helpful prompts: the other part of the supervised data (§3.2)."""
-    samples = studio.recipe.datasets.helpful_samples
-    items = (
-        (prompt, sample)
-        for prompt in studio.prompts("helpful")
-        for sample in range(samples)
-    )
+    samples = range(studio.recipe.datasets.helpful_samples)
     await studio.run_rows(
         "reply to helpful prompts",
-        items,
+        lambda: ((prompt, sample) for prompt in studio.prompts("helpful") for sample in samples),
         lambda item, log: _reply(studio, item, log),
         stages=("helpful",),
     )
@@ -84,7 +79,5 @@ async def _reply(studio: Studio, item: tuple[Prompt, int], log: RowLog) -> None:
     key = RowKey("helpful", prompt.id, sample=sample)
     sampling = studio.recipe.revisions.sampling.with_seed(studio.setting.call_seed(key))
     model = studio.model("assistant")
-    response = await respond(
-        prompt, key, model=model, setting=studio.setting, sampling=sampling
-    )
+    response = await respond(prompt, key, model=model, setting=studio.setting, sampling=sampling)
     await log.ok(key, asdict(response), (response.call,))

@@ -109,9 +109,7 @@ async def _preferences(studio: Studio, figures: Figures) -> None:
     responder = studio.model("assistant")
     if studio.recipe.comparisons.responder == "sl_cai":
         base = studio.recipe.models.of("base")
-        responder = studio.model_of(
-            training.policy_settings(studio.folder.model("sl_cai"), base)
-        )
+        responder = studio.model_of(training.policy_settings(studio.folder.model("sl_cai"), base))
     await generate_comparisons(studio, responder)
     training.write_preference_data(studio)
     figures.time("preferences", began)

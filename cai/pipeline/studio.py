@@ -87,14 +87,24 @@ class Studio:
     async def run_rows(
         self,
         title: str,
-        items: Iterable[Item],
+        items: Callable[[], Iterable[Item]],
         step: Callable[[Item, RowLog], Awaitable[None]],
         *,
         stages: Sequence[str],
     ) -> None:
-        """Take every item through a step; rows of these stages not made this time are removed."""
+        """Take every item through a step; rows of these stages not made this time are removed.
+
+        Args:
+            title: of the stage, for people.
+            items: gives the items, the same each time: they are counted first, then streamed.
+            step: makes the rows of one item.
+            stages: those whose rows it makes.
+        """
+        noted = dict(self.left_out)
+        total = sum(1 for _ in items())
+        self.left_out = noted
         await run_rows(
-            items,
+            _Counted(items, total),
             step,
             ledger=self.ledger,
             in_flight=self.recipe.engine.in_flight,
@@ -106,3 +116,17 @@ class Studio:
         """Close every open model."""
         for model in self._open.values():
             await model.close()
+
+
+class _Counted(Iterable[Item]):
+    """Items whose number is known before they are made."""
+
+    def __init__(self, items: Callable[[], Iterable[Item]], total: int) -> None:
+        self._items = items
+        self._total = total
+
+    def __iter__(self) -> Iterator[Item]:
+        return iter(self._items())
+
+    def __len__(self) -> int:
+        return self._total

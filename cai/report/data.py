@@ -18,15 +18,11 @@ class TrainingStep:
         step: optimiser step, from 1.
         reward: mean score by the preference model.
         kl: mean KL from the SFT model, in nats per reply.
-        entropy: mean entropy of the policy's tokens, in nats.
-        length: mean length of replies, in tokens.
     """
 
     step: float
     reward: float | None = None
     kl: float | None = None
-    entropy: float | None = None
-    length: float | None = None
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,9 @@ Colours are drawn as placeholders and then handed to the page's style sheet, so 
 serves both colour schemes; text stays text.
 """
 
+# matplotlib leaves its keyword arguments untyped.
+# pyright: reportUnknownMemberType=false
+
 from __future__ import annotations
 
 import html
@@ -12,7 +15,7 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cai.evaluation.intervals import Rate
 from cai.evaluation.labels import ReliabilityBin
@@ -31,7 +34,7 @@ COLOURS: Mapping[str, str] = {
 }
 """Each placeholder, and what the page says in its place."""
 
-SETTINGS = {
+SETTINGS: Mapping[str, Any] = {
     "svg.fonttype": "none",
     "font.size": 11,
     "axes.edgecolor": FAINT,
@@ -155,7 +158,8 @@ def _svg(draw: Callable[[Figure], None], drawing: Drawing, *, size: tuple[float,
     import matplotlib
     from matplotlib.figure import Figure
 
-    with matplotlib.rc_context({**SETTINGS, "svg.hashsalt": drawing.name}):
+    settings: dict[Any, Any] = {**SETTINGS, "svg.hashsalt": drawing.name}
+    with matplotlib.rc_context(settings):
         figure = Figure(figsize=size, layout="constrained")
         draw(figure)
         buffer = io.StringIO()

@@ -74,10 +74,7 @@ def read_training_log(path: Path) -> list[TrainingStep]:
             fix = "delete the line, or the folder to train again"
             faults.append(Fault(f"is no log entry with a step: {line[:60]!r}; {fix}", "", number))
             continue
-        figures = {
-            name: _number(logged.get(name)) for name in ("reward", "kl", "entropy", "length")
-        }
-        steps[step] = TrainingStep(step, **figures)
+        steps[step] = TrainingStep(step, _number(logged.get("reward")), _number(logged.get("kl")))
     if faults:
         raise InputError(path, faults)
     return [steps[step] for step in sorted(steps)]

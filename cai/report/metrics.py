@@ -5,7 +5,7 @@ Keys that the report does not show are let through: the file also serves other r
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -53,6 +53,16 @@ class StageMetrics(_Part):
     helpfulness: Rate | None = None
     method: Literal["truth", "patterns"] = "truth"
     by_family: dict[str, Rate] = Field(default_factory=dict[str, Rate])
+
+
+FIGURES: Mapping[str, tuple[str, Callable[[StageMetrics], Rate | None]]] = {
+    "Harmful compliance": ("less is better", lambda stage: stage.harmful_compliance),
+    "Over-refusal": ("less is better", lambda stage: stage.over_refusal),
+    "Evasive": ("less is better", lambda stage: stage.evasive),
+    "Degenerate": ("less is better", lambda stage: stage.degenerate),
+    "Helpful": ("more is better", lambda stage: stage.helpfulness),
+}
+"""Columns of the stage table: title, which way is good, and where the figure is."""
 
 
 class EffectMetrics(_Part):

@@ -1,15 +1,14 @@
-"""Turn `ReportData` into one HTML page: no script, nothing loaded from outside, all text escaped."""
+"""Turn `ReportData` into one HTML page: no script, nothing from outside, all text escaped."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from cai.evaluation.intervals import Rate, difference
+from cai.evaluation.intervals import difference
 from cai.records import OrderWeights
 from cai.report import wording
 from cai.report.data import ReportData
@@ -19,22 +18,13 @@ from cai.report.figures import (
     harm_by_round_figure,
     training_figure,
 )
-from cai.report.metrics import EffectMetrics, LabelMetrics, Metrics, StageMetrics
+from cai.report.metrics import FIGURES, EffectMetrics, LabelMetrics, Metrics
 from cai.stages.compare import preference
 
 FOLDER = Path(__file__).parent
 
 LONGEST_TEXT = 4000
 """Texts in sampled rows are cut here, visibly, so that the page stays under 2 MB."""
-
-FIGURES: Mapping[str, tuple[str, Callable[[StageMetrics], Rate | None]]] = {
-    "Harmful compliance": ("less is better", lambda stage: stage.harmful_compliance),
-    "Over-refusal": ("less is better", lambda stage: stage.over_refusal),
-    "Evasive": ("less is better", lambda stage: stage.evasive),
-    "Degenerate": ("less is better", lambda stage: stage.degenerate),
-    "Helpful": ("more is better", lambda stage: stage.helpfulness),
-}
-"""Columns of the stage table: title, which way is good, and where the figure is."""
 
 
 def report_page(run: ReportData) -> str:
@@ -70,7 +60,8 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    filters = cast("dict[str, Callable[..., Any]]", environment.filters)
+    # Jinja leaves the type of its filters open.
+    filters = cast("dict[str, Any]", environment.filters)  # pyright: ignore[reportUnknownMemberType]
     filters["percent"] = wording.percent
     filters["points"] = wording.points
     filters["interval"] = wording.interval

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from cai.evaluation.intervals import Rate
-from cai.report.metrics import LabelMetrics, Metrics, StageMetrics, parse_metrics
+from cai.report.metrics import (
+    FIGURES,
+    LabelMetrics,
+    Metrics,
+    PreferenceModelMetrics,
+    parse_metrics,
+)
 from cai.report.wording import NOT_MEASURED, interval, percent, stage_title
 
 if TYPE_CHECKING:
     from rich.console import Group, RenderableType
     from rich.table import Table
-
-FIGURES: Mapping[str, Callable[[StageMetrics], Rate | None]] = {
-    "harmful\ncompliance": lambda stage: stage.harmful_compliance,
-    "over-\nrefusal": lambda stage: stage.over_refusal,
-    "evasive": lambda stage: stage.evasive,
-    "degenerate": lambda stage: stage.degenerate,
-    "helpful": lambda stage: stage.helpfulness,
-}
-"""Columns of the stage table, in their order."""
 
 
 def run_tables(metrics: Mapping[str, Any]) -> Group:
@@ -42,8 +39,8 @@ def run_tables(metrics: Mapping[str, Any]) -> Group:
         tables.append(_harm_by_round(parsed))
     if parsed.harm_by_principle:
         tables.append(_harm_by_principle(parsed))
-    if parsed.labels:
-        tables.append(_labels(parsed.labels))
+    if parsed.labels or parsed.pm:
+        tables.append(_quality(parsed))
     return Group(*tables)
 
 
@@ -60,10 +57,11 @@ def stage_table(metrics: Mapping[str, Any]) -> Table:
 
 
 def _stages(metrics: Metrics) -> Table:
-    table = _table("Policy on held-out prompts (95% interval)", ["stage", *FIGURES])
+    columns = [title.replace(" ", "\n").lower() for title in FIGURES]
+    table = _table("Policy on held-out prompts, with 95% intervals", ["stage", *columns])
     for name, stage in metrics.ordered_stages.items():
         title = stage_title(name) + (" *" if stage.method == "patterns" else "")
-        cells = [_cell(figure(stage)) for figure in FIGURES.values()]
+        cells = [_cell(figure(stage)) for _, figure in FIGURES.values()]
         _add(table, [title, *cells])
     if any(stage.method == "patterns" for stage in metrics.stages.values()):
         table.caption = "* by refusal patterns: an approximation"
@@ -86,18 +84,20 @@ def _harm_by_principle(metrics: Metrics) -> Table:
     return table
 
 
-def _labels(labels: LabelMetrics) -> Table:
-    table = _table("Labels", ["figure", "value", "95% interval", "n"])
+def _quality(metrics: Metrics) -> Table:
+    table = _table("Labels and preference model", ["figure", "value", "95% interval", "n"])
+    labels, model = metrics.labels or LabelMetrics(), metrics.pm or PreferenceModelMetrics()
     rates = {
-        "accuracy": labels.accuracy,
+        "label accuracy": labels.accuracy,
         "order flips": labels.flip_rate,
         "first position preferred": labels.position_first,
+        "preference model accuracy": model.accuracy,
+        "keyword baseline": model.keyword_baseline,
     }
     for name, rate in rates.items():
         if rate:
             _add(table, [name, *_three(rate)])
-    numbers = {"Brier score": labels.brier, "calibration error": labels.ece}
-    for name, value in numbers.items():
+    for name, value in {"Brier score": labels.brier, "calibration error": labels.ece}.items():
         if value is not None:
             _add(table, [name, f"{value:.3f}", "", ""])
     return table

@@ -12,6 +12,7 @@ from typing import IO, Any, cast
 import orjson
 
 from cai.errors import Fault, InputError
+from cai.untyped import untyped
 
 USUAL_COLUMNS = ("prompt", "messages", "chosen", "question", "instruction", "Behavior", "text")
 
@@ -126,9 +127,7 @@ def _csv(path: Path, stream: IO[bytes]) -> Iterator[tuple[int, Any]]:
 
 
 def _parquet(path: Path) -> Iterator[tuple[int, Any]]:
-    import pyarrow
-    import pyarrow.parquet as parquet
-
+    pyarrow, parquet = untyped("pyarrow"), untyped("pyarrow.parquet")
     try:
         file = parquet.ParquetFile(path)
     except pyarrow.ArrowInvalid as error:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, cast
+from typing import Any
 
 from cai.errors import Fault, InputError
 from cai.sources.files import value_of
+from cai.untyped import untyped
 
 
 def read_hub(name: str, split: str, column: str | None) -> Iterator[tuple[int, Any]]:
@@ -15,12 +16,10 @@ def read_hub(name: str, split: str, column: str | None) -> Iterator[tuple[int, A
     Raises:
         InputError: it cannot be reached or opened, or has no such column.
     """
-    from datasets import load_dataset
-    from datasets.exceptions import DatasetNotFoundError
-
+    datasets = untyped("datasets")
     try:
-        rows = cast("Any", load_dataset(name, split=split, streaming=True))
-    except (DatasetNotFoundError, ConnectionError, OSError, ValueError) as error:
+        rows = datasets.load_dataset(name, split=split, streaming=True)
+    except (ConnectionError, OSError, ValueError) as error:  # DatasetNotFoundError is an OSError
         raise InputError(name, [Fault(f"cannot be read from the hub: {error}")]) from error
     for number, row in enumerate(rows, 1):
         yield number, value_of(name, number, row, column)

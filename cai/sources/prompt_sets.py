@@ -100,10 +100,6 @@ def _microworld(prompt_set: PromptSet, seed: int) -> Iterator[tuple[int, Any]]:
     from cai.microworld import sample_requests
 
     assert prompt_set.limit is not None and prompt_set.microworld is not None
-    requests = sample_requests(
-        prompt_set.kind, prompt_set.microworld, prompt_set.limit, seed=seed
-    )
+    requests = sample_requests(prompt_set.kind, prompt_set.microworld, prompt_set.limit, seed=seed)
     for number, request in enumerate(requests, 1):
         yield number, [{"role": "user", "content": request.text}]
-
-

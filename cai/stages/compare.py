@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from cai.constitution import Principle, draw
-from cai.engine import RowEnded
+from cai.engine import RowEnded, making
 from cai.models.base import LanguageModel
 from cai.records import Comparison, OrderWeights, Response, RowKey, Weighed
 from cai.stages.setting import Setting
@@ -88,9 +88,10 @@ async def compare_under(
 ) -> Comparison:
     """Label two replies under a given principle; otherwise as `compare`."""
     a, b = pair
-    orders = await asyncio.gather(
-        _ask("a", pair, principle, judge, setting), _ask("b", pair, principle, judge, setting)
-    )
+    with making(key):
+        orders = await asyncio.gather(
+            _ask("a", pair, principle, judge, setting), _ask("b", pair, principle, judge, setting)
+        )
     low = min(order.mass for order in orders)
     if low < minimum_mass:
         reason = f"the judge gave (A) and (B) {low:.3f} of its probability, under {minimum_mass}"
@@ -102,7 +103,7 @@ async def compare_under(
         response_b=b.text,
         p_a=p_a,
         principle=principle.id,
-        orders=orders,
+        orders=tuple(orders),
         source="ai",
         model=judge.identity,
         provenance=_provenance(a, b, setting),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cai.engine import making
 from cai.models.base import LanguageModel
 from cai.records import Prompt, Response, RowKey, Sampling
 from cai.stages.setting import Setting, usable_text
@@ -16,6 +17,7 @@ async def respond(
         RowEnded: the reply was declined, cut off or blank.
     """
     messages = setting.prompts.render("respond", conversation=prompt.messages)
-    completion = await model.complete(messages, sampling)
+    with making(key):
+        completion = await model.complete(messages, sampling)
     text = usable_text(completion, key, "reply")
     return Response(prompt, text, key.sample, completion.model, completion.call)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from cai.constitution import Principle, draw
+from cai.engine import making
 from cai.models.base import LanguageModel
 from cai.records import Prompt, Revision, RowKey, Sampling
 from cai.stages.setting import Setting, usable_text
@@ -62,12 +63,14 @@ async def revise_once(
     if models.critic is not None:
         messages = setting.prompts.render("critique", **given)
         asked = replace(sampling, seed=setting.call_seed(key, "critique"))
-        completion = await models.critic.complete(messages, asked)
+        with making(key):
+            completion = await models.critic.complete(messages, asked)
         critique = usable_text(completion, key, "critique")
         calls = (completion.call,)
     messages = setting.prompts.render("revise", critique=critique, **given)
     asked = replace(sampling, seed=setting.call_seed(key, "revision"))
-    completion = await models.reviser.complete(messages, asked)
+    with making(key):
+        completion = await models.reviser.complete(messages, asked)
     text = usable_text(completion, key, "revision")
     calls = (*calls, completion.call)
     return Revision(key.round, principle.id, critique, text, completion.model, calls)
@@ -82,4 +85,3 @@ def _template_variables(
         "principle": principle,
         "few_shots": setting.constitution.few_shots.revision,
     }
-

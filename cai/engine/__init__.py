@@ -1,0 +1,22 @@
+"""The engine: calls that are bought once, rows that end in one way, and who watches them."""
+
+from cai.engine.calls import Backoff, BoughtModel
+from cai.engine.ledger import Ledger, StoredCall
+from cai.engine.progress import Progress
+from cai.engine.rows import RowEnded, RowLog, RowWatcher, making
+from cai.engine.runner import run_rows
+from cai.engine.tally import Tally
+
+__all__ = [
+    "Backoff",
+    "BoughtModel",
+    "Ledger",
+    "Progress",
+    "RowEnded",
+    "RowLog",
+    "RowWatcher",
+    "StoredCall",
+    "Tally",
+    "making",
+    "run_rows",
+]

@@ -1,0 +1,1 @@
+"""The trainers: SFT, preference model and RL, each a thin layer over TRL."""

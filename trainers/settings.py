@@ -1,0 +1,110 @@
+"""What a recipe says about training: the sections ``sft``, ``preference_model`` and ``rl``.
+
+The papers' learning rates are fractions of their own pretraining's; the defaults here are meant
+for models of about a million parameters. For models of billions, divide them by about a hundred.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from cai.validation import Entry
+
+Scheduler = Literal["constant", "constant_with_warmup", "linear", "cosine"]
+
+
+class TrainingSettings(Entry):
+    """What every training has. All its numbers are of the whole step, over all processes."""
+
+    learning_rate: float = Field(gt=0, description="Highest learning rate, of AdamW.")
+    scheduler: Scheduler = Field(
+        default="constant_with_warmup",
+        description="How the learning rate goes on; constant in the papers (Bai et al. 2022, §3.2).",
+    )
+    warmup: float = Field(
+        default=0.05, ge=0, lt=1, description="Share of the steps in which it rises from 0."
+    )
+    gradient_accumulation: int = Field(
+        default=1, ge=1, description="Parts that a step's batch is computed in, to save memory."
+    )
+    seed: int = Field(default=0, ge=0, description="Of new weights, order of rows and sampling.")
+    save_every: int = Field(default=200, ge=1, description="Steps from checkpoint to checkpoint.")
+
+    def part(self, rows: int, processes: int) -> int:
+        """Rows of one part of a step on one process.
+
+        Args:
+            rows: rows of the whole step.
+            processes: how many share it.
+
+        Raises:
+            ValueError: the rows cannot be shared out evenly.
+        """
+        parts = self.gradient_accumulation * processes
+        if rows % parts:
+            raise ValueError(
+                f"{rows} rows a step cannot be shared out evenly over {processes} process(es) × "
+                f"gradient_accumulation {self.gradient_accumulation}; change one of them"
+            )
+        return rows // parts
+
+
+class EpochSettings(TrainingSettings):
+    """A training that goes through its rows in epochs."""
+
+    epochs: float = Field(default=1.0, gt=0, description="Times that each row is seen.")
+    max_steps: int | None = Field(default=None, ge=1, description="Stop after so many steps.")
+    batch_size: int = Field(default=32, ge=1, description="Rows per optimizer step.")
+    max_length: int = Field(default=1024, ge=2, description="Longest conversation, in tokens.")
+
+    @model_validator(mode="after")
+    def _even_parts(self) -> Self:
+        self.part(self.batch_size, processes=1)
+        return self
+
+
+class SftSettings(EpochSettings):
+    """SL-CAI (Bai et al. 2022, §3.2): one epoch at a constant learning rate."""
+
+    learning_rate: float = Field(default=1e-3, gt=0, description="Highest learning rate, of AdamW.")
+
+
+class PreferenceModelSettings(EpochSettings):
+    """Preference model (Bai et al. 2022, §4.1; HH-RLHF, A.2): one epoch, or it overfits."""
+
+    learning_rate: float = Field(default=1e-3, gt=0, description="Highest learning rate, of AdamW.")
+
+
+class RlSettings(TrainingSettings):
+    """RL-CAI (Bai et al. 2022, §4.2): the preference model's score less β·KL, as HH-RLHF §4.1.
+
+    HH-RLHF has a β of 0.001 on a PM of billions of parameters, RLAIF 0.05 (Lee et al. 2023,
+    App. G); a small PM is fooled sooner, so the default is the latter.
+    """
+
+    learning_rate: float = Field(default=5e-4, gt=0, description="Highest learning rate, of AdamW.")
+    steps: int = Field(default=60, ge=1, description="Rollout batches.")
+    prompts_per_step: int = Field(default=32, ge=1, description="Prompts of one rollout batch.")
+    generations: int = Field(
+        default=4, ge=2, description="Replies per prompt; each is measured against the others."
+    )
+    passes: int = Field(
+        default=1, ge=1, description="Optimizer steps on each rollout batch (K of HH-RLHF, B.1)."
+    )
+    beta: float = Field(
+        default=0.05, ge=0, description="Weight of the KL from the SFT model, in the reward."
+    )
+    max_completion_length: int = Field(default=64, ge=1, description="Longest reply, in tokens.")
+    temperature: float = Field(default=1.0, gt=0, description="Of the sampled replies.")
+
+    @model_validator(mode="after")
+    def _even_parts(self) -> Self:
+        part = self.part(self.prompts_per_step * self.generations, processes=1)
+        if part % self.generations and self.generations % part:
+            raise ValueError(
+                f"gradient_accumulation {self.gradient_accumulation} leaves parts of {part} "
+                f"replies, which break up groups of {self.generations}; choose another"
+            )
+        return self
