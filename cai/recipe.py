@@ -19,7 +19,7 @@ from trainers.settings import PreferenceModelSettings, RlSettings, SftSettings
 from cai.document import Document, read_document
 from cai.errors import CaiError, Fault, InputError
 from cai.models import ModelSettings
-from cai.records import Sampling
+from cai.records import Sampling, digest
 from cai.sources.pairs import PairSet
 from cai.sources.prompt_sets import PromptSet
 from cai.validation import Entry, validate
@@ -206,6 +206,19 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     return _anchored(validate(document, Recipe), path.parent)
 
 
+def recipe_hash(recipe: Recipe) -> str:
+    """Hash of all that a recipe says, 16 hexadecimal digits; of files their names alone count."""
+
+    def movable(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: movable(part) for key, part in cast("dict[str, Any]", value).items()}
+        if isinstance(value, list):
+            return [movable(part) for part in cast("list[Any]", value)]
+        return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
+
+    return digest(movable(recipe.model_dump(mode="json")))[:16]
+
+
 def save_recipe(recipe: Recipe, path: Path) -> None:
     """Write a recipe as resolved: defaults filled in, readable by `load_recipe`."""
     with path.open("w", encoding="utf-8") as stream:
@@ -219,15 +232,15 @@ def _yaml() -> Any:
 
 
 def _override(document: Document, override: str) -> None:
+    node = cast("Any", document.data)
     name, equals, text = override.partition("=")
-    if not equals or not name.strip() or not isinstance(document.data, dict):
+    if not equals or not name.strip() or not isinstance(node, dict):
         raise InputError("--set", [Fault(f"must read field.field=value, met {override!r}")])
     try:
         value = _yaml().load(text)
     except YAMLError as error:
         fault = Fault(f"{override!r}: the value is not YAML; put it in quotes")
         raise InputError("--set", [fault]) from error
-    node: Any = cast("Any", document.data)
     *parents, last = name.strip().split(".")
     for part in parents:
         if isinstance(node, dict):
@@ -252,7 +265,7 @@ def _anchored(recipe: Recipe, folder: Path) -> Recipe:
     """Resolve relative paths against the recipe's folder."""
 
     def anchor(one: Any) -> Any:
-        return one.model_copy(update={"file": folder / one.file}) if one.file else one
+        return one.model_copy(update={"file": (folder / one.file).resolve()}) if one.file else one
 
     sets = {
         name: tuple(anchor(one) for one in getattr(recipe.prompts, name))
@@ -264,8 +277,8 @@ def _anchored(recipe: Recipe, folder: Path) -> Recipe:
         "comparisons": recipe.comparisons.model_copy(update={"human": human}),
     }
     if recipe.templates is not None:
-        updates["templates"] = folder / recipe.templates
+        updates["templates"] = (folder / recipe.templates).resolve()
     beside = folder / recipe.constitution
     if beside.is_file():
-        updates["constitution"] = str(beside)
+        updates["constitution"] = str(beside.resolve())
     return recipe.model_copy(update=updates)

@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 
 from cai.validation import Entry
 
-Scheduler = Literal["constant", "constant_with_warmup", "linear", "cosine"]
+Scheduler = Literal["constant", "linear", "cosine"]
 
 
 class TrainingSettings(Entry):
@@ -20,8 +20,8 @@ class TrainingSettings(Entry):
 
     learning_rate: float = Field(gt=0, description="Highest learning rate, of AdamW.")
     scheduler: Scheduler = Field(
-        default="constant_with_warmup",
-        description="How the learning rate goes on; constant in the papers (Bai et al. 2022, §3.2).",
+        default="constant",
+        description="How the learning rate goes on after warmup (constant: Bai et al. 2022, §3.2).",
     )
     warmup: float = Field(
         default=0.05, ge=0, lt=1, description="Share of the steps in which it rises from 0."
@@ -101,10 +101,5 @@ class RlSettings(TrainingSettings):
 
     @model_validator(mode="after")
     def _even_parts(self) -> Self:
-        part = self.part(self.prompts_per_step * self.generations, processes=1)
-        if part % self.generations and self.generations % part:
-            raise ValueError(
-                f"gradient_accumulation {self.gradient_accumulation} leaves parts of {part} "
-                f"replies, which break up groups of {self.generations}; choose another"
-            )
+        self.part(self.prompts_per_step * self.generations, processes=1)
         return self

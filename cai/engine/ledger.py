@@ -17,7 +17,7 @@ from typing import Any, Self
 
 import orjson
 
-from cai.engine.opening import RunLock, open_reader, open_writer, sqlite_errors
+from cai.engine.opening import RunLock, as_run_error, open_reader, open_writer, sqlite_errors
 from cai.engine.purchases import Purchases
 from cai.engine.writer import Action, Writer
 from cai.errors import RunError
@@ -106,8 +106,10 @@ class Ledger:
 
     def call(self, key: str) -> StoredCall | None:
         """The call of a key, if its answer is on disk here."""
-        with sqlite_errors(self.path):
+        try:
             found = self._reader.execute(_CALL, (key,)).fetchone()
+        except sqlite3.Error as error:
+            raise as_run_error(error, self.path) from error
         return None if found is None else _stored(found)
 
     def call_elsewhere(self, key: str) -> StoredCall | None:

@@ -97,13 +97,21 @@ class StageProgress:
     Args:
         title: its name for people.
         tally: the run's calls; those made before count for nothing here.
+        total: number of items, if known beforehand.
         display: where it is shown.
         note: adds an event to the log.
         clock: seconds that only go forward.
     """
 
     def __init__(
-        self, title: str, tally: Tally, *, display: Display, note: Note, clock: Clock
+        self,
+        title: str,
+        tally: Tally,
+        total: int | None = None,
+        *,
+        display: Display,
+        note: Note,
+        clock: Clock,
     ) -> None:
         """Begin with nothing done."""
         self._title = title
@@ -113,7 +121,7 @@ class StageProgress:
         self._clock = clock
         self._rows: dict[RowStatus, int] = {}
         self._done = 0
-        self._total: int | None = None
+        self._total = total
         self._before = tally.total
         self._began = clock()
         self._due_to_show = _Due(clock, display.seconds)
@@ -121,8 +129,8 @@ class StageProgress:
 
     def begin(self, total: int | None) -> None:
         """Show the stage with nothing done."""
-        self._total = total
-        self._note("stage_began", {"title": self._title, "total": total})
+        self._total = total if total is not None else self._total
+        self._note("stage_began", {"title": self._title, "total": self._total})
         self._display.show(self._standing())
 
     def row(self, row: Row) -> None:

@@ -130,4 +130,4 @@ class Writer:
                 write.future.set_exception(result)
             else:
                 write.future.set_result(result)
-        self._start(loop)
+        self._start_soon(loop)

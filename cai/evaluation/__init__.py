@@ -4,7 +4,6 @@ from cai.evaluation.classifiers import (
     Classifier,
     Verdict,
     microworld_classifier,
-    microworld_family,
     pattern_classifier,
 )
 from cai.evaluation.intervals import Rate, difference, mean_interval, rate
@@ -23,7 +22,6 @@ __all__ = [
     "label_figures",
     "mean_interval",
     "microworld_classifier",
-    "microworld_family",
     "pattern_classifier",
     "policy_figures",
     "preference_model_figures",

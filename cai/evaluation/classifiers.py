@@ -38,24 +38,9 @@ def microworld_classifier() -> Classifier:
 
     Its verdict raises ValueError for a prompt that is no request of the microworld.
     """
-    from cai.microworld.replies import classify
+    from cai.microworld import classify
 
     return Classifier("truth", lambda prompt, reply: classify(prompt.messages[-1].content, reply))
-
-
-def microworld_family(prompt: Prompt) -> str:
-    """Family of a microworld request, such as "theft": a `group` for `policy_figures`.
-
-    Raises:
-        ValueError: the prompt is no request of the microworld.
-    """
-    from cai.microworld.requests import parse_request
-
-    text = prompt.messages[-1].content
-    request = parse_request(text)
-    if request is None:
-        raise ValueError(f"{text!r} is no request of the microworld")
-    return request.family
 
 
 def pattern_classifier(language: str = "en") -> Classifier:

@@ -6,6 +6,7 @@ learned; prompts are those of `prompts/chat/*.j2`, so the model meets in use wha
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -45,15 +46,24 @@ SMALL_TALK = (
     ("How are you?", "I am well, thank you."),
 )
 CONFUSED = "I am not sure what you mean."
+EARLY_SHARES: Mapping[str, float] = {
+    "compare": 0.08,
+    "critique": 0.30,
+    "revise": 0.30,
+    "respond": 0.21,
+    "write_prompts": 0.07,
+    "chat": 0.04,
+}
+"""Share of each task at first: letters are noise until replies and principles can be read."""
 SHARES: Mapping[str, float] = {
-    "compare": 0.40,
-    "critique": 0.22,
-    "revise": 0.16,
-    "respond": 0.14,
+    "compare": 0.50,
+    "critique": 0.18,
+    "revise": 0.14,
+    "respond": 0.10,
     "write_prompts": 0.05,
     "chat": 0.03,
 }
-"""Share of each task among the examples."""
+"""Share of each task after that."""
 
 
 @dataclass(frozen=True)
@@ -70,12 +80,19 @@ Replier = Callable[[Request, random.Random], str]
 Maker = Callable[[random.Random, Prompts], Example]
 
 
-def examples(seed: int, prompts: Prompts) -> Iterator[Example]:
-    """The endless corpus: the same seed gives the same stream."""
+def examples(seed: int, prompts: Prompts, *, early: int = 0) -> Iterator[Example]:
+    """The endless corpus: the same seed gives the same stream.
+
+    Args:
+        seed: of everything drawn.
+        prompts: the templates.
+        early: so many of the first examples are drawn by `EARLY_SHARES`.
+    """
     source = random.Random(f"microworld corpus: {seed}")
     tasks = list(SHARES)
-    while True:
-        task = source.choices(tasks, [SHARES[name] for name in tasks])[0]
+    for number in itertools.count():
+        shares = EARLY_SHARES if number < early else SHARES
+        task = source.choices(tasks, [shares[name] for name in tasks])[0]
         yield TASKS[task](source, prompts)
 
 
@@ -249,11 +266,11 @@ def draw_reply(request: Request, source: random.Random) -> str:
         _lecturing,
         repeating_reply,
     )
-    weights = (0.5, 0.2, 0.06, 0.04, 0.06, 0.06, 0.05, 0.03)
+    weights = (0.58, 0.16, 0.05, 0.03, 0.05, 0.05, 0.05, 0.03)
     return source.choices(makers, weights)[0](request, source)
 
 
-def drawdraw_principle_for(
+def draw_principle_for(
     request: Request, source: random.Random, *, held_out: bool = False
 ) -> WorldPrinciple:
     """A random principle; it covers about half of the harmful requests that it is drawn for."""

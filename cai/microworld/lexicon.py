@@ -52,20 +52,21 @@ def _verbs(text: str) -> tuple[Verb, ...]:
     return tuple(Verb(row[0].strip(), row[1].strip(), int(row[2])) for row in rows)
 
 
+def _names(article: str, nouns: str) -> tuple[str, ...]:
+    return tuple(f"{article} {noun}" for noun in nouns.split())
+
+
 OBJECTS: Mapping[ObjectClass, tuple[str, ...]] = {
-    "thing": tuple(
-        f"the {noun}"
-        for noun in (
-            "bike car lamp door fence coat clock boat wallet camera window table guitar laptop "
-            "parcel statue phone chair bench piano tent mirror scooter cart"
-        ).split()
+    "thing": _names(
+        "the",
+        "bike car lamp door fence coat clock boat wallet camera window table guitar laptop "
+        "parcel statue phone chair bench piano tent mirror scooter cart",
     ),
     "person": (
-        *("the " + noun for noun in "baker driver singer doctor farmer tailor coach guard".split()),
-        *("my " + noun for noun in "teacher neighbour cousin uncle boss sister roommate".split()),
-        *("my " + noun for noun in "landlord brother friend aunt partner manager rival".split()),
-        "the postman",
-        "the waiter",
+        *_names("the", "baker driver singer doctor farmer tailor coach guard"),
+        *_names("my", "teacher neighbour cousin uncle boss sister roommate"),
+        *_names("my", "landlord brother friend aunt partner manager rival"),
+        *_names("the", "postman waiter"),
     ),
 }
 """What acts are done to, shared by the harmful and the harmless families of a class."""

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
 PHRASES: Mapping[str, tuple[str, ...]] = {
     "theft": (
         "theft",
@@ -109,39 +114,37 @@ PHRASES: Mapping[str, tuple[str, ...]] = {
 """How principles name what they cover, by family or aspect."""
 
 KEYWORDS: Mapping[str, frozenset[str]] = {
-    "theft": frozenset(
+    "theft": _words(
         "theft thefts stealing steal steals stolen robbery rob thief thieves shoplifting shoplift "
-        "looting loot snatching snatch belongs pocketing".split()
+        "looting loot snatching snatch belongs pocketing"
     ),
-    "vandalism": frozenset(
+    "vandalism": _words(
         "vandalism vandals vandalise vandalising wrecking wreck damage destroying destroy smashing "
-        "smash breaking fires fire defacing deface arson property".split()
+        "smash breaking fires fire defacing deface arson property"
     ),
-    "fraud": frozenset(
+    "fraud": _words(
         "fraud scams scam scamming swindling swindle swindlers cheating cheat deceiving deceive "
-        "deceit tricking trick dishonest defrauding defraud conning".split()
+        "deceit tricking trick dishonest defrauding defraud conning"
     ),
-    "poisoning": frozenset(
+    "poisoning": _words(
         "poisoning poison poisons poisoners drugging tainted spiked tampering sick toxic doses "
-        "dosing sickening spiking tainting".split()
+        "dosing sickening spiking tainting"
     ),
-    "violence": frozenset(
+    "violence": _words(
         "violence violent hurting hurt assault attacks attack attacking beating stabbing injuring "
-        "injure physical punching kicking strangling slapping".split()
+        "injure physical punching kicking strangling slapping"
     ),
-    "privacy": frozenset(
+    "privacy": _words(
         "spying spy spies stalking stalk privacy private prying snooping snoop eavesdropping "
-        "tracking surveillance wiretapping secret".split()
+        "tracking surveillance wiretapping secret"
     ),
-    "preachiness": frozenset(
+    "preachiness": _words(
         "preaching preach preachy preachiness lecturing lecture moralising scolding scold harsh "
-        "judging sermons sermon".split()
+        "judging sermons sermon"
     ),
-    "evasion": frozenset(
-        "evasion evasive dodging dodge changing avoiding refusals needless ducking duck".split()
+    "evasion": _words(
+        "evasion evasive dodging dodge changing avoiding refusals needless ducking duck"
     ),
-    "repetition": frozenset(
-        "repetition repeating repeat repetitive repeats repeated twice endless".split()
-    ),
+    "repetition": _words("repetition repeating repeat repetitive repeats repeated twice endless"),
 }
 """Words that show that a principle covers a family or aspect; each is in one of them only."""

@@ -37,22 +37,26 @@ class Plan:
 
     Args:
         steps: optimizer steps.
+        early: steps before the judge's letters take their full share of the corpus.
         seed: of weights and corpus.
         batch: sequences per step.
         parts: pieces of about equal length that a step is computed in.
-        peak: highest learning rate.
+        peak: highest learning rate of the embedding and the norms (AdamW).
+        peak_muon: highest learning rate of the other matrices (Muon, Jordan et al. 2024).
         warmup: steps until it.
         decay: weight decay.
         save_every: steps between checkpoints.
         tokenizer_examples: examples that the tokenizer learns its merges from.
     """
 
-    steps: int = 2400
+    steps: int = 2000
+    early: int = 450
     seed: int = 0
     batch: int = 48
     parts: int = 12
     peak: float = 3e-3
-    warmup: int = 100
+    peak_muon: float = 0.02
+    warmup: int = 50
     decay: float = 0.05
     save_every: int = 200
     tokenizer_examples: int = 6000
@@ -75,14 +79,14 @@ def pretrain(out: Path, plan: Plan) -> None:
     prompts = Prompts()
     tokenizer = train_tokenizer(_texts(plan, prompts))
     model = new_model()
-    optimizer = _optimizer(model, plan)
+    optimizers = _optimizers(model, plan)
     seen: set[str] = set()
     corpus = _encoded(plan, prompts, tokenizer, seen)
     history: list[dict[str, float]] = []
     model.train()
     for step in range(plan.steps):
         batch = list(itertools.islice(corpus, plan.batch))
-        loss, letters = train_step(model, optimizer, batch, plan, step)
+        loss, letters = train_step(model, optimizers, batch, plan, step)
         seconds = time.monotonic() - started
         history.append({"step": step, "loss": loss, "letter_loss": letters, "seconds": seconds})
         if step % 20 == 0:
@@ -117,7 +121,11 @@ def new_model() -> LlamaForCausalLM:
 
 
 def train_step(
-    model: LlamaForCausalLM, optimizer: Optimizer, batch: Sequence[Encoded], plan: Plan, step: int
+    model: LlamaForCausalLM,
+    optimizers: Sequence[Optimizer],
+    batch: Sequence[Encoded],
+    plan: Plan,
+    step: int,
 ) -> tuple[float, float]:
     """One optimizer step on a batch; its weighted loss per token, and that of the letters alone.
 
@@ -136,21 +144,22 @@ def train_step(
         losses.append(per_token.detach())
         weights.append(weight)
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-    for group in optimizer.param_groups:
-        group["lr"] = learning_rate(plan, step)
-    optimizer.step()
-    optimizer.zero_grad()
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = group["peak"] * rate_at(plan, step)
+        optimizer.step()
+        optimizer.zero_grad()
     loss, weight = torch.cat(losses), torch.cat(weights)
     heavy = weight == weight.max()
     return float((loss * weight).sum() / total), float(loss[heavy].mean())
 
 
-def learning_rate(plan: Plan, step: int) -> float:
-    """Linear warmup to the peak, then a cosine to a fiftieth of it."""
+def rate_at(plan: Plan, step: int) -> float:
+    """Share of the peak learning rate: linear warmup, then a cosine down to a fiftieth."""
     if step < plan.warmup:
-        return plan.peak * (step + 1) / plan.warmup
+        return (step + 1) / plan.warmup
     share = (step - plan.warmup) / max(plan.steps - plan.warmup, 1)
-    return plan.peak * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * share)))
+    return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * share))
 
 
 def save(
@@ -207,22 +216,27 @@ def _token_losses(model: LlamaForCausalLM, batch: Sequence[Encoded]) -> tuple[Te
     ]
 
 
-def _optimizer(model: LlamaForCausalLM, plan: Plan) -> Optimizer:
-    from torch.optim import AdamW
+def _optimizers(model: LlamaForCausalLM, plan: Plan) -> tuple[Optimizer, ...]:
+    """Muon for the matrices inside the blocks, AdamW for all else; each group knows its peak."""
+    from torch.optim import AdamW, Muon
 
-    matrices = [parameter for parameter in model.parameters() if parameter.ndim >= 2]
-    vectors = [parameter for parameter in model.parameters() if parameter.ndim < 2]
-    groups = [
-        {"params": matrices, "weight_decay": plan.decay},
-        {"params": vectors, "weight_decay": 0.0},
+    inner = [
+        parameter
+        for name, parameter in model.named_parameters()
+        if parameter.ndim == 2 and "embed" not in name
     ]
-    return AdamW(groups, lr=plan.peak, betas=(0.9, 0.98), fused=True)
+    chosen = {id(parameter) for parameter in inner}
+    rest = [parameter for parameter in model.parameters() if id(parameter) not in chosen]
+    return (
+        Muon([{"params": inner, "peak": plan.peak_muon}], weight_decay=plan.decay),
+        AdamW([{"params": rest, "peak": plan.peak}], betas=(0.9, 0.98), weight_decay=0.0),
+    )
 
 
 def _encoded(
     plan: Plan, prompts: Prompts, tokenizer: PreTrainedTokenizerFast, seen: set[str]
 ) -> Iterator[Encoded]:
-    for example in examples(plan.seed, prompts):
+    for example in examples(plan.seed, prompts, early=plan.early * plan.batch):
         for turn in example:
             seen |= words_of(turn.content)
         turns = [(turn.role, turn.content, turn.weight) for turn in example]

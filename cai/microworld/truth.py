@@ -10,7 +10,7 @@ import math
 import random
 from typing import Literal
 
-from cai.microworld.lexicon import FAMILIES, HARMS
+from cai.microworld.lexicon import FAMILIES
 from cai.microworld.replies import Reading, help_with, kind_refusal, read_reply
 from cai.microworld.requests import Request
 

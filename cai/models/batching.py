@@ -96,6 +96,10 @@ class Batcher:
             self._pump = loop.create_task(self._serve())
         return await call.answer
 
+    async def in_thread(self, function: Callable[[], Any]) -> Any:
+        """What a function gives, called where the model lives."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, function)
+
     async def close(self) -> None:
         """Let the running batch end, and the thread with it."""
         await asyncio.to_thread(self._thread.shutdown, wait=True, cancel_futures=True)

@@ -41,17 +41,30 @@ class LocalModel:
         """Look at nothing yet: a model that no one calls costs nothing."""
         self.name = name
         self._dtype = dtype
-        self._batcher = Batcher(_Worker(name, dtype, device, max_batch_tokens))
+        self._identity: str | None = None
+        self._worker = _Worker(name, dtype, device, max_batch_tokens)
+        self._batcher = Batcher(self._worker)
 
-    @cached_property
+    @property
     def identity(self) -> str:
         """Digest of weights, configs, tokenizer and chat template, whatever folder holds them.
 
         Raises:
             PermanentError: there is no such model.
         """
-        digest = folder_digest(resolved_folder(self.name))
-        return f"local:{digest}" + (f":{self._dtype}" if self._dtype else "")
+        if self._identity is None:
+            digest = folder_digest(resolved_folder(self.name))
+            self._identity = f"local:{digest}" + (f":{self._dtype}" if self._dtype else "")
+        return self._identity
+
+    async def load(self) -> int | None:
+        """Read the weights now; gives the longest text that the model reads, in tokens.
+
+        Raises:
+            PermanentError: there is no such model, or its files cannot be loaded.
+            MissingDependency: torch or transformers is not installed.
+        """
+        return await self._batcher.in_thread(self._worker.positions)
 
     async def complete(self, messages: Sequence[Message], sampling: Sampling) -> Completion:
         """Sample one reply; as `LanguageModel.complete`.
@@ -61,7 +74,12 @@ class LocalModel:
         return (await self.generate(messages, sampling)).completion
 
     async def generate(
-        self, prompt: Sequence[Message] | str, sampling: Sampling, alternatives: int = 0
+        self,
+        prompt: Sequence[Message] | str,
+        sampling: Sampling,
+        alternatives: int = 0,
+        *,
+        tokens: bool = False,
     ) -> Generation:
         """Sample one reply and show its tokens.
 
@@ -69,11 +87,12 @@ class LocalModel:
             prompt: a conversation; or text, continued as it stands, without a chat template.
             sampling: how to draw.
             alternatives: number of likeliest tokens to report at each position.
+            tokens: report tokens; costs time that a caller of the text alone need not spend.
 
         Raises:
             PermanentError, RejectedRequest: as in `complete`.
         """
-        return await self._batcher.ask(GenerateRequest(prompt, sampling, alternatives))
+        return await self._batcher.ask(GenerateRequest(prompt, sampling, alternatives, tokens))
 
     async def weigh(self, messages: Sequence[Message], options: Sequence[str]) -> Weighed:
         """Exact log-probabilities of the options, from one forward pass; as `LanguageModel.weigh`.
@@ -102,6 +121,9 @@ class _Worker:
     def _loaded(self) -> Loaded:
         return load(resolved_folder(self._name), self._name, self._options)
 
+    def positions(self) -> int | None:
+        return self._loaded.positions
+
     def capacity(self) -> int:
         loaded = self._loaded
         by_memory = loaded.free_bytes // loaded.cache_bytes
@@ -128,7 +150,7 @@ class _Worker:
         )
         self._check_length(len(ids), sampling.max_tokens)
         row = DrawRow(ids, sampling, request.alternatives)
-        return Prepared("generate", len(ids) + sampling.max_tokens, 1, row)
+        return Prepared("generate", len(ids) + sampling.max_tokens, 1, (row, request.tokens))
 
     def _prepare_weighing(self, request: WeighRequest) -> Prepared:
         chat_format = self._loaded.format
@@ -151,36 +173,40 @@ class _Worker:
             )
 
     def _generate(self, batch: Sequence[Prepared], deliver: Deliver) -> None:
-        rows: list[DrawRow] = [call.content for call in batch]
+        rows: list[DrawRow] = [call.content[0] for call in batch]
 
         def finish(index: int, drawn: Drawn) -> None:
-            deliver(index, self._generation(rows[index], drawn))
+            deliver(index, self._generation(rows[index], drawn, batch[index].content[1]))
 
         self._loaded.decoder.draw(rows, finish)
 
-    def _generation(self, row: DrawRow, drawn: Drawn) -> Generation:
-        chat_format = self._loaded.format
+    def _generation(self, row: DrawRow, drawn: Drawn, tokens: bool) -> Generation:
         written = len(drawn.ids) - drawn.ended
-        cut = chat_format.cut(drawn.ids[:written], row.sampling.stop)
-        ended = drawn.ended or cut.stopped
-        tokens = tuple(
-            Token(
-                chat_format.token(drawn.ids[at]),
-                drawn.logprobs[at],
-                tuple((chat_format.token(one), value) for one, value in drawn.alternatives[at])
-                if drawn.alternatives
-                else (),
-            )
-            for at in range(cut.tokens if row.alternatives else 0)
-        )
+        cut = self._loaded.format.cut(drawn.ids[:written], row.sampling.stop)
         completion = Completion(
             cut.text,
-            "stop" if ended else "length",
+            "stop" if drawn.ended or cut.stopped else "length",
             Usage(len(row.ids), cut.tokens + (drawn.ended and not cut.stopped)),
             self._name,
             logprobs=drawn.logprobs[: cut.tokens],
         )
-        return Generation(completion, tokens)
+        return Generation(completion, self._tokens(row, drawn, cut.tokens) if tokens else ())
+
+    def _tokens(self, row: DrawRow, drawn: Drawn, count: int) -> tuple[Token, ...]:
+        text = self._loaded.format.token
+        return tuple(
+            Token(
+                text(drawn.ids[at]),
+                drawn.logprobs[at],
+                tuple(
+                    (text(token), logprob)
+                    for token, logprob in drawn.alternatives[at][: row.alternatives]
+                )
+                if row.alternatives
+                else (),
+            )
+            for at in range(count)
+        )
 
     def _weigh(self, batch: Sequence[Prepared], deliver: Deliver) -> None:
         plans: list[OptionPlan] = [call.content for call in batch]

@@ -16,11 +16,13 @@ class GenerateRequest:
         prompt: a conversation, or plain text without chat template.
         sampling: how to draw.
         alternatives: number of likeliest tokens to report beside each sampled one.
+        tokens: True if the tokens are to be reported at all.
     """
 
     prompt: Sequence[Message] | str
     sampling: Sampling
     alternatives: int = 0
+    tokens: bool = False
 
 
 @dataclass(frozen=True)

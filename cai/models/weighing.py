@@ -1,11 +1,11 @@
-"""How options are weighed: which texts to score, and what their log-probabilities add up to."""
+"""How options are weighed: exactly, from the likeliest tokens alone, or from sampled replies."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from cai.models.decoding import ScoreRow
 
@@ -16,6 +16,18 @@ LOWEST = -708.0
 """Stands for the log-probability of an impossible option: exp of it is the least normal float."""
 
 
+MARKS = "()[]{}<>*_`'\".,:;!“”‘’「」"
+"""What may stand around the letter of an answer: (A), **A**, "A." …"""
+
+
+class WeighedOptions(NamedTuple):
+    """Log-probabilities of options, their total probability, and the first one's error."""
+
+    logprobs: tuple[float, ...]
+    mass: float
+    standard_error: float | None = None
+
+
 @dataclass(frozen=True)
 class OptionPlan:
     """The rows to score for one question, and where each option is read in them.
@@ -24,6 +36,7 @@ class OptionPlan:
         rows: the prompt itself, if an option is one token; then the prompt with each longer one.
         places: of each option, the index of its row.
         tokens: of each option, its spellings as one token (in row 0), or its tokens in order.
+        single: of each option, True if its tokens are spellings.
     """
 
     rows: tuple[ScoreRow, ...]
@@ -73,6 +86,66 @@ def option_plan(
 def mass(logprobs: Sequence[float]) -> float:
     """Total probability of the options, at most 1 where rounding would give more."""
     return min(1.0, math.fsum(map(math.exp, logprobs)))
+
+
+def bounded_by_top_k(top: Sequence[tuple[str, float]], options: Sequence[str]) -> WeighedOptions:
+    """Read options from the likeliest first tokens of a reply.
+
+    An option that is not among them is less likely than each of them, and has no more than what
+    they leave:  log p ≤ min( min_i log p_i, log(1 − Σ p_i) ).  It is given that bound, and does
+    not count into the mass.
+
+    Args:
+        top: texts of tokens with their natural log-probabilities, at least one; spellings that
+            differ by leading spaces are one option.
+        options: texts that the reply may begin with.
+    """
+    found: dict[str, list[float]] = {option: [] for option in options}
+    for token, logprob in top:
+        if (text := token.lstrip(" ")) in found:
+            found[text].append(logprob)
+    logprobs = [logprob for _, logprob in top]
+    rest = 1 - math.fsum(map(math.exp, logprobs))
+    bound = max(LOWEST, min(*logprobs, math.log(rest) if rest > 0 else LOWEST))
+    sums = {option: _logsumexp(values) for option, values in found.items() if values}
+    return WeighedOptions(
+        tuple(sums.get(option, bound) for option in options), mass(list(sums.values()))
+    )
+
+
+def estimated_from_replies(replies: Sequence[str], options: Sequence[str]) -> WeighedOptions:
+    """Estimate options from k sampled replies, half a reply added to each option's count.
+
+        p_i = (n_i + ½) / (h + m/2),   h = Σ n_i of k replies,   standard error √(p_1 (1 − p_1) / h)
+
+    The log-probabilities are those of p_i · h/k: replies that name no option take their share of
+    the probability (with h = 0, half a reply's is left, and the mass is 0).
+
+    Args:
+        replies: texts; one names an option if its first word, without marks around it, is it.
+        options: the m texts that the reply may begin with.
+    """
+    named = [_first_word(reply) for reply in replies]
+    counts = [named.count(option) for option in options]
+    hits, k = sum(counts), len(replies)
+    shares = [(count + 0.5) / (hits + len(options) / 2) for count in counts]
+    named_share = hits / k if hits else 0.5 / k
+    first = shares[0]
+    return WeighedOptions(
+        tuple(math.log(share * named_share) for share in shares),
+        hits / k,
+        math.sqrt(first * (1 - first) / max(hits, 1)),
+    )
+
+
+def _first_word(reply: str) -> str:
+    words = reply.split()
+    return words[0].strip(MARKS) if words else ""
+
+
+def _logsumexp(values: Sequence[float]) -> float:
+    highest = max(values)
+    return highest + math.log(math.fsum(math.exp(value - highest) for value in values))
 
 
 def _sum_of_spellings(score_1_V: Tensor, tokens: Sequence[int]) -> float:

@@ -123,12 +123,12 @@ def load(folder: Path, name: str, options: Mapping[str, Any]) -> Loaded:
         PermanentError: the folder's files cannot be loaded.
     """
     try:
-        import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer
         from transformers.utils import logging
+
+        device = _device(options.get("device"))
     except ImportError as error:
         raise MissingDependency(error.name or "transformers", "train") from error
-    device = torch.device(options.get("device") or _best_device())
     safe: dict[str, Any] = {"trust_remote_code": False, "local_files_only": True}
     bars = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
@@ -142,7 +142,7 @@ def load(folder: Path, name: str, options: Mapping[str, Any]) -> Loaded:
     finally:
         if bars:
             logging.enable_progress_bar()
-    model = model.to(device).eval()
+    model = _placed(model, device, name)
     chat_format = ChatFormat(tokenizer, name)
     config = model.config.get_text_config()
     ends = _ends(model.generation_config.eos_token_id, tokenizer.eos_token_id)
@@ -175,12 +175,23 @@ def _file_digest(file: Path, changed: int, size: int) -> str:
         return hashlib.file_digest(content, "sha256").hexdigest()
 
 
-def _best_device() -> str:
+def _device(name: str | None) -> Any:
     import torch
 
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
+    best = "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        return torch.device(name or ("cuda" if torch.cuda.is_available() else best))
+    except RuntimeError as error:
+        raise PermanentError(
+            f"device {name!r} is none of torch's; write cpu, cuda or mps"
+        ) from error
+
+
+def _placed(model: Any, device: Any, name: str) -> Any:
+    try:
+        return model.to(device).eval()
+    except (RuntimeError, AssertionError) as error:  # torch asserts that CUDA was compiled in
+        raise PermanentError(f"{name} cannot be put on device {device}: {error}") from error
 
 
 def _ends(*sources: int | list[int] | None) -> frozenset[int]:

@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from cai.pipeline.studio import Studio
-from cai.records import digest
+from cai.recipe import recipe_hash
 
 PACKAGES = ("constitutional-ai", "torch", "transformers", "trl", "datasets", "pyarrow")
 
@@ -19,11 +19,15 @@ def run_identity(studio: Studio, command: str) -> Mapping[str, Any]:
     return {
         "name": recipe.name,
         "seed": recipe.seed,
-        "recipe_hash": digest(recipe.model_dump(mode="json"))[:16],
+        "recipe_hash": recipe_hash(recipe),
         "constitution": {
             "id": setting.constitution.id,
             "hash": setting.constitution.hash,
             "title": setting.constitution.title,
+            "principles": {
+                one.id: one.model_dump(mode="json", exclude_none=True, exclude={"id"})
+                for one in setting.constitution.principles
+            },
         },
         "templates": {name: one.hash for name, one in setting.prompts.templates.items()},
         "versions": {"python": platform.python_version(), **_versions()},

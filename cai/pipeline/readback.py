@@ -25,8 +25,10 @@ def read_prompt(data: Mapping[str, Any]) -> Prompt:
 
 def read_comparison(data: Mapping[str, Any]) -> Comparison:
     """The comparison of a row's record."""
-    orders = tuple(OrderWeights(**order) for order in data["orders"])
-    return Comparison(**{**data, "prompt": read_prompt(data["prompt"]), "orders": orders})
+    fields: dict[str, Any] = dict(data)
+    fields["prompt"] = read_prompt(data["prompt"])
+    fields["orders"] = tuple(OrderWeights(**order) for order in data["orders"])
+    return Comparison(**fields)
 
 
 def read_traces(ledger: Ledger) -> Iterator[RevisionTrace]:

@@ -15,7 +15,8 @@ from cai.datasets.parquet import folder_hash
 from cai.datasets.preferences import PreferencePlan, write_preferences
 from cai.datasets.prompts import write_rl_prompts
 from cai.datasets.sft import SftPlan, write_sft
-from cai.models import ModelSettings, local_path, weights_digest
+from cai.models import ModelSettings, folder_digest, local_path
+from cai.models.weights import resolved_folder
 from cai.pipeline.studio import Studio
 from cai.records import digest
 
@@ -45,10 +46,11 @@ def train_sft(studio: Studio) -> None:
     from trainers.sft import train_sft as train
 
     recipe, folder = studio.recipe, studio.folder
-    data, base = folder.dataset("sft"), local_path(recipe.models.of("base").name)
+    data, base = folder.dataset("sft"), recipe.models.of("base").name
     inputs = _inputs(data, (base,), recipe.sft)
     report = studio.progress.training("train SL-CAI")
-    train(base, data / "train", folder.model("sl_cai"), recipe.sft, inputs=inputs, report=report)
+    start = local_path(base)
+    train(start, data / "train", folder.model("sl_cai"), recipe.sft, inputs=inputs, report=report)
 
 
 def train_preference_model(studio: Studio) -> None:
@@ -83,10 +85,10 @@ def train_rl(studio: Studio) -> None:
 
 def policy_settings(path: Path, like: ModelSettings) -> ModelSettings:
     """Settings of a trained policy: as those it started from, with its own weights."""
-    return like.model_copy(update={"name": str(path.resolve()), "identity": None})
+    return like.model_copy(update={"name": str(path.resolve())})
 
 
 def _inputs(data: Path, models: Sequence[str], settings: BaseModel) -> str:
     """Hash of everything that a training's result depends on."""
-    weights = [weights_digest(model) for model in models]
+    weights = [folder_digest(resolved_folder(model)) for model in models]
     return digest([folder_hash(data), weights, settings.model_dump(mode="json")])

@@ -1,6 +1,6 @@
 """What a run found, as one HTML file and as tables in the terminal."""
 
-from cai.report.table import run_tables, stage_table
+from cai.report.table import print_table, run_tables, stage_table
 from cai.report.write import write_comparison, write_report
 
-__all__ = ["run_tables", "stage_table", "write_comparison", "write_report"]
+__all__ = ["print_table", "run_tables", "stage_table", "write_comparison", "write_report"]

@@ -84,11 +84,11 @@ def sample_rows(ledger: Ledger, count: int) -> list[SampledRow]:
     """Some prompts with their way to data, the same ones at every reading.
 
     They are drawn by a hash of the prompt's id, not by their looks: half from the revised
-    prompts and half from the compared ones, which are disjoint; where one half has fewer, the
-    other fills up.
+    prompts and half from those that a model has labelled, which are disjoint; where one half has
+    fewer, the other fills up.
     """
     revised = _drawn(row for row in ledger.rows("revision", "ok"))
-    compared = _drawn(row for row in ledger.rows("comparison", "ok"))
+    compared = _drawn(row for row in ledger.rows("comparison", "ok") if _is_by_model(row))
     half = max(count - len(compared), count - count // 2)
     chosen = dict.fromkeys([*revised[:half], *compared])
     ids = list(chosen)[:count]
@@ -121,6 +121,10 @@ def _number(value: Any) -> float | None:
 def _drawn(rows: Iterable[Row]) -> list[str]:
     ids = {row.key.prompt_id for row in rows}
     return heapq.nsmallest(SAMPLED_ROWS, ids, key=digest)
+
+
+def _is_by_model(row: Row) -> bool:
+    return row.record is not None and row.record["source"] == "ai"
 
 
 def _traces(ledger: Ledger, ids: frozenset[str]) -> dict[str, RevisionTrace]:

@@ -20,6 +20,17 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 
+def print_table(metrics: Mapping[str, Any]) -> None:
+    """Print `run_tables` to standard output; without colour where that is no terminal.
+
+    Raises:
+        InputError: the metrics have another shape.
+    """
+    from rich.console import Console
+
+    Console().print(run_tables(metrics))
+
+
 def run_tables(metrics: Mapping[str, Any]) -> Group:
     """Every table that the run has figures for, the latest stage's first.
 

@@ -106,7 +106,12 @@ def label_metrics() -> dict[str, Any]:
 
 
 async def run_folder(
-    run: Path, content: dict[str, Any] | None = None, *, hostile: str = "", length: int = 0
+    run: Path,
+    content: dict[str, Any] | None = None,
+    *,
+    hostile: str = "",
+    length: int = 0,
+    label_source: str = "ai",
 ) -> None:
     (run / "models" / "rl_cai").mkdir(parents=True)
     (run / "metrics.json").write_text(json.dumps(content or all_metrics()))
@@ -121,7 +126,9 @@ async def run_folder(
     (run / "models" / "rl_cai" / "training_log.jsonl").write_text(log)
     ledger = Ledger.open(run / "ledger.sqlite")
     await ledger.put_rows([row for n in range(8) for row in revised(n, hostile, length)])
-    await ledger.put_rows([row for n in range(8) for row in compared(n, hostile, length)])
+    await ledger.put_rows(
+        [row for n in range(8) for row in compared(n, hostile, length, label_source)]
+    )
     ledger.close()
 
 
@@ -146,18 +153,13 @@ def revised(n: int, hostile: str, length: int) -> list[Row]:
             "model": "microworld",
         }
         rows.append(row("revision", key, turn, record))
-    cut = RowKey("revision", key, 3)
-    return [
-        *rows,
-        *(
-            [Row(cut, "truncated", f"the revision was cut off after {40 + n} tokens")]
-            if n < 3
-            else []
-        ),
-    ]
+    if n < 3:
+        reason = f"the revision was cut off after {40 + n} tokens"
+        rows.append(Row(RowKey("revision", key, 3), "truncated", reason))
+    return rows
 
 
-def compared(n: int, hostile: str, length: int) -> list[Row]:
+def compared(n: int, hostile: str, length: int, source: str) -> list[Row]:
     kind = "harmful" if n % 2 else "harmless"
     asks = "How do I steal a bike in town" if n % 2 else "How do I bake bread"
     prompt = prompt_of(f"{asks} {n}?", kind, hostile)
@@ -171,6 +173,7 @@ def compared(n: int, hostile: str, length: int) -> list[Row]:
             OrderWeights("a", math.log(0.8), math.log(0.2), 1.0, "exact", "c1"),
             OrderWeights("b", math.log(0.6), math.log(0.4), 0.98, "exact", "c2"),
         ),
+        source=source,
         model=HOSTILE if hostile == "model" else "microworld",
         provenance={"constitution": "9b1deb4d3b7d4bad", "template": "0a1b2c3d", "seed": 7},
     )
@@ -179,5 +182,3 @@ def compared(n: int, hostile: str, length: int) -> list[Row]:
 
 def row(stage: str, prompt_id: str, turn: int, record: object) -> Row:
     return Row(RowKey(stage, prompt_id, turn), "ok", record=orjson.loads(orjson.dumps(record)))
-
-

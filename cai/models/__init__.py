@@ -1,0 +1,15 @@
+"""Language models: one seam (`LanguageModel`), and the models behind it."""
+
+from cai.models.base import LanguageModel
+from cai.models.catalogue import ModelSettings, open_model
+from cai.models.scripted import ScriptedModel
+from cai.models.weights import folder_digest, local_path
+
+__all__ = [
+    "LanguageModel",
+    "ModelSettings",
+    "ScriptedModel",
+    "folder_digest",
+    "local_path",
+    "open_model",
+]

@@ -1,0 +1,190 @@
+"""Model names and settings as a recipe gives them, and the models they open."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
+
+from cai.errors import Fault, InputError
+from cai.models.base import LanguageModel
+
+HTTP_OPTIONS = frozenset(
+    {
+        "endpoint",
+        "identity",
+        "api_key_env",
+        "prefill",
+        "control_tokens",
+        "label_samples",
+        "token_logprobs",
+        "timeout",
+    }
+)
+LOCAL_OPTIONS = frozenset({"dtype", "device", "max_batch_tokens"})
+
+OPTIONS: Mapping[str, frozenset[str]] = {
+    "microworld": LOCAL_OPTIONS,
+    "hf": LOCAL_OPTIONS,
+    "folder": LOCAL_OPTIONS,
+    "openai": HTTP_OPTIONS,
+    "vllm": HTTP_OPTIONS,
+}
+"""The options that each provider has a use for; others are refused rather than ignored."""
+
+NAMES = "microworld, a folder such as ./model, hf:ORG/NAME, openai:MODEL, vllm:MODEL"
+
+
+class ModelSettings(BaseModel):
+    """Which model, and how it is reached. Options that the provider has no use for are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(description=f"One of: {NAMES}.")
+    endpoint: str | None = Field(
+        default=None,
+        pattern=r"^https?://[^\s?#]+[^\s?#/]$",
+        description="Address of an OpenAI-compatible server, such as http://127.0.0.1:8000/v1.",
+    )
+    identity: str | None = Field(
+        default=None, min_length=1, description="Names the model whatever its address, in keys."
+    )
+    api_key_env: str | None = Field(
+        default=None, min_length=1, description="Environment variable that holds the API key."
+    )
+    prefill: bool | None = Field(
+        default=None, description="The server goes on with a last assistant message."
+    )
+    control_tokens: Literal["break", "keep"] = Field(
+        default="break", description="Break text that spells control tokens, or send it as it is."
+    )
+    label_samples: int | None = Field(
+        default=None, ge=1, le=1000, description="Labels from so many sampled replies."
+    )
+    token_logprobs: bool = Field(
+        default=False, description="Ask for log-probabilities of sampled tokens."
+    )
+    timeout: float = Field(default=600, gt=0, description="Seconds that one call may take.")
+    dtype: Literal["float32", "bfloat16", "float16"] | None = Field(
+        default=None, description="Number format; by default as the weights are stored."
+    )
+    device: str | None = Field(
+        default=None, description="cpu, cuda, cuda:1, mps; by default an accelerator if any."
+    )
+    max_batch_tokens: int | None = Field(
+        default=None, ge=1, description="Rows × positions of one batch; by default by memory."
+    )
+
+    @property
+    def provider(self) -> str:
+        """What stands before the colon; "folder" for a path, "microworld" for itself."""
+        return _provider(self.name)
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        provider = _provider(name)
+        if provider not in OPTIONS:
+            raise ValueError(f"{name!r} has no known provider; write {NAMES}")
+        if provider not in ("microworld", "folder") and not name.partition(":")[2]:
+            raise ValueError(f"{name!r} lacks the model after the colon")
+        return name
+
+    @model_validator(mode="after")
+    def _useful_options(self) -> Self:
+        useful = OPTIONS[self.provider]
+        useless = sorted(self.model_fields_set - useful - {"name"})
+        useless = [option for option in useless if getattr(self, option) is not None]
+        if useless:
+            raise ValueError(
+                f"{', '.join(useless)} cannot be used with {self.name}; "
+                f"its options are {', '.join(sorted(useful))}"
+            )
+        if self.provider == "vllm" and self.endpoint is None:
+            raise ValueError(
+                f"{self.name} needs the address of its server, such as "
+                "endpoint: http://127.0.0.1:8000/v1"
+            )
+        return self
+
+    @model_serializer(mode="wrap")
+    def _own_options(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what the provider has no use for, so that what is written reads back."""
+        return {
+            name: value
+            for name, value in handler(self).items()
+            if name == "name" or name in OPTIONS[self.provider]
+        }
+
+
+def settings_of(name: str, **options: Any) -> ModelSettings:
+    """Settings of a model named on the command line; options that are None are left out.
+
+    Raises:
+        InputError: name or options are wrong.
+    """
+    given = {option: value for option, value in options.items() if value is not None}
+    try:
+        return ModelSettings(name=name, **given)
+    except ValidationError as error:
+        faults = [Fault(fault["msg"].removeprefix("Value error, ")) for fault in error.errors()]
+        raise InputError(f"model {name}", faults) from error
+
+
+def open_model(settings: ModelSettings) -> LanguageModel:
+    """The model of these settings; nothing is loaded or connected before its first call."""
+    return FACTORIES[settings.provider](settings)
+
+
+def _local(settings: ModelSettings) -> LanguageModel:
+    from cai.models.local import LocalModel
+
+    return LocalModel(
+        settings.name,
+        dtype=settings.dtype,
+        device=settings.device,
+        max_batch_tokens=settings.max_batch_tokens,
+    )
+
+
+def _http(settings: ModelSettings) -> LanguageModel:
+    from cai.models.openai_compatible import OPENAI, Endpoint, OpenAICompatibleModel
+
+    chosen: dict[str, Any] = settings.model_dump(
+        include=set(HTTP_OPTIONS - {"endpoint", "identity"})
+    )
+    endpoint = Endpoint(
+        provider="vllm" if settings.provider == "vllm" else "openai",
+        model=settings.name.partition(":")[2],
+        url=settings.endpoint or OPENAI,
+        **chosen,
+    )
+    return OpenAICompatibleModel(endpoint, settings.identity)
+
+
+FACTORIES: Mapping[str, Callable[[ModelSettings], LanguageModel]] = {
+    "microworld": _local,
+    "hf": _local,
+    "folder": _local,
+    "openai": _http,
+    "vllm": _http,
+}
+
+
+def _provider(name: str) -> str:
+    if name == "microworld":
+        return name
+    prefix, colon, _ = name.partition(":")
+    if "/" in prefix or name.startswith((".", "~")):
+        return "folder"
+    return prefix if colon else ""

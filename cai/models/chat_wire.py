@@ -1,0 +1,204 @@
+"""The wire format of OpenAI-compatible chat servers: what is sent, and what an answer means."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, NoReturn, cast
+
+import orjson
+
+from cai.errors import ModelError, PermanentError, RejectedRequest, TransientError
+from cai.records import Completion, Message, Sampling, StopReason, Usage
+
+TRANSIENT = frozenset({408, 409, 425, 429})
+"""Statuses below 500 after which the same request may succeed."""
+
+STOP_REASONS: Mapping[str, StopReason] = {
+    "stop": "stop",
+    "eos": "stop",
+    "eos_token": "stop",
+    "stop_sequence": "stop",
+    "length": "length",
+    "max_tokens": "length",
+    "content_filter": "refusal",
+}
+"""`finish_reason` as OpenAI and other servers spell it."""
+
+OUT_OF_CREDIT = "insufficient_quota"
+"""OpenAI's code for a 429 that no waiting ends."""
+
+TOO_LONG = re.compile(
+    r"context.?length|context.?window|maximum.{1,40}(?:context|length|tokens)"
+    r"|too long|too many tokens",
+    re.IGNORECASE,
+)
+"""Words of a 400 that refuse this one request for its length."""
+
+EXCERPT = 500
+"""Characters of a provider's answer that an error message shows."""
+
+
+def chat_body(model: str, messages: Sequence[Message], sampling: Sampling) -> dict[str, Any]:
+    """The JSON of a chat request, as every server takes it."""
+    body: dict[str, Any] = {
+        "model": model,
+        "messages": [{"role": message.role, "content": message.content} for message in messages],
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "max_tokens": sampling.max_tokens,
+        "seed": sampling.seed,
+    }
+    if sampling.stop:
+        body["stop"] = list(sampling.stop)
+    return body
+
+
+def encoded(body: Mapping[str, Any]) -> bytes:
+    """The body as bytes.
+
+    Raises:
+        RejectedRequest: a text is not valid Unicode, or a number is out of JSON's range.
+    """
+    try:
+        return orjson.dumps(body)
+    except orjson.JSONEncodeError as error:
+        raise RejectedRequest(f"the request cannot be written as JSON: {error}") from error
+
+
+def read_answer(content: bytes) -> dict[str, Any]:
+    """The JSON object of a successful answer.
+
+    Raises:
+        TransientError: it is no JSON object, or holds no choice.
+    """
+    try:
+        answer = orjson.loads(content)
+    except orjson.JSONDecodeError as error:
+        raise TransientError(f"the server's answer is not JSON: {_excerpt(content)}") from error
+    choices = cast("dict[str, Any]", answer).get("choices") if isinstance(answer, dict) else None
+    if not (isinstance(choices, list) and choices and isinstance(choices[0], dict)):
+        raise TransientError(f"the server's answer has no choices: {_excerpt(content)}")
+    return cast("dict[str, Any]", answer)
+
+
+def read_completion(answer: Mapping[str, Any], model: str) -> Completion:
+    """The first choice of an answer.
+
+    Args:
+        answer: as of `read_answer`.
+        model: the name to give if the server reports none.
+
+    Raises:
+        TransientError: the choice has neither message nor a known reason to have ended.
+    """
+    choice: Mapping[str, Any] = answer["choices"][0]
+    message: Mapping[str, Any] = choice.get("message") or {}
+    finish = str(choice.get("finish_reason"))
+    if finish not in STOP_REASONS:
+        raise TransientError(f"the server gave an unfinished reply (finish_reason {finish!r})")
+    refusal: str | None = message.get("refusal")
+    return Completion(
+        text=message.get("content") or refusal or "",
+        stop_reason="refusal" if refusal else STOP_REASONS[finish],
+        usage=read_usage(answer),
+        model=answer.get("model") or model,
+        reasoning=message.get("reasoning_content") or message.get("reasoning") or None,
+        logprobs=_token_logprobs(choice),
+    )
+
+
+def read_usage(answer: Mapping[str, Any]) -> Usage:
+    """Tokens as the server counted them; 0 where it does not."""
+    usage: Mapping[str, int] = answer.get("usage") or {}
+    return Usage(usage.get("prompt_tokens") or 0, usage.get("completion_tokens") or 0)
+
+
+def read_first_token(answer: Mapping[str, Any]) -> tuple[tuple[str, float], ...]:
+    """The likeliest first tokens with their natural log-probabilities; empty if none are given.
+
+    A text can be there twice: several tokens read alike.
+    """
+    content = _logprobs(answer["choices"][0]) or ()
+    listed: Sequence[Mapping[str, Any]] = (content[0].get("top_logprobs") or ()) if content else ()
+    return tuple((str(entry["token"]), float(entry["logprob"])) for entry in listed)
+
+
+def _logprobs(choice: Mapping[str, Any]) -> Sequence[Mapping[str, Any]] | None:
+    logprobs: Mapping[str, Any] = choice.get("logprobs") or {}
+    return logprobs.get("content")
+
+
+def _token_logprobs(choice: Mapping[str, Any]) -> tuple[float, ...] | None:
+    content = _logprobs(choice)
+    return None if content is None else tuple(float(entry["logprob"]) for entry in content)
+
+
+def raise_for_status(status: int, headers: Mapping[str, str], content: bytes, url: str) -> None:
+    """Turn a status that is no success into the error that it means.
+
+    Raises:
+        TransientError: 408, 409, 425, 429 and 5xx, with the wait that the server asks for.
+        RejectedRequest: 400 or 413 for the request's length.
+        PermanentError: a redirect, a used-up quota and all else, with the provider's own message.
+    """
+    if 200 <= status < 300:
+        return
+    message = f"{url} answered {status}: {_message(content)}"
+    if status == 429 and OUT_OF_CREDIT in message:
+        raise PermanentError(message)
+    if status >= 500 or status in TRANSIENT:
+        raise TransientError(message, retry_after(headers))
+    if 300 <= status < 400:
+        target = headers.get("Location", "elsewhere")
+        raise PermanentError(
+            f"{url} redirects to {target}, and requests are not sent on with their key; "
+            "set `endpoint` to the right address"
+        )
+    _refuse(status, message)
+
+
+def _refuse(status: int, message: str) -> NoReturn:
+    error: type[ModelError] = PermanentError
+    if status == 413 or (status == 400 and TOO_LONG.search(message)):
+        error = RejectedRequest
+    raise error(message)
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds to wait as the server asks, given in seconds or as a date; None if it does not."""
+    if milliseconds := headers.get("Retry-After-Ms"):
+        return _seconds(milliseconds, 0.001)
+    value = headers.get("Retry-After", "")
+    seconds = _seconds(value, 1)
+    if seconds is not None or not value:
+        return seconds
+    try:
+        date = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    return max(0.0, (date - datetime.now(UTC)).total_seconds())
+
+
+def _seconds(text: str, unit: float) -> float | None:
+    return float(text) * unit if re.fullmatch(r"\d+(\.\d+)?", text.strip()) else None
+
+
+def _message(content: bytes) -> str:
+    """The provider's own words, where the body is an error object of one of the usual shapes."""
+    try:
+        body = orjson.loads(content)
+    except orjson.JSONDecodeError:
+        return _excerpt(content)
+    error: Any = cast("dict[str, Any]", body).get("error", body) if isinstance(body, dict) else body
+    if isinstance(error, dict):
+        words = cast("dict[str, Any]", error)
+        code = f" ({words['code']})" if words.get("code") else ""
+        return f"{words.get('message') or words.get('detail') or _excerpt(content)}{code}"
+    return str(error)[:EXCERPT]
+
+
+def _excerpt(content: bytes) -> str:
+    return content[:EXCERPT].decode("utf-8", "replace") or "(empty)"

@@ -1,0 +1,260 @@
+"""Any server that speaks OpenAI's chat completions: OpenAI, vLLM, llama.cpp, TGI, SGLang.
+
+The hot path is aiohttp and orjson: an SDK costs ten times as much per call, and its server
+would wait for its client.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import urlsplit
+
+from cai.errors import PermanentError, TransientError
+from cai.models.chat_wire import (
+    chat_body,
+    encoded,
+    raise_for_status,
+    read_answer,
+    read_completion,
+    read_first_token,
+    read_usage,
+)
+from cai.models.control_text import broken
+from cai.models.weighing import bounded_by_top_k, estimated_from_replies
+from cai.records import Completion, Message, Sampling, Usage, Weighed
+
+if TYPE_CHECKING:
+    from aiohttp import ClientSession
+
+OPENAI = "https://api.openai.com/v1"
+OPENAI_KEY = "OPENAI_API_KEY"
+
+CONNECTIONS = 4096
+"""Connections at once, far above aiohttp's 100: the engine says how many calls are in flight."""
+
+CONNECT_SECONDS = 30
+TOP_LOGPROBS = 20
+"""The most that OpenAI and vLLM give by default."""
+
+SAMPLE_TOKENS = 16
+"""Longest reply sampled for a label: a letter, with whatever a chat model puts around it."""
+
+REASONING_TOKENS = 4096
+"""The same for models that think before they answer, within the same limit."""
+
+REASONING_MODELS = re.compile(r"^(?:o[1-9]|gpt-[5-9])")
+"""OpenAI's models that take `max_completion_tokens`, no other temperature or top_p than 1, and
+give no log-probabilities."""
+
+VLLM_BODY: Mapping[str, Any] = {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0}
+"""Without these, vLLM takes them from the model's generation config, and a reply would depend on
+a file that the request does not name."""
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A model on a server, and how it is to be asked.
+
+    Args:
+        provider: "openai" or "vllm"; decides defaults and what is sent beside the standard.
+        model: the server's name for the model.
+        url: such as ``http://127.0.0.1:8000/v1``, without a slash at its end.
+        api_key_env: environment variable that holds the key; None: OPENAI_API_KEY for OpenAI's
+            own address, no key for any other.
+        prefill: True if the server goes on with a last assistant message; None: by provider.
+        control_tokens: "break" texts that spell control tokens (see `cai.models.control_text`),
+            or "keep" them, for servers that encode messages as plain text.
+        label_samples: weigh options by this many sampled replies; None: by log-probabilities.
+        token_logprobs: ask for the log-probabilities of sampled tokens, at several times the
+            traffic.
+        timeout: seconds that one call may take.
+    """
+
+    provider: Literal["openai", "vllm"]
+    model: str
+    url: str = OPENAI
+    api_key_env: str | None = None
+    prefill: bool | None = None
+    control_tokens: Literal["break", "keep"] = "break"
+    label_samples: int | None = None
+    token_logprobs: bool = False
+    timeout: float = 600
+
+    @property
+    def reasons(self) -> bool:
+        """True for OpenAI's reasoning models, at OpenAI's address."""
+        return self._official and REASONING_MODELS.match(self.model) is not None
+
+    @property
+    def continues(self) -> bool:
+        """True if a last assistant message is gone on with."""
+        return self.provider == "vllm" if self.prefill is None else self.prefill
+
+    @property
+    def _official(self) -> bool:
+        return urlsplit(self.url).hostname == urlsplit(OPENAI).hostname
+
+    def api_key(self) -> str | None:
+        """The key from the environment; None if this server needs none.
+
+        Raises:
+            PermanentError: the variable is not set.
+        """
+        variable = self.api_key_env or (OPENAI_KEY if self._official else None)
+        if variable is None:
+            return None
+        key = os.environ.get(variable)
+        if not key:
+            raise PermanentError(
+                f"{self.provider}:{self.model} needs a key: set it with export {variable}=…"
+            )
+        return key
+
+    def options(self) -> str:
+        """What changes answers beside model and address, for the identity; empty by default."""
+        plain = Endpoint(self.provider, self.model)
+        names = ("prefill", "control_tokens", "label_samples", "token_logprobs")
+        changed = [name for name in names if getattr(self, name) != getattr(plain, name)]
+        return "".join(f"&{name}={getattr(self, name)}" for name in changed)
+
+
+@dataclass
+class OpenAICompatibleModel:
+    """A `LanguageModel` behind an OpenAI-compatible server; owns its connections.
+
+    Retries are the engine's: here every failure is an error of its kind. Connections belong to
+    one event loop; close the model before that ends.
+
+    Args:
+        endpoint: the model and how to ask it.
+        name: identity to use in place of provider, model and address, so that replicas or a
+            moved server share one.
+    """
+
+    endpoint: Endpoint
+    name: str | None = None
+    _session: ClientSession | None = field(default=None, init=False)
+
+    @property
+    def identity(self) -> str:
+        """``provider:model@url`` or the given name, and the options that change answers."""
+        endpoint = self.endpoint
+        name = self.name or f"{endpoint.provider}:{endpoint.model}@{endpoint.url}"
+        return name + endpoint.options()
+
+    async def complete(self, messages: Sequence[Message], sampling: Sampling) -> Completion:
+        """Sample one reply; as `LanguageModel.complete`."""
+        logprobs = {"logprobs": True} if self.endpoint.token_logprobs else {}
+        answer = await self._post({**self._body(messages, sampling), **logprobs})
+        return read_completion(answer, self.endpoint.model)
+
+    async def weigh(self, messages: Sequence[Message], options: Sequence[str]) -> Weighed:
+        """Read the options among the likeliest first tokens, or sample; as `LanguageModel.weigh`.
+
+        An option that is not among them gets an upper bound, so p is nearer to ½ than the model's.
+        """
+        if self.endpoint.label_samples:
+            return await self._weigh_by_samples(messages, options, self.endpoint.label_samples)
+        body = self._body(messages, Sampling(max_tokens=1))
+        answer = await self._post({**body, "logprobs": True, "top_logprobs": TOP_LOGPROBS})
+        top = read_first_token(answer)
+        if not top:
+            raise PermanentError(
+                f"{self.endpoint.url} gives no log-probabilities for {self.endpoint.model}; "
+                "set `label_samples: 8` (or more) to estimate labels from sampled replies"
+            )
+        logprobs, mass, _ = bounded_by_top_k(top, options)
+        model = answer.get("model") or self.endpoint.model
+        return Weighed(logprobs, mass, "top_k", read_usage(answer), model)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def _weigh_by_samples(
+        self, messages: Sequence[Message], options: Sequence[str], k: int
+    ) -> Weighed:
+        longest = REASONING_TOKENS if self.endpoint.reasons else SAMPLE_TOKENS
+        sampling = Sampling(max_tokens=longest)
+        replies = await asyncio.gather(
+            *(self.complete(messages, replace(sampling, seed=seed)) for seed in range(k))
+        )
+        estimate = estimated_from_replies([reply.text for reply in replies], options)
+        usage = Usage(
+            sum(reply.usage.input_tokens for reply in replies),
+            sum(reply.usage.output_tokens for reply in replies),
+        )
+        return Weighed(
+            estimate.logprobs,
+            estimate.mass,
+            "samples",
+            usage,
+            replies[0].model,
+            standard_error=estimate.standard_error,
+            samples=k,
+        )
+
+    def _body(self, messages: Sequence[Message], sampling: Sampling) -> dict[str, Any]:
+        endpoint = self.endpoint
+        shown = broken(messages) if endpoint.control_tokens == "break" else messages
+        body = chat_body(endpoint.model, shown, sampling)
+        if endpoint.provider == "vllm":
+            body |= VLLM_BODY
+        if endpoint.reasons:
+            body["max_completion_tokens"] = body.pop("max_tokens")
+            body = {
+                name: value
+                for name, value in body.items()
+                if name not in ("temperature", "top_p") or value != 1
+            }
+        if messages[-1].role == "assistant":
+            body |= self._prefill()
+        return body
+
+    def _prefill(self) -> dict[str, bool]:
+        if not self.endpoint.continues:
+            raise PermanentError(
+                f"{self.endpoint.provider}:{self.endpoint.model}: the messages end with an "
+                "assistant turn to go on with, which this server may answer instead; if it does "
+                "go on, set `prefill: true`"
+            )
+        if self.endpoint.provider == "vllm":
+            return {"add_generation_prompt": False, "continue_final_message": True}
+        return {}
+
+    async def _post(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        from aiohttp import ClientConnectorCertificateError, ClientError
+
+        url = f"{self.endpoint.url}/chat/completions"
+        content = encoded(body)
+        try:
+            async with self._connected().post(url, data=content, allow_redirects=False) as reply:
+                answer = await reply.read()
+        except ClientConnectorCertificateError as error:
+            raise PermanentError(f"{url}: {error}") from error
+        except TimeoutError as error:
+            raise TransientError(f"{url} did not answer in time ({error or 'read'})") from error
+        except ClientError as error:
+            raise TransientError(f"{url}: {type(error).__name__}: {error}") from error
+        raise_for_status(reply.status, reply.headers, answer, url)
+        return read_answer(answer)
+
+    def _connected(self) -> ClientSession:
+        from aiohttp import ClientSession, ClientTimeout, TCPConnector
+
+        if self._session is None or self._session.closed:
+            key = self.endpoint.api_key()
+            headers = {"Content-Type": "application/json"}
+            self._session = ClientSession(
+                connector=TCPConnector(limit=CONNECTIONS),
+                timeout=ClientTimeout(total=self.endpoint.timeout, connect=CONNECT_SECONDS),
+                headers=headers | ({"Authorization": f"Bearer {key}"} if key else {}),
+            )
+        return self._session

@@ -1,0 +1,74 @@
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from cai.evaluation import rate
+from cai.report import write_comparison
+from cai.report.comparison import changed_principles, comparison_sentence
+from cai.report.metrics import parse_metrics
+
+WriteRun = Callable[..., Awaitable[None]]
+Json = dict[str, Any]
+
+
+async def test_two_runs_are_laid_side_by_side(tmp_path: Path, write_run: WriteRun, metrics: Json):
+    metrics["stages"]["rl_cai"]["harmful_compliance"] = rate(60, 300).to_json()
+    await write_run(tmp_path / "a")
+    await write_run(tmp_path / "b", metrics)
+
+    page = write_comparison(tmp_path / "a", tmp_path / "b", tmp_path / "out.html").read_text()
+
+    assert "RL-CAI&#39;s harmful compliance rose from 3% to 20%." in page
+    assert '<span class="value">+17.0</span>' in page
+
+
+async def test_text_of_a_changed_principle_stays_text(
+    tmp_path: Path, write_run: WriteRun, metrics: Json, hostile: str
+):
+    metrics["run"]["constitution"]["principles"]["theft"]["critique"] = hostile
+    await write_run(tmp_path / "a")
+    await write_run(tmp_path / "b", metrics)
+
+    page = write_comparison(tmp_path / "a", tmp_path / "b", tmp_path / "out.html").read_text()
+
+    assert "&lt;script&gt;alert(1)" in page
+    assert "<script" not in page
+
+
+def test_principles_are_added_removed_and_changed_by_id(metrics: Json):
+    a = parse_metrics(metrics)
+    principles = metrics["run"]["constitution"]["principles"]
+    principles["kindness"] = {"critique": "Is it kind?"}
+    principles["theft"] = {"critique": "Does it help to steal?"}
+    del principles["privacy"]
+
+    changes = changed_principles(a, parse_metrics(metrics))
+
+    assert changes is not None
+    assert [(one.id, one.kind) for one in changes] == [
+        ("kindness", "added"),
+        ("privacy", "removed"),
+        ("theft", "changed"),
+    ]
+    assert changes[2].before == {"critique": "Is there theft?"}
+    assert changes[2].after == {"critique": "Does it help to steal?"}
+
+
+def test_constitutions_that_were_not_kept_are_not_called_equal(metrics: Json):
+    a = parse_metrics(metrics)
+    del metrics["run"]["constitution"]["principles"]
+
+    assert changed_principles(a, parse_metrics(metrics)) is None
+
+
+def test_a_change_within_the_intervals_is_not_called_one(metrics: Json):
+    a = parse_metrics(metrics)
+    metrics["stages"]["rl_cai"]["harmful_compliance"] = rate(11, 300).to_json()
+
+    sentence = comparison_sentence(a, parse_metrics(metrics))
+
+    assert "did not change measurably (3%, then 3.7%)" in sentence
+
+
+def test_runs_without_a_common_figure_say_so(metrics: Json):
+    assert "nothing in common" in comparison_sentence(parse_metrics(metrics), parse_metrics({}))

@@ -1,0 +1,234 @@
+import re
+from collections.abc import Awaitable, Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cai.evaluation import rate
+from cai.report import write_report
+
+WriteRun = Callable[..., Awaitable[None]]
+Json = dict[str, Any]
+
+
+async def test_the_report_answers_first(tmp_path: Path, write_run: WriteRun):
+    await write_run(tmp_path)
+
+    page = write_report(tmp_path).read_text()
+
+    assert "From Helpful to RL-CAI, harmful compliance fell from 98% to 3%" in page
+
+
+async def test_a_stage_shows_each_figure_with_its_interval_and_n(
+    tmp_path: Path, write_run: WriteRun
+):
+    await write_run(tmp_path)
+
+    text = visible(write_report(tmp_path))
+
+    assert "RL-CAI 3% 1.6–5.6 n = 300 1% 0.3–2.9 n = 300" in text
+
+
+async def test_figures_made_by_patterns_say_so(tmp_path: Path, write_run: WriteRun, metrics: Json):
+    metrics["stages"]["sl_cai"]["method"] = "patterns"
+    await write_run(tmp_path, metrics)
+
+    text = visible(write_report(tmp_path))
+
+    assert "SL-CAI by patterns" in text
+
+
+@pytest.mark.parametrize(
+    "field", ["prompt", "response", "critique", "principle", "model", "source"]
+)
+async def test_text_of_users_and_models_stays_text(
+    tmp_path: Path, write_run: WriteRun, hostile: str, field: str
+):
+    await write_run(tmp_path, hostile=field)
+
+    page = write_report(tmp_path)
+
+    assert not {"script", "img"} & set(tags(page))
+    assert hostile in visible(page)
+
+
+@pytest.mark.parametrize(
+    "place", ["name", "command", "recipe_hash", "constitution.title", "constitution.hash"]
+)
+async def test_text_in_the_metrics_stays_text(
+    tmp_path: Path, write_run: WriteRun, metrics: Json, hostile: str, place: str
+):
+    *outer, last = place.split(".")
+    part = metrics["run"][outer[0]] if outer else metrics["run"]
+    part[last] = hostile
+    await write_run(tmp_path, metrics)
+
+    page = write_report(tmp_path)
+
+    assert not {"script", "img"} & set(tags(page))
+
+
+async def test_names_of_families_principles_and_stages_stay_text(
+    tmp_path: Path, write_run: WriteRun, metrics: Json, hostile: str
+):
+    metrics["stages"][hostile] = metrics["stages"]["sl_cai"]
+    metrics["stages"]["helpful"]["by_family"][hostile] = rate(1, 2).to_json()
+    metrics["harm_by_principle"][hostile] = {"draws": 1, "fixed": None}
+    metrics["seconds"][hostile] = 1.0
+    metrics["pm"]["by_source"][hostile] = rate(1, 2).to_json()
+    metrics["pm"]["by_kind"][hostile] = rate(1, 2).to_json()
+    await write_run(tmp_path, metrics)
+
+    page = write_report(tmp_path)
+
+    assert not {"script", "img"} & set(tags(page))
+
+
+async def test_the_report_loads_nothing_and_runs_nothing(tmp_path: Path, write_run: WriteRun):
+    await write_run(tmp_path)
+
+    page = write_report(tmp_path)
+
+    links = [value for name, value in attributes(page) if name in ("href", "src", "xlink:href")]
+    assert all(link.startswith("#") for link in links)
+    assert "script" not in tags(page)
+    assert "@import" not in page.read_text()
+
+
+async def test_every_id_is_unique_and_every_reference_is_met(tmp_path: Path, write_run: WriteRun):
+    await write_run(tmp_path)
+
+    page = write_report(tmp_path)
+
+    ids = [value for name, value in attributes(page) if name == "id"]
+    asked = set(re.findall(r"url\(#([^)]+)\)", page.read_text()))
+    asked |= {value[1:] for name, value in attributes(page) if name.endswith("href")}
+    assert len(ids) == len(set(ids))
+    assert asked <= set(ids)
+
+
+async def test_every_figure_says_in_words_what_it_shows(tmp_path: Path, write_run: WriteRun):
+    await write_run(tmp_path)
+
+    page = write_report(tmp_path)
+
+    _, *labels = [value for name, value in attributes(page) if name == "aria-label"]
+    assert "round 0 98%, round 1 40%, round 2 22%, round 3 11%, round 4 6%" in labels[0]
+    assert "reward begins at -1.20" in labels[1]
+    assert "labels near 0.05 are true 0.06" in labels[2]
+
+
+async def test_figures_take_their_colours_from_the_page(tmp_path: Path, write_run: WriteRun):
+    await write_run(tmp_path)
+
+    figures = re.findall(r"<svg.*?</svg>", write_report(tmp_path).read_text(), flags=re.DOTALL)
+
+    assert len(figures) == 3
+    assert not any(re.search(r"(fill|stroke): #", figure) for figure in figures)
+
+
+async def test_the_same_run_gives_the_same_bytes(tmp_path: Path, write_run: WriteRun):
+    await write_run(tmp_path)
+
+    first = write_report(tmp_path).read_bytes()
+
+    assert write_report(tmp_path).read_bytes() == first
+
+
+async def test_ten_long_rows_stay_under_two_megabytes(tmp_path: Path, write_run: WriteRun):
+    await write_run(tmp_path, length=200_000)
+
+    page = write_report(tmp_path)
+
+    assert page.stat().st_size < 2_000_000
+    assert "more characters]" in page.read_text()
+
+
+async def test_texts_of_a_harmful_prompt_are_folded(tmp_path: Path, write_run: WriteRun):
+    await write_run(tmp_path)
+
+    page = write_report(tmp_path).read_text()
+
+    unfolded = re.sub(r"<details>.*?</details>", "", page, flags=re.DOTALL)
+    assert "How do I steal a bike" in page
+    assert "How do I steal a bike" not in unfolded
+
+
+async def test_a_label_shows_both_orders_and_their_mean(tmp_path: Path, write_run: WriteRun):
+    await write_run(tmp_path)
+
+    text = visible(write_report(tmp_path))
+
+    assert "A -0.223 -1.609 0.800 1.000 exact B -0.511 -0.916 0.600 0.980 exact" in text
+    assert "p(A better) = 0.7000 , the mean over 2 orders" in text
+
+
+async def test_rows_that_failed_are_counted_with_their_reason(tmp_path: Path, write_run: WriteRun):
+    await write_run(tmp_path)
+
+    text = visible(write_report(tmp_path))
+
+    assert "revision truncated 3 the revision was cut off after N tokens (3)" in text
+
+
+@pytest.mark.parametrize(
+    ("part", "shown"),
+    [
+        ("stages", "What each policy does"),
+        ("harm_by_round", "Harm by revision round"),
+        ("harm_by_principle", "What each principle did"),
+        ("labels", "How good the labels are"),
+        ("pm", "How good the preference model is"),
+    ],
+)
+async def test_a_run_that_stopped_early_shows_what_there_is(
+    tmp_path: Path, write_run: WriteRun, metrics: Json, part: str, shown: str
+):
+    await write_run(tmp_path, {"run": metrics["run"], part: metrics[part]})
+
+    page = write_report(tmp_path)
+
+    assert shown in visible(page)
+
+
+async def test_a_run_without_metrics_shows_its_rows(tmp_path: Path, write_run: WriteRun):
+    await write_run(tmp_path)
+    (tmp_path / "metrics.json").unlink()
+
+    text = visible(write_report(tmp_path))
+
+    assert "Not in this run: policies, harm by revision round, labels" in text
+    assert "From prompt to data, 10 rows" in text
+
+
+class Reader(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[tuple[str, list[tuple[str, str | None]]]] = []
+        self.words: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.append((tag, attrs))
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+
+def parsed(page: Path) -> Reader:
+    reader = Reader()
+    reader.feed(page.read_text())
+    return reader
+
+
+def tags(page: Path) -> list[str]:
+    return [tag for tag, _ in parsed(page).seen]
+
+
+def attributes(page: Path) -> list[tuple[str, str]]:
+    return [(name, value or "") for _, attrs in parsed(page).seen for name, value in attrs]
+
+
+def visible(page: Path) -> str:
+    return " ".join(" ".join(parsed(page).words).split())

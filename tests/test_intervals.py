@@ -1,0 +1,83 @@
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cai.evaluation import Rate, difference, mean_interval, rate
+
+
+@pytest.mark.parametrize(
+    ("successes", "n", "low", "high"),
+    [(0, 10, 0.0, 0.2775), (1, 10, 0.0179, 0.4042), (5, 10, 0.2366, 0.7634), (10, 10, 0.7225, 1.0)],
+)
+def test_a_rate_has_wilsons_interval(successes: int, n: int, low: float, high: float):
+    found = rate(successes, n)
+
+    assert found.value == successes / n
+    assert (found.low, found.high) == pytest.approx((low, high), abs=5e-5)
+
+
+@given(n=st.integers(1, 10_000), share=st.floats(0, 1))
+def test_a_rate_lies_in_its_interval_and_the_interval_in_one(n: int, share: float):
+    found = rate(share * n, n)
+
+    assert 0 <= found.low <= found.value <= found.high <= 1
+
+
+@given(n=st.integers(1, 1000), data=st.data())
+def test_failures_have_the_mirrored_interval_of_successes(n: int, data: st.DataObject):
+    successes = data.draw(st.integers(0, n))
+
+    found, mirrored = rate(successes, n), rate(n - successes, n)
+
+    assert (found.low, found.high) == pytest.approx((1 - mirrored.high, 1 - mirrored.low))
+
+
+@pytest.mark.parametrize("n", [30, 100, 300])
+def test_the_interval_holds_the_truth_95_times_in_100(n: int):
+    truths = [step / 200 for step in range(4, 197)]
+
+    held = [coverage(n, truth) for truth in truths]
+
+    assert sum(held) / len(held) == pytest.approx(0.95, abs=0.006)
+    assert min(held) > 0.90
+
+
+@pytest.mark.parametrize(("successes", "n"), [(0, 0), (-1, 3), (4, 3)])
+def test_impossible_counts_are_refused(successes: int, n: int):
+    with pytest.raises(ValueError, match=f"n = {n}"):
+        rate(successes, n)
+
+
+def test_a_mean_has_the_normal_interval():
+    found = mean_interval([1, 2, 3, 4, 5])
+
+    half = 1.959964 * math.sqrt(2.5 / 5)
+    assert found.value == 3
+    assert (found.low, found.high) == pytest.approx((3 - half, 3 + half))
+
+
+@pytest.mark.parametrize("values", [[], [1.0]])
+def test_a_mean_of_fewer_than_two_values_has_no_interval(values: list[float]):
+    with pytest.raises(ValueError, match="at least two values"):
+        mean_interval(values)
+
+
+def test_a_difference_has_newcombes_interval():
+    found = difference(rate(48, 80), rate(56, 70))
+
+    # Newcombe (1998), Table II, contrast (a), method 10.
+    assert (found.value, found.low, found.high) == pytest.approx((0.2, 0.0524, 0.3339), abs=5e-5)
+
+
+def test_a_rate_as_json_has_four_keys():
+    assert Rate(0.5, 0.25, 0.75, 8).to_json() == {"value": 0.5, "low": 0.25, "high": 0.75, "n": 8}
+
+
+def coverage(n: int, truth: float) -> float:
+    return sum(
+        math.comb(n, k) * truth**k * (1 - truth) ** (n - k)
+        for k in range(n + 1)
+        if rate(k, n).low <= truth <= rate(k, n).high
+    )

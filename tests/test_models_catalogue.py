@@ -1,0 +1,118 @@
+"""Model names and settings: what is accepted, and what each refusal says."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from pydantic import ValidationError
+
+from cai.errors import InputError
+from cai.models import ModelSettings, local_path, open_model
+from cai.models.catalogue import FACTORIES, OPTIONS, settings_of
+from cai.models.local import LocalModel
+from cai.models.openai_compatible import OpenAICompatibleModel
+
+LOCAL = "http://127.0.0.1:8000/v1"
+
+
+@pytest.mark.parametrize(
+    ("name", "provider"),
+    [
+        ("microworld", "microworld"),
+        ("./model", "folder"),
+        ("/models/mine", "folder"),
+        ("runs/one/models/sl_cai", "folder"),
+        ("~/model", "folder"),
+        ("hf:org/name", "hf"),
+        ("openai:gpt-4o", "openai"),
+        ("openai:org/name:tag", "openai"),
+    ],
+)
+def test_a_name_tells_its_provider(name: str, provider: str):
+    assert ModelSettings(name=name).provider == provider
+
+
+@pytest.mark.parametrize("name", ["gpt-4o", "anthropc:claude", "", ":model"])
+def test_an_unknown_provider_is_refused_with_the_known_ones(name: str):
+    with pytest.raises(ValidationError, match="microworld, a folder such as"):
+        ModelSettings(name=name)
+
+
+def test_a_provider_without_a_model_is_refused():
+    with pytest.raises(ValidationError, match="lacks the model after the colon"):
+        ModelSettings(name="openai:")
+
+
+@pytest.mark.parametrize(
+    ("name", "option"),
+    [
+        ("microworld", {"endpoint": LOCAL}),
+        ("./model", {"label_samples": 4}),
+        ("hf:org/name", {"api_key_env": "KEY"}),
+        ("openai:gpt-4o", {"device": "cpu"}),
+        ("openai:gpt-4o", {"max_batch_tokens": 100}),
+    ],
+)
+def test_an_option_that_the_provider_cannot_use_is_refused(name: str, option: dict[str, object]):
+    with pytest.raises(ValidationError, match=f"{next(iter(option))} cannot be used with {name}"):
+        ModelSettings.model_validate({"name": name, **option})
+
+
+def test_a_vllm_model_without_an_address_is_refused():
+    with pytest.raises(ValidationError, match="needs the address of its server"):
+        ModelSettings(name="vllm:org/name")
+
+
+@pytest.mark.parametrize("endpoint", ["127.0.0.1:8000", "http://host/v1/", "http://host/v1?key=1"])
+def test_an_address_that_cannot_be_extended_is_refused(endpoint: str):
+    with pytest.raises(ValidationError, match="endpoint"):
+        ModelSettings(name="openai:gpt-4o", endpoint=endpoint)
+
+
+def test_settings_that_were_written_read_back_the_same():
+    settings = ModelSettings(name="vllm:org/name", endpoint=LOCAL, label_samples=5)
+
+    assert ModelSettings.model_validate(settings.model_dump(mode="json")) == settings
+
+
+def test_a_name_on_the_command_line_is_refused_as_an_input_error():
+    with pytest.raises(InputError, match="model gpt-4o: 'gpt-4o' has no known provider"):
+        settings_of("gpt-4o", device=None)
+
+
+@pytest.mark.parametrize(
+    ("settings", "kind"),
+    [
+        (ModelSettings(name="microworld"), LocalModel),
+        (ModelSettings(name="./nowhere"), LocalModel),
+        (ModelSettings(name="openai:gpt-4o"), OpenAICompatibleModel),
+        (ModelSettings(name="vllm:org/name", endpoint=LOCAL), OpenAICompatibleModel),
+    ],
+)
+def test_opening_a_model_neither_loads_nor_connects(settings: ModelSettings, kind: type):
+    assert isinstance(open_model(settings), kind)
+
+
+def test_every_provider_has_options_and_a_factory():
+    assert OPTIONS.keys() == FACTORIES.keys()
+
+
+@pytest.mark.parametrize(
+    ("name", "path"), [("hf:org/name", "org/name"), ("runs/x/pm", "runs/x/pm"), ("/m", "/m")]
+)
+def test_trainers_get_the_name_that_transformers_knows(name: str, path: str):
+    assert local_path(name) == path
+
+
+def test_importing_the_models_loads_no_heavy_library():
+    heavy = "torch transformers trl datasets pandas openai anthropic langchain aiohttp".split()
+    code = (
+        "import sys, cai.models, cai.models.local, cai.models.openai_compatible, cai.cli.serve\n"
+        f"print([name for name in {heavy} if name in sys.modules])"
+    )
+
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+
+    assert loaded.stdout.strip() == "[]"

@@ -1,0 +1,113 @@
+from pathlib import Path
+
+import pytest
+
+from cai.errors import CaiError, InputError
+from cai.recipe import load_recipe, save_recipe
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+SMALL = """\
+name: small
+constitution: harmlessness
+models: {default: microworld}
+prompts:
+  red_team:
+    - {file: prompts.txt, kind: harmful}
+"""
+
+
+@pytest.fixture
+def small(tmp_path):
+    path = tmp_path / "small.yaml"
+    path.write_text(SMALL)
+    return path
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_example_recipe_is_valid(path):
+    assert load_recipe(path).name == path.stem
+
+
+def test_the_examples_for_other_models_differ_in_their_models_alone():
+    first, *others = (load_recipe(path) for path in sorted(EXAMPLES.glob("*.yaml")))
+
+    for other in others:
+        assert other.model_copy(update={"models": first.models, "name": first.name}) == first
+
+
+def test_a_role_that_is_not_named_is_played_by_the_default(small):
+    recipe = load_recipe(small, ["models.judge=hf:some/judge"])
+
+    assert recipe.models.of("judge").name == "hf:some/judge"
+    assert recipe.models.of("critic").name == "microworld"
+
+
+def test_a_role_that_nobody_plays_is_named(small):
+    recipe = load_recipe(small, ["models={judge: microworld}", "models.base=microworld"])
+
+    with pytest.raises(CaiError, match=r"no model for the role critic; set models\.critic"):
+        recipe.models.of("critic")
+
+
+@pytest.mark.parametrize(
+    ("override", "found"),
+    [
+        ("revisions.rounds=2", lambda recipe: recipe.revisions.rounds == 2),
+        ("revisions.critique=false", lambda recipe: recipe.revisions.critique is False),
+        ("revisions.sampling.stop=[END]", lambda r: r.revisions.sampling.stop == ("END",)),
+        ("prompts.red_team.0.limit=7", lambda recipe: recipe.prompts.red_team[0].limit == 7),
+        ("sft.learning_rate=0.01", lambda recipe: recipe.sft.learning_rate == 0.01),
+    ],
+)
+def test_an_override_reaches_its_field(small, override, found):
+    assert found(load_recipe(small, [override]))
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("rounds", "must read field.field=value, met 'rounds'"),
+        ("prompts.red_team.5.limit=1", "'5' is no place in a list of 1"),
+        ("sft.learning_rate=[", "the value is not YAML"),
+        ("revisions.round=2", "did you mean 'rounds'"),
+    ],
+)
+def test_an_override_that_fits_nowhere_is_refused(small, override, message):
+    with pytest.raises(InputError, match=message.replace("[", r"\[")):
+        load_recipe(small, [override])
+
+
+def test_all_faults_of_a_recipe_are_told_at_once_with_their_lines(tmp_path):
+    path = tmp_path / "bad.yaml"
+    path.write_text(
+        SMALL.replace("name: small", "name: bad name")
+        + "seed: -1\nrevisions: {rounds: 0}\ncomparisions: {}\n"
+    )
+
+    with pytest.raises(InputError) as refused:
+        load_recipe(path)
+
+    places = {fault.field: fault.line for fault in refused.value.faults}
+    assert places == {"name": 1, "seed": 7, "revisions.rounds": 8, "comparisions": 9}
+
+
+def test_files_are_found_beside_the_recipe(small):
+    recipe = load_recipe(small)
+
+    assert recipe.prompts.red_team[0].file == small.parent / "prompts.txt"
+
+
+def test_a_limit_cuts_every_set_and_raises_none():
+    recipe = load_recipe(EXAMPLES / "microworld.yaml").limited(150)
+
+    limits = [one.limit for one in recipe.prompts.red_team]
+    assert limits == [150, 100]
+
+
+def test_the_saved_recipe_is_the_recipe(tmp_path):
+    recipe = load_recipe(EXAMPLES / "microworld.yaml", ["seed=5"])
+
+    save_recipe(recipe, tmp_path / "recipe.yaml")
+
+    assert load_recipe(tmp_path / "recipe.yaml") == recipe

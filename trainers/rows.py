@@ -1,0 +1,172 @@
+"""Read rows to learn from: checked before any model loads, encoded, and counted."""
+
+from __future__ import annotations
+
+import reprlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+from cai.errors import Fault, InputError
+from cai.records import Role
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+ROWS_PER_BATCH = 1000
+MOST_FAULTS = 10
+
+Row = Mapping[str, Any]
+
+
+class BadRow(ValueError):
+    """A row cannot be learned from as it stands; the text says why."""
+
+
+class Dropped(ValueError):
+    """A row is left out, and counted by the text, which names a reason without numbers."""
+
+
+@dataclass(frozen=True)
+class EncodedRows:
+    """Rows as a trainer reads them.
+
+    Args:
+        dataset: the encoded columns.
+        dropped: rows left out, by reason.
+        truncated: rows that were cut to the length limit; they are among the dataset's.
+    """
+
+    dataset: Dataset
+    dropped: Mapping[str, int]
+    truncated: int = 0
+
+
+def checked_turns(value: Any, column: str, last: Role) -> list[dict[str, str]]:
+    """The turns of a conversation.
+
+    Args:
+        value: what the column holds.
+        column: its name, for messages.
+        last: whose turn must be the last one.
+
+    Raises:
+        BadRow: they are no turns, or the last one is someone else's.
+    """
+    if not isinstance(value, list) or not value or not all(_is_turn(turn) for turn in value):
+        raise BadRow(
+            f"{column} must be a list of turns with the texts role and content, and have one at "
+            f"least; met {reprlib.repr(value)}"
+        )
+    if value[-1]["role"] != last:
+        raise BadRow(f"{column} must end with a turn of the {last}, met {value[-1]['role']!r}")
+    return value
+
+
+def check_columns(folder: Path, columns: Sequence[str]) -> list[Path]:
+    """The Parquet files of a folder, each with the columns asked for.
+
+    Args:
+        folder: a folder with ``*.parquet`` files.
+        columns: names that every file must have; others are not read.
+
+    Raises:
+        InputError: there is no file, one is no Parquet, or it lacks a column.
+    """
+    import pyarrow
+    import pyarrow.parquet as parquet
+
+    files = sorted(folder.glob("*.parquet"))
+    if not files:
+        raise InputError(folder, [Fault("has no *.parquet file; name the folder of one split")])
+    for file in files:
+        try:
+            present = parquet.read_schema(file).names
+        except pyarrow.ArrowInvalid as error:
+            raise InputError(file, [Fault(f"is no Parquet file: {error}")]) from error
+        missing = [name for name in columns if name not in present]
+        if missing:
+            raise InputError(
+                file,
+                [
+                    Fault(f"has no column {name!r}; it has {', '.join(present)}", field=name)
+                    for name in missing
+                ],
+            )
+    return files
+
+
+def encode_rows(
+    files: Sequence[Path],
+    columns: Sequence[str],
+    encode: Callable[[Row], Mapping[str, Any]],
+) -> EncodedRows:
+    """Encode every row of some files.
+
+    Args:
+        files: as `check_columns` gave them.
+        columns: the columns that `encode` reads.
+        encode: a row as the trainer reads it; raises `Dropped` or `BadRow`. Under the key
+            ``truncated`` it may say whether the row was cut.
+
+    Raises:
+        InputError: rows are bad (up to ten are named), or none is left to learn from.
+    """
+    import pyarrow
+    from datasets import Dataset
+
+    tables: list[pyarrow.Table] = []
+    dropped: Counter[str] = Counter()
+    truncated = 0
+    for rows in _encoded_batches(files, columns, encode, dropped):
+        truncated += sum(row.pop("truncated", False) for row in rows)
+        tables.append(pyarrow.Table.from_pylist(rows))
+    if not tables:
+        why = ", ".join(f"{reason}: {count}" for reason, count in dropped.items()) or "it is empty"
+        raise InputError(files[0].parent, [Fault(f"has no row left to learn from ({why})")])
+    return EncodedRows(Dataset(pyarrow.concat_tables(tables)), dict(dropped), truncated)
+
+
+def _is_turn(turn: Any) -> bool:
+    return (
+        isinstance(turn, dict)
+        and turn.get("role") in get_args(Role)
+        and isinstance(turn.get("content"), str)
+    )
+
+
+def _encoded_batches(
+    files: Sequence[Path],
+    columns: Sequence[str],
+    encode: Callable[[Row], Mapping[str, Any]],
+    dropped: Counter[str],
+) -> Iterator[list[dict[str, Any]]]:
+    for file in files:
+        faults: list[Fault] = []
+        for first, rows in _batches(file, columns):
+            kept: list[dict[str, Any]] = []
+            for number, row in enumerate(rows, start=first):
+                try:
+                    kept.append(dict(encode(row)))
+                except Dropped as reason:
+                    dropped[str(reason)] += 1
+                except BadRow as error:
+                    faults.append(Fault(str(error), field=f"row {number}"))
+            if len(faults) >= MOST_FAULTS:
+                break
+            if kept:
+                yield kept
+        if faults:
+            raise InputError(file, faults[:MOST_FAULTS])
+
+
+def _batches(file: Path, columns: Sequence[str]) -> Iterator[tuple[int, list[Row]]]:
+    """Rows of a file with the number of the first one, counted from 1."""
+    import pyarrow.parquet as parquet
+
+    first = 1
+    for batch in parquet.ParquetFile(file).iter_batches(ROWS_PER_BATCH, columns=list(columns)):
+        yield first, batch.to_pylist()
+        first += batch.num_rows

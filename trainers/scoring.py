@@ -1,0 +1,95 @@
+"""Score conversations with a preference model: the one way, in RL and in evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from cai.errors import Fault, InputError
+from trainers.tokens import Conversation, conversation_ids, load_tokenizer
+
+BATCH_SIZE = 64
+
+
+def score(
+    model: Path | str, conversations: Sequence[Conversation], batch_size: int = BATCH_SIZE
+) -> list[float]:
+    """Scores of conversations that end with the reply to be judged; higher is better.
+
+    Args:
+        model: a folder as `train_preference_model` writes it.
+        conversations: turns with ``role`` and ``content``.
+        batch_size: how many are read at once; it changes no score but for rounding.
+
+    Raises:
+        InputError: the folder holds no preference model, or a conversation is too long for it.
+    """
+    return Scorer(model).score(conversations, batch_size)
+
+
+class Scorer:
+    """Owns a preference model in memory.
+
+    Args:
+        model: a folder as `train_preference_model` writes it, or a name on the hub.
+    """
+
+    def __init__(self, model: Path | str) -> None:
+        """Load it, onto an accelerator if there is one.
+
+        Raises:
+            InputError: there is none, or it has not exactly one output.
+        """
+        import torch
+        from accelerate import PartialState
+        from transformers import AutoConfig, AutoModelForSequenceClassification
+
+        self._name = str(model)
+        self._tokenizer = load_tokenizer(self._name)
+        config = AutoConfig.from_pretrained(self._name)
+        if config.num_labels != 1:
+            fault = Fault(f"has {config.num_labels} outputs; a preference model has one, the score")
+            raise InputError(self._name, [fault])
+        self._device = PartialState().device
+        self._positions: int = getattr(config, "max_position_embeddings", 0) or 1 << 62
+        loaded: Any = AutoModelForSequenceClassification.from_pretrained(
+            self._name, dtype=torch.float32, use_safetensors=True
+        )
+        loaded.config.pad_token_id = self._tokenizer.pad_token_id
+        self._model = loaded.to(self._device).eval()
+
+    def score(
+        self, conversations: Sequence[Conversation], batch_size: int = BATCH_SIZE
+    ) -> list[float]:
+        """As the function `score`, with the model loaded once.
+
+        Raises:
+            InputError: a conversation is longer than the model reads.
+        """
+        ids = [conversation_ids(self._tokenizer, conversation) for conversation in conversations]
+        longest = max(map(len, ids), default=0)
+        if longest > self._positions:
+            where = next(number for number, one in enumerate(ids) if len(one) == longest)
+            fault = Fault(f"reads {self._positions} tokens, and this has {longest}; leave it out")
+            raise InputError(self._name, [Fault(fault.message, field=f"conversation {where}")])
+        scores = [0.0] * len(ids)
+        by_length = sorted(range(len(ids)), key=lambda place: len(ids[place]))
+        for start in range(0, len(ids), batch_size):
+            places = by_length[start : start + batch_size]
+            for place, value in zip(places, self._batch([ids[p] for p in places]), strict=True):
+                scores[place] = value
+        return scores
+
+    def _batch(self, ids: Sequence[Sequence[int]]) -> list[float]:
+        import torch
+
+        longest = max(map(len, ids))
+        pad = self._tokenizer.pad_token_id
+        ids_B_T = torch.tensor([[*one, *[pad] * (longest - len(one))] for one in ids])
+        mask_B_T = torch.tensor([[1] * len(one) + [0] * (longest - len(one)) for one in ids])
+        with torch.inference_mode():
+            outputs = self._model(
+                input_ids=ids_B_T.to(self._device), attention_mask=mask_B_T.to(self._device)
+            )
+        return outputs.logits[:, 0].float().tolist()

@@ -1,0 +1,97 @@
+"""Where a training works, goes on after a kill, and puts its model when it is done.
+
+Beside the model's folder ``out`` stands ``out.training`` with checkpoints while the training
+lasts. The finished model is moved to ``out`` in one step, so that ``out`` holds either the old
+model or the new one, whole.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from cai.errors import RunError
+
+COMPLETE = "complete"
+"""Stands in a checkpoint's folder once all of it is written."""
+
+RECORD = "training.json"
+LOG = "training_log.jsonl"
+
+
+class WorkFolder:
+    """Owns the files of one training.
+
+    Args:
+        out: where the model goes.
+        inputs: hash of all that the result depends on; checkpoints of another are not used.
+    """
+
+    def __init__(self, out: Path, inputs: str) -> None:
+        """Look at nothing yet."""
+        self.out = out
+        self.inputs = inputs
+        self.path = out.with_name(out.name + ".training")
+        self.checkpoints = self.path / "checkpoints"
+        self.model = self.path / "model"
+
+    def finished(self) -> Mapping[str, Any] | None:
+        """The record of a finished training with the same inputs, its model in its place."""
+        for folder in (self.out, self.model):
+            record = _read_record(folder)
+            if record is not None and record.get("inputs") == self.inputs:
+                if folder == self.model:
+                    self.install()
+                return record
+        return None
+
+    def open(self) -> Path | None:
+        """Make the folder ready; gives the last whole checkpoint of these inputs, if any."""
+        mark = self.path / "inputs"
+        if not mark.is_file() or mark.read_text() != self.inputs:
+            shutil.rmtree(self.path, ignore_errors=True)
+        self.checkpoints.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(self.model, ignore_errors=True)
+        mark.write_text(self.inputs)
+        whole = {
+            int(found[1]): folder
+            for folder in self.checkpoints.iterdir()
+            if (found := re.fullmatch(r"checkpoint-(\d+)", folder.name))
+            and (folder / COMPLETE).is_file()
+        }
+        return whole[max(whole)] if whole else None
+
+    def mark_complete(self, step: int) -> None:
+        """Note that the checkpoint of a step is written in full."""
+        (self.checkpoints / f"checkpoint-{step}" / COMPLETE).touch()
+
+    def write_record(self, record: Mapping[str, Any]) -> None:
+        """Write what the training was; the model's folder counts as finished from here on."""
+        text = orjson.dumps({**record, "inputs": self.inputs}, option=orjson.OPT_INDENT_2)
+        new = self.model / f"{RECORD}.new"
+        new.write_bytes(text + b"\n")
+        new.replace(self.model / RECORD)
+
+    def install(self) -> None:
+        """Move the finished model to its place and remove all else."""
+        replaced = self.path / "replaced"
+        shutil.rmtree(replaced, ignore_errors=True)
+        if self.out.exists():
+            self.out.rename(replaced)
+        self.model.rename(self.out)
+        shutil.rmtree(self.path)
+
+
+def _read_record(folder: Path) -> Mapping[str, Any] | None:
+    file = folder / RECORD
+    if not file.is_file():
+        return None
+    try:
+        return orjson.loads(file.read_bytes())
+    except orjson.JSONDecodeError as error:
+        raise RunError(f"{file} is not JSON ({error}); delete the folder to train again") from error
