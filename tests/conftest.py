@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -55,22 +54,6 @@ def build_tiny_model(folder: Path, seed: int = 0, positions: int = 512) -> None:
         eos_token_id=tokenizer.eos_token_id,
     )
     LlamaForCausalLM(config).save_pretrained(folder)
-
-
-def change_weights(folder: Path) -> None:
-    """Overwrite the weights of a tiny model's folder with others of the same shape."""
-    import torch
-    from safetensors.torch import load_file, save_file
-
-    file = folder / "model.safetensors"
-    weights = {name: tensor + torch.ones(1) for name, tensor in load_file(file).items()}
-    save_file(weights, file, metadata={"format": "pt"})
-
-
-def edit_json(file: Path, **changes: object) -> None:
-    """Change keys of a JSON file."""
-    content = json.loads(file.read_text())
-    file.write_text(json.dumps({**content, **changes}))
 
 
 def _tokenizer(positions: int) -> Any:

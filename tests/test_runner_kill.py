@@ -15,17 +15,20 @@ ROOT = Path(__file__).parent.parent
 ITEMS, ROUNDS = 30, 3
 
 RUN = f"""
-import asyncio, hashlib, sys
+import asyncio, hashlib, os, sys
 from pathlib import Path
 from cai.engine import BoughtModel, Ledger, Tally, making, run_rows
 from cai.records import Completion, Message, RowKey, Sampling, Usage
+
+def say(word, what):
+    os.write(1, f"{{word}} {{what}}\\n".encode())  # in one piece, or not at all
 
 class SlowModel:
     identity = "scripted:slow"
 
     async def complete(self, messages, sampling):
         asked = f"{{messages[-1].content}}/{{sampling.seed}}"
-        print("asked", asked, flush=True)
+        say("asked", asked)
         await asyncio.sleep(0.01)
         reply = hashlib.sha256(asked.encode()).hexdigest()
         return Completion(reply, "stop", Usage(1, 1), "slow-1")
@@ -43,7 +46,7 @@ async def main(path):
                 key = RowKey("revision", f"p{{number:03}}", round_number)
                 with making(key):
                     reply = await model.complete((Message("user", text),), Sampling(seed=number))
-                print("done", reply.call, flush=True)
+                say("done", reply.call)
                 text = reply.text
                 await log.ok(key, {{"text": text}}, (reply.call,))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
@@ -109,6 +110,8 @@ def prepare_environment() -> None:
         raise MissingDependency(error.name or "trl", "train") from error
     # The library reads its variable when it loads, which another part may have done before.
     constants.HF_HUB_DISABLE_TELEMETRY = True
+    # TRL 1.16 still uses the name that transformers 5.23 has replaced; its users cannot help it.
+    warnings.filterwarnings("ignore", ".*gradient_checkpointing", FutureWarning)
     logging.disable_progress_bar()
     if "TRANSFORMERS_VERBOSITY" not in os.environ:
         logging.set_verbosity_error()

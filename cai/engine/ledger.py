@@ -200,6 +200,11 @@ class Ledger:
             found = self._reader.execute(statement).fetchall()
         return {(stage, status): number for stage, status, number in found}
 
+    def call_count(self) -> int:
+        """How many calls there are."""
+        with sqlite_errors(self.path):
+            return self._reader.execute("SELECT count(*) FROM calls").fetchone()[0]
+
     def _submit(self, action: Action) -> asyncio.Future[Any]:
         if self._writer is None:
             raise RunError(f"{self.path} was opened for reading only")

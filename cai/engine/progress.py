@@ -68,10 +68,16 @@ class Progress:
         if self._log is not None:
             self._log.close()
 
-    def stage(self, title: str, tally: Tally) -> StageProgress:
-        """Watch the rows of one pass; the tally tells how many calls were made and found."""
+    def stage(self, title: str, tally: Tally, total: int | None = None) -> StageProgress:
+        """Watch the rows of one pass.
+
+        Args:
+            title: its name for people.
+            tally: tells how many calls were made and found.
+            total: number of items, if the source cannot tell it; without it no end is foreseen.
+        """
         return StageProgress(
-            title, tally, display=self._display, note=self._note, clock=self._clock
+            title, tally, total, display=self._display, note=self._note, clock=self._clock
         )
 
     def training(self, title: str) -> Callable[[int, int, float | None], None]:

@@ -95,7 +95,7 @@ async def compare_under(
     low = min(order.mass for order in orders)
     if low < minimum_mass:
         reason = f"the judge gave (A) and (B) {low:.3f} of its probability, under {minimum_mass}"
-        raise RowEnded(key, "unparsed", reason)
+        raise RowEnded(key, "unparsed", reason, tuple(order.call for order in orders))
     p_a = sum(preference(order.logprob_a, order.logprob_b) for order in orders) / len(orders)
     return Comparison(
         prompt=a.prompt,

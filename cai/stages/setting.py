@@ -50,11 +50,12 @@ def usable_text(completion: Completion, key: RowKey, what: str) -> str:
         RowEnded: the model declined ("refused"), the reply was cut off ("truncated"), or it is
             blank ("unparsed").
     """
+    calls = (completion.call,)
     if completion.stop_reason == "refusal":
-        raise RowEnded(key, "refused", f"the model declined to write the {what}")
+        raise RowEnded(key, "refused", f"the model declined to write the {what}", calls)
     if completion.stop_reason == "length":
         written = completion.usage.output_tokens
-        raise RowEnded(key, "truncated", f"the {what} was cut off after {written} tokens")
+        raise RowEnded(key, "truncated", f"the {what} was cut off after {written} tokens", calls)
     if not completion.text.strip():
-        raise RowEnded(key, "unparsed", f"the {what} is blank")
+        raise RowEnded(key, "unparsed", f"the {what} is blank", calls)
     return completion.text
