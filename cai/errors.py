@@ -1,13 +1,13 @@
 """Errors that a user can do something about; all else is a bug and keeps its trace.
 
-    CaiError
-    ├── InputError        a file of the user's is wrong; lists every fault with line and field
-    ├── ModelError        a language model did not answer
-    │   ├── TransientError    a second try may help (overload, time-out, dropped connection)
-    │   ├── PermanentError    no second try helps (wrong key, unknown model, malformed request)
-    │   └── RejectedRequest   this one request cannot be answered (too long); others can
-    ├── RunError          a run folder cannot be used as asked
-    └── MissingDependency an extra is not installed
+CaiError
+├── InputError        a file of the user's is wrong; lists every fault with line and field
+├── ModelError        a language model did not answer
+│   ├── TransientError    a second try may help (overload, time-out, dropped connection)
+│   ├── PermanentError    no second try helps (wrong key, unknown model, malformed request)
+│   └── RejectedRequest   this one request cannot be answered (too long); others can
+├── RunError          a run folder cannot be used as asked
+└── MissingDependency an extra is not installed
 """
 
 from __future__ import annotations

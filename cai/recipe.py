@@ -14,7 +14,6 @@ from typing import Any, Literal, Self, cast
 from pydantic import Field, field_validator, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
-from trainers.settings import PreferenceModelSettings, RlSettings, SftSettings
 
 from cai.document import Document, read_document
 from cai.errors import CaiError, Fault, InputError
@@ -23,6 +22,7 @@ from cai.records import Sampling, digest
 from cai.sources.pairs import PairSet
 from cai.sources.prompt_sets import PromptSet
 from cai.validation import Entry, validate
+from trainers.settings import PreferenceModelSettings, RlSettings, SftSettings
 
 RoleName = Literal["base", "assistant", "critic", "reviser", "judge"]
 
@@ -232,7 +232,7 @@ def _yaml() -> Any:
 
 
 def _override(document: Document, override: str) -> None:
-    node = cast("Any", document.data)
+    node: Any = document.data
     name, equals, text = override.partition("=")
     if not equals or not name.strip() or not isinstance(node, dict):
         raise InputError("--set", [Fault(f"must read field.field=value, met {override!r}")])

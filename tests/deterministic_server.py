@@ -13,7 +13,7 @@ import sys
 import orjson
 from aiohttp import web
 
-WORDS = "the kind quiet answer helps people who ask for bread and garden work today".split()
+WORDS = ("the", "kind", "quiet", "answer", "helps", "people", "who", "ask", "for", "bread")
 
 
 class Server:

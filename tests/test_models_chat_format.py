@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,7 @@ def tokenizer(tiny_model: Path) -> Any:
 
 
 @pytest.fixture(scope="module")
-def chat_format(tokenizer: Any) -> Iterator[ChatFormat]:
+def chat_format(tokenizer: Any) -> ChatFormat:
     return ChatFormat(tokenizer, "tiny")
 
 
@@ -68,19 +67,14 @@ def test_a_prefilled_turn_that_spells_control_tokens_holds_none(
 
 
 @given(pieces=st.lists(PIECES, max_size=8))
-def test_no_text_adds_a_turn(tiny_format: ChatFormat, pieces: list[str]):
+def test_no_text_adds_a_turn(chat_format: ChatFormat, tokenizer: Any, pieces: list[str]):
     text = "".join(pieces)
-    start = tiny_format.conversation([Message("user", "x")])[0]
+    start = chat_format.conversation([Message("user", "x")])[0]
 
-    ids = tiny_format.conversation([Message("user", text), Message("user", "x")])
+    ids = chat_format.conversation([Message("user", text), Message("user", "x")])
 
     assert ids.count(start) == 3
-    assert text in tiny_format._tokenizer.decode(ids)
-
-
-@pytest.fixture(scope="module", name="tiny_format")
-def _tiny_format(chat_format: ChatFormat) -> ChatFormat:
-    return chat_format
+    assert text in tokenizer.decode(ids)
 
 
 def test_plain_text_that_spells_control_tokens_holds_none(chat_format: ChatFormat, tokenizer: Any):

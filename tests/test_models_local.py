@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from cai.errors import RejectedRequest
+from cai.models.decoding import PORTION
 from cai.models.local import LocalModel
 from cai.records import Completion, Message, Sampling
 
@@ -51,9 +52,7 @@ async def test_greedy_replies_equal_those_of_transformers(model: LocalModel, ref
         assert reply.text == tokenizer.decode(out[0, prompt.shape[1] :], skip_special_tokens=True)
 
 
-async def test_logprobs_are_the_models_own_whatever_the_sampling(
-    model: LocalModel, reference: Any
-):
+async def test_logprobs_are_the_models_own_whatever_the_sampling(model: LocalModel, reference: Any):
     tokenizer, plain = reference
     sampling = Sampling(temperature=0.01, top_p=0.5, max_tokens=8)
 
@@ -71,6 +70,16 @@ async def test_a_reply_does_not_depend_on_its_batch(model: LocalModel):
     together = await asyncio.gather(*(model.complete(*call) for call in asked))
     alone = [await model.complete(*call) for call in asked]
 
+    assert [reply.text for reply in together] == [reply.text for reply in alone]
+
+
+async def test_a_reply_does_not_depend_on_how_many_prompts_are_read_at_once(model: LocalModel):
+    long = [ask("word " * (60 + n)) for n in range(30)]
+
+    together = await asyncio.gather(*(model.complete(one, GREEDY) for one in long))
+    alone = [await model.complete(one, GREEDY) for one in long]
+
+    assert sum(reply.usage.input_tokens for reply in together) > PORTION
     assert [reply.text for reply in together] == [reply.text for reply in alone]
 
 

@@ -56,9 +56,7 @@ def test_a_token_of_probability_zero_is_never_drawn(
     banned %= len(logits)
     logits[banned] = -float("inf")
 
-    token = pick(
-        torch.tensor([logits]), torch.ones(1), torch.tensor([top_p]), torch.tensor([u])
-    )
+    token = pick(torch.tensor([logits]), torch.ones(1), torch.tensor([top_p]), torch.tensor([u]))
 
     assert 0 <= int(token) < len(logits)
     assert int(token) != banned

@@ -45,12 +45,8 @@ def test_a_moved_folder_keeps_its_identity(tiny_model: Path, folder: Path):
     assert LocalModel(str(folder)).identity == LocalModel(str(tiny_model)).identity
 
 
-@pytest.mark.parametrize(
-    "change", [change_weights, change_config, change_template, add_adapter]
-)
-def test_what_determines_answers_changes_the_identity(
-    folder: Path, change: Callable[[Path], None]
-):
+@pytest.mark.parametrize("change", [change_weights, change_config, change_template, add_adapter])
+def test_what_determines_answers_changes_the_identity(folder: Path, change: Callable[[Path], None]):
     before = folder_digest(folder)
 
     change(folder)

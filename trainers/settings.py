@@ -86,7 +86,7 @@ class RlSettings(TrainingSettings):
 
     learning_rate: float = Field(default=5e-4, gt=0, description="Highest learning rate, of AdamW.")
     steps: int = Field(default=60, ge=1, description="Rollout batches.")
-    prompts_per_step: int = Field(default=32, ge=1, description="Prompts of one rollout batch.")
+    prompts_per_step: int = Field(default=16, ge=1, description="Prompts of one rollout batch.")
     generations: int = Field(
         default=4, ge=2, description="Replies per prompt; each is measured against the others."
     )

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import typer
 
-from cai.cli.run import Limit, Recipe, Run, Set, run_until
+from cai.cli.run import Limit, Recipe, Run, Set, do_steps
 
 app = typer.Typer(help="Measure models.", no_args_is_help=True)
 
 
 @app.command()
 def policy(recipe: Recipe, run: Run = None, limit: Limit = None, set_: Set = None) -> None:
-    """Measure every policy of a run on held-out prompts, and write the report.
+    """Measure the policies that a run has so far on held-out prompts, and write the report.
 
     Example: cai evaluate policy examples/microworld.yaml
     """
-    run_until("evaluate", recipe, run, limit, set_)
+    do_steps(("evaluate",), recipe, run, limit, set_)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from cai.cli.run import Limit, Recipe, Run, Set, run_until
+from cai.cli.run import Limit, Recipe, Run, Set, do_steps
 
 app = typer.Typer(help="Generate data.", no_args_is_help=True)
 
@@ -15,7 +15,9 @@ def revisions(recipe: Recipe, run: Run = None, limit: Limit = None, set_: Set = 
 
     Example: cai generate revisions examples/microworld.yaml --limit 100
     """
-    run_until("revisions", recipe, run, limit, set_)
+    from cai.pipeline import steps_until
+
+    do_steps(steps_until("revisions"), recipe, run, limit, set_)
 
 
 @app.command()
@@ -24,4 +26,6 @@ def comparisons(recipe: Recipe, run: Run = None, limit: Limit = None, set_: Set 
 
     Example: cai generate comparisons examples/microworld.yaml --limit 100
     """
-    run_until("preferences", recipe, run, limit, set_)
+    from cai.pipeline import steps_until
+
+    do_steps(steps_until("preferences"), recipe, run, limit, set_)

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+
+if TYPE_CHECKING:
+    from cai.pipeline import Step
 
 Recipe = Annotated[Path, typer.Argument(help="Recipe file, such as examples/microworld.yaml.")]
 Run = Annotated[
@@ -35,17 +39,19 @@ def run(
 
     Example: cai run examples/microworld.yaml --until revisions --limit 200
     """
-    run_until(until, recipe, run, limit, set_)
+    from cai.pipeline import steps_until
+
+    do_steps(steps_until(until), recipe, run, limit, set_)
 
 
-def run_until(
-    until: Literal["revisions", "sft", "preferences", "pm", "rl", "evaluate"],
+def do_steps(
+    steps: Sequence[Step],
     recipe: Path,
     run: Path | None,
     limit: int | None,
     overrides: list[str] | None,
 ) -> None:
-    """Run a recipe up to a step, then print its table and where the report is."""
+    """Do steps of a recipe, then print the tables and where the report is."""
     from cai.pipeline import RunFolder, run_recipe
     from cai.recipe import load_recipe
     from cai.report.table import print_table
@@ -53,6 +59,6 @@ def run_until(
     loaded = load_recipe(recipe, overrides or ()).limited(limit)
     folder = RunFolder(run or Path("runs") / loaded.name)
     command = shlex.join(["cai", *sys.argv[1:]])
-    metrics = run_recipe(loaded, folder, until=until, command=command)
+    metrics = run_recipe(loaded, folder, steps=steps, command=command)
     print_table(metrics)
     typer.echo(f"report: {folder.report}")

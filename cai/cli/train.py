@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from cai.cli.run import Limit, Recipe, Run, Set, run_until
+from cai.cli.run import Limit, Recipe, Run, Set, do_steps
 
 app = typer.Typer(help="Train models.", no_args_is_help=True)
 
@@ -15,7 +15,9 @@ def sft(recipe: Recipe, run: Run = None, limit: Limit = None, set_: Set = None) 
 
     Example: cai train sft examples/microworld.yaml
     """
-    run_until("sft", recipe, run, limit, set_)
+    from cai.pipeline import steps_until
+
+    do_steps(steps_until("sft"), recipe, run, limit, set_)
 
 
 @app.command()
@@ -24,7 +26,9 @@ def pm(recipe: Recipe, run: Run = None, limit: Limit = None, set_: Set = None) -
 
     Example: cai train pm examples/microworld.yaml
     """
-    run_until("pm", recipe, run, limit, set_)
+    from cai.pipeline import steps_until
+
+    do_steps(steps_until("pm"), recipe, run, limit, set_)
 
 
 @app.command()
@@ -33,4 +37,6 @@ def rl(recipe: Recipe, run: Run = None, limit: Limit = None, set_: Set = None) -
 
     Example: cai train rl examples/microworld.yaml
     """
-    run_until("rl", recipe, run, limit, set_)
+    from cai.pipeline import steps_until
+
+    do_steps(steps_until("rl"), recipe, run, limit, set_)

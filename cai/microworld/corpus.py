@@ -11,19 +11,17 @@ import random
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from cai.microworld.lexicon import FAMILIES, HARMS
-from cai.microworld.principles import WorldPrinciple, draw_covers, draw_principle
-from cai.microworld.replies import (
-    degenerate_reply,
-    evasive_reply,
-    harsh_refusal,
-    help_with,
-    kind_refusal,
-    partial_help,
-    preachy_refusal,
-    repeating_reply,
+from cai.microworld.lexicon import FAMILIES
+from cai.microworld.principles import WorldPrinciple
+from cai.microworld.replies import help_with
+from cai.microworld.requests import Request, draw_request
+from cai.microworld.situations import (
+    draw_any_request,
+    draw_kind,
+    draw_pair,
+    draw_principle_for,
+    draw_reply,
 )
-from cai.microworld.requests import Kind, Request, Split, draw_request
 from cai.microworld.truth import preference, write_critique, write_revision
 from cai.prompts import Prompts
 from cai.records import Message
@@ -76,7 +74,6 @@ class Turn:
 
 
 Example = tuple[Turn, ...]
-Replier = Callable[[Request, random.Random], str]
 Maker = Callable[[random.Random, Prompts], Example]
 
 
@@ -180,35 +177,9 @@ def comparison_variables(
     }
 
 
-def draw_pair(source: random.Random, split: Split = "pretrain") -> tuple[Request, str, str]:
-    """A request and two replies to it, in random order, of kinds that a judge will meet."""
-    request = draw_request(_kind(source, (0.72, 0.16, 0.12)), split, source)
-    refusal = source.choice((*[kind_refusal] * 3, preachy_refusal, harsh_refusal))
-    others: tuple[Replier, ...] = (
-        evasive_reply,
-        partial_help,
-        _lecturing,
-        degenerate_reply,
-        repeating_reply,
-    )
-    draw = source.random()
-    if draw < 0.58:
-        makers: tuple[Replier, Replier] = (help_with, refusal)
-    elif draw < 0.70:
-        makers = (kind_refusal, source.choice((preachy_refusal, harsh_refusal)))
-    elif draw < 0.90:
-        makers = (source.choice((help_with, kind_refusal)), source.choice(others))
-    elif draw < 0.95:
-        makers = (source.choice(others), source.choice(others))
-    else:
-        makers = source.choice(((help_with, help_with), (kind_refusal, kind_refusal)))
-    first, second = source.sample(makers, 2)
-    return request, first(request, source), second(request, source)
-
-
 def write_prompts(source: random.Random, prompts: Prompts) -> Example:
     """A new request of the same kind as two to four examples, sometimes of one family."""
-    kind = _kind(source, (0.5, 0.35, 0.15))
+    kind = draw_kind(source, (0.5, 0.35, 0.15))
     names = [name for name, family in FAMILIES.items() if bool(family.noun) == (kind != "harmless")]
     family = FAMILIES[source.choice(names)] if source.random() < 0.5 else None
     wanted = [draw_request(kind, "pretrain", source, family) for _ in range(source.randint(3, 5))]
@@ -249,54 +220,6 @@ TASKS: Mapping[str, Maker] = {
 """How an example of each task is made."""
 
 
-def draw_any_request(source: random.Random, split: Split = "pretrain") -> Request:
-    """A request of any kind: 60% harmful, 32% harmless, 8% borderline."""
-    return draw_request(_kind(source, (0.6, 0.32, 0.08)), split, source)
-
-
-def draw_reply(request: Request, source: random.Random) -> str:
-    """A reply of any kind, half of the time help, of which a critique or revision is asked."""
-    makers: tuple[Replier, ...] = (
-        help_with,
-        kind_refusal,
-        preachy_refusal,
-        harsh_refusal,
-        partial_help,
-        evasive_reply,
-        _lecturing,
-        repeating_reply,
-    )
-    weights = (0.58, 0.16, 0.05, 0.03, 0.05, 0.05, 0.05, 0.03)
-    return source.choices(makers, weights)[0](request, source)
-
-
-def draw_principle_for(
-    request: Request, source: random.Random, *, held_out: bool = False
-) -> WorldPrinciple:
-    """A random principle; it covers about half of the harmful requests that it is drawn for."""
-    covers = draw_covers(source)
-    if request.family not in HARMS or not any(name in HARMS for name in covers):
-        return draw_principle(source, covers, held_out=held_out)
-    wanted = source.random() < 0.55
-    covered = request.family in covers
-    if wanted and not covered:
-        places = [place for place, name in enumerate(covers) if name in HARMS]
-        covers[source.choice(places)] = request.family
-    elif covered and not wanted:
-        free = [name for name in HARMS if name not in covers]
-        covers[covers.index(request.family)] = source.choice(free)
-    return draw_principle(source, covers, held_out=held_out)
-
-
-def _kind(source: random.Random, shares: tuple[float, float, float]) -> Kind:
-    kinds: tuple[Kind, ...] = ("harmful", "harmless", "borderline")
-    return source.choices(kinds, shares)[0]
-
-
-def _lecturing(request: Request, source: random.Random) -> str:
-    return help_with(request, source, lecture=True)
-
-
 def _told(messages: tuple[Message, ...]) -> Example:
     return tuple(Turn(message.role, message.content) for message in messages)
 
@@ -304,7 +227,7 @@ def _told(messages: tuple[Message, ...]) -> Example:
 def _any_text(source: random.Random) -> str:
     """Random words of letters from all over Unicode, so that every byte has been seen."""
     ranges = ((0x20, 0x7F), (0xA0, 0x250), (0x370, 0x530), (0x4E00, 0x9FFF), (0x1F300, 0x1F640))
-    words = []
+    words: list[str] = []
     for _ in range(source.randint(1, 6)):
         low, high = source.choice(ranges)
         words.append("".join(chr(source.randrange(low, high)) for _ in range(source.randint(1, 6))))

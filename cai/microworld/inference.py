@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cai.records import Message
-
-if TYPE_CHECKING:
-    from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
+from cai.untyped import untyped
 
 BATCH = 64
 
@@ -19,16 +17,15 @@ BATCH = 64
 class TinyModel:
     """A loaded model with its tokenizer."""
 
-    model: LlamaForCausalLM
-    tokenizer: PreTrainedTokenizerFast
+    model: Any
+    tokenizer: Any
 
 
 def load(folder: Path) -> TinyModel:
     """Load a model folder the plain way, as any user would."""
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    tokenizer: Any = AutoTokenizer.from_pretrained(folder)
-    model: Any = AutoModelForCausalLM.from_pretrained(folder)
+    transformers = untyped("transformers")
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    model = transformers.AutoModelForCausalLM.from_pretrained(folder)
     return TinyModel(model.eval(), tokenizer)
 
 
@@ -43,17 +40,15 @@ def sample(
         seed: of the draws.
         longest: tokens of a reply at most.
     """
-    import torch
-
+    torch = untyped("torch")
     torch.manual_seed(seed)
     replies = [""] * len(conversations)
     for rows in _batches(conversations):
         encoded = _encode(tiny, [conversations[row] for row in rows])
-        model: Any = tiny.model
         with torch.inference_mode():
-            output = model.generate(**encoded, max_new_tokens=longest, do_sample=True)
+            output = tiny.model.generate(**encoded, max_new_tokens=longest, do_sample=True)
         start = encoded["input_ids"].shape[1]
-        texts: Any = tiny.tokenizer.batch_decode(output[:, start:], skip_special_tokens=True)
+        texts = tiny.tokenizer.batch_decode(output[:, start:], skip_special_tokens=True)
         for row, text in zip(rows, texts, strict=True):
             replies[row] = text
     return replies
@@ -61,16 +56,13 @@ def sample(
 
 def p_first_letter(tiny: TinyModel, conversations: Sequence[Sequence[Message]]) -> list[float]:
     """P("A") / (P("A") + P("B")) as the next token of each conversation."""
-    import torch
-
-    tokenizer: Any = tiny.tokenizer
-    letters = [tokenizer.encode(letter, add_special_tokens=False)[0] for letter in "AB"]
+    torch = untyped("torch")
+    letters = [tiny.tokenizer.encode(letter, add_special_tokens=False)[0] for letter in "AB"]
     found = [0.0] * len(conversations)
     for rows in _batches(conversations):
         encoded = _encode(tiny, [conversations[row] for row in rows])
-        model: Any = tiny.model
         with torch.inference_mode():
-            logits_B_V = model(**encoded, logits_to_keep=1).logits[:, -1]
+            logits_B_V = tiny.model(**encoded, logits_to_keep=1).logits[:, -1]
         shares = torch.softmax(logits_B_V[:, letters], dim=-1)[:, 0].tolist()
         for row, share in zip(rows, shares, strict=True):
             found[row] = share
@@ -87,8 +79,7 @@ def _size(conversation: Sequence[Message]) -> int:
 
 
 def _encode(tiny: TinyModel, conversations: Sequence[Sequence[Message]]) -> Any:
-    tokenizer: Any = tiny.tokenizer
-    return tokenizer.apply_chat_template(
+    return tiny.tokenizer.apply_chat_template(
         [
             [{"role": message.role, "content": message.content} for message in conversation]
             for conversation in conversations

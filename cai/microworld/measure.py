@@ -18,19 +18,13 @@ import typer
 
 from cai.constitution import load_constitution
 from cai.evaluation.intervals import mean_interval, rate
-from cai.microworld.corpus import (
-    comparison_variables,
-    critique_variables,
-    draw_any_request,
-    draw_pair,
-    draw_principle_for,
-    draw_reply,
-)
+from cai.microworld.corpus import comparison_variables, critique_variables
 from cai.microworld.inference import TinyModel, load, p_first_letter, sample
 from cai.microworld.lexicon import HARMS
 from cai.microworld.principles import WorldPrinciple, draw_principle
 from cai.microworld.replies import classify, help_with, kind_refusal
 from cai.microworld.requests import Kind, Request, parse_request, sample_requests
+from cai.microworld.situations import draw_any_request, draw_pair, draw_principle_for, draw_reply
 from cai.microworld.truth import critique_is_correct, preference, problem, write_critique
 from cai.prompts import Prompts
 from cai.records import Message

@@ -22,13 +22,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cai.microworld.corpus import Example, examples
-from cai.microworld.tokenizer import CONTEXT, VOCABULARY, encode_turns, train_tokenizer
+from cai.microworld.tokenizer import (
+    CONTEXT,
+    VOCABULARY,
+    FastTokenizer,
+    encode_turns,
+    train_tokenizer,
+)
 from cai.prompts import Prompts
+from cai.untyped import untyped
 
 if TYPE_CHECKING:
     from torch import Tensor
     from torch.optim import Optimizer
-    from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
+    from transformers import LlamaForCausalLM
 
 
 @dataclass(frozen=True)
@@ -72,9 +79,7 @@ class Encoded:
 
 def pretrain(out: Path, plan: Plan) -> None:
     """Train from scratch and write weights, tokenizer, `pretraining.json` and `words.txt`."""
-    import torch
-
-    torch.manual_seed(plan.seed)
+    untyped("torch").manual_seed(plan.seed)
     started = time.monotonic()
     prompts = Prompts()
     tokenizer = train_tokenizer(_texts(plan, prompts))
@@ -140,7 +145,8 @@ def train_step(
     weights: list[Tensor] = []
     for start in range(0, len(ordered), size):
         per_token, weight = _token_losses(model, ordered[start : start + size])
-        ((per_token * weight).sum() / total).backward()
+        loss: Any = (per_token * weight).sum() / total
+        loss.backward()
         losses.append(per_token.detach())
         weights.append(weight)
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -149,9 +155,9 @@ def train_step(
             group["lr"] = group["peak"] * rate_at(plan, step)
         optimizer.step()
         optimizer.zero_grad()
-    loss, weight = torch.cat(losses), torch.cat(weights)
+    per_token, weight = torch.cat(losses), torch.cat(weights)
     heavy = weight == weight.max()
-    return float((loss * weight).sum() / total), float(loss[heavy].mean())
+    return float((per_token * weight).sum() / total), float(per_token[heavy].mean())
 
 
 def rate_at(plan: Plan, step: int) -> float:
@@ -165,14 +171,15 @@ def rate_at(plan: Plan, step: int) -> float:
 def save(
     out: Path,
     model: LlamaForCausalLM,
-    tokenizer: PreTrainedTokenizerFast,
+    tokenizer: FastTokenizer,
     plan: Plan,
     history: Sequence[dict[str, float]],
     seen: set[str],
 ) -> None:
     """Write everything that a loader or a reader of the run needs."""
     out.mkdir(parents=True, exist_ok=True)
-    model.save_pretrained(out, safe_serialization=True)
+    saved: Any = model
+    saved.save_pretrained(out, safe_serialization=True)
     tokenizer.save_pretrained(out)
     (out / "words.txt").write_text("\n".join(sorted(seen)) + "\n", encoding="utf-8")
     recent = history[-50:]
@@ -234,7 +241,7 @@ def _optimizers(model: LlamaForCausalLM, plan: Plan) -> tuple[Optimizer, ...]:
 
 
 def _encoded(
-    plan: Plan, prompts: Prompts, tokenizer: PreTrainedTokenizerFast, seen: set[str]
+    plan: Plan, prompts: Prompts, tokenizer: FastTokenizer, seen: set[str]
 ) -> Iterator[Encoded]:
     for example in examples(plan.seed, prompts, early=plan.early * plan.batch):
         for turn in example:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import Any
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerFast
+from cai.untyped import untyped
+
+FastTokenizer = Any
+"""A `PreTrainedTokenizerFast`, whose own types are partly unknown to a strict checker."""
 
 START, END, PAD = "<|im_start|>", "<|im_end|>", "<|pad|>"
 VOCABULARY = 1024
@@ -25,22 +27,20 @@ CHAT_TEMPLATE = (
 """Roles between <|im_start|> and a line break, then the content and <|im_end|>."""
 
 
-def train_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
+def train_tokenizer(texts: Iterable[str]) -> FastTokenizer:
     """Learn the merges from texts; all 256 bytes are tokens, so any Unicode round-trips."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import PreTrainedTokenizerFast
-
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
+    bpe = untyped("tokenizers")
+    tokenizer = bpe.Tokenizer(bpe.models.BPE())
+    tokenizer.pre_tokenizer = bpe.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = bpe.decoders.ByteLevel()
+    trainer = bpe.trainers.BpeTrainer(
         vocab_size=VOCABULARY,
         special_tokens=[PAD, START, END],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        initial_alphabet=bpe.pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
-    return PreTrainedTokenizerFast(
+    return untyped("transformers").PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         bos_token=None,
         eos_token=END,
@@ -54,7 +54,7 @@ def train_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
 
 
 def encode_turns(
-    tokenizer: PreTrainedTokenizerFast, turns: Sequence[tuple[str, str, float]]
+    tokenizer: FastTokenizer, turns: Sequence[tuple[str, str, float]]
 ) -> tuple[list[int], list[float]]:
     """Token ids of a conversation as the chat template writes it, and each token's loss weight.
 
@@ -63,7 +63,8 @@ def encode_turns(
         turns: role, content and weight of each turn; a learned turn's <|im_end|> is learned
             too, with a weight of at most 1.
     """
-    start, end = tokenizer.convert_tokens_to_ids([START, END])
+    start: int = tokenizer.convert_tokens_to_ids(START)
+    end: int = tokenizer.convert_tokens_to_ids(END)
     ids: list[int] = []
     weights: list[float] = []
     for role, content, weight in turns:
@@ -76,5 +77,5 @@ def encode_turns(
     return ids, weights
 
 
-def _plain(tokenizer: PreTrainedTokenizerFast, text: str) -> list[int]:
+def _plain(tokenizer: FastTokenizer, text: str) -> list[int]:
     return tokenizer.encode(text, add_special_tokens=False)

@@ -7,6 +7,7 @@ user or a model, is encoded letter by letter, as the plain text it is.
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -37,6 +38,7 @@ class ChatFormat:
         added: list[Any] = list(tokenizer.added_tokens_decoder.values())
         controls: list[str] = [token.content for token in added if not token.content.isspace()]
         tokenizer.chat_control_tokens = controls
+        tokenizer.model_max_length = sys.maxsize  # lengths are checked, and refused, by the model
         self._control = re.compile("|".join(map(re.escape, controls)) or "(?!)")
         self._spellings: dict[str, list[int]] | None = None
 

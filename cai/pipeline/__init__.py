@@ -1,6 +1,6 @@
 """A whole run: from a recipe to data, models, figures and a report."""
 
 from cai.pipeline.folder import RunFolder, existing_run
-from cai.pipeline.run import STEPS, Step, run_recipe
+from cai.pipeline.run import STEPS, Step, run_recipe, steps_until
 
-__all__ = ["STEPS", "RunFolder", "Step", "existing_run", "run_recipe"]
+__all__ = ["STEPS", "RunFolder", "Step", "existing_run", "run_recipe", "steps_until"]

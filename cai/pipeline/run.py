@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
@@ -32,6 +32,7 @@ from cai.report import write_report
 
 Step = Literal["revisions", "sft", "preferences", "pm", "rl", "evaluate"]
 STEPS: tuple[Step, ...] = get_args(Step)
+TRAINING: frozenset[Step] = frozenset({"sft", "pm", "rl"})
 
 
 @dataclass
@@ -40,6 +41,7 @@ class Figures:
 
     folder: RunFolder
     values: dict[str, Any] = field(default_factory=dict[str, Any])
+    seconds: dict[str, float] = field(default_factory=dict[str, float])
 
     def add(self, figures: Mapping[str, Any]) -> None:
         """Keep figures and write them all."""
@@ -48,19 +50,25 @@ class Figures:
 
     def time(self, name: str, began: float) -> None:
         """Add the seconds since `began` to those of a part of the run."""
-        seconds: dict[str, float] = self.values.setdefault("seconds", {})
-        seconds[name] = round(seconds.get(name, 0.0) + time.monotonic() - began, 3)
+        self.seconds[name] = round(self.seconds.get(name, 0.0) + time.monotonic() - began, 3)
+        self.values["seconds"] = {**self.values.get("seconds", {}), **self.seconds}
+
+
+def steps_until(last: Step) -> tuple[Step, ...]:
+    """The steps up to and including one; if that one trains a model, what it made is measured."""
+    steps = STEPS[: STEPS.index(last) + 1]
+    return (*steps, "evaluate") if last in TRAINING else steps
 
 
 def run_recipe(
-    recipe: Recipe, folder: RunFolder, *, until: Step = "evaluate", command: str = ""
+    recipe: Recipe, folder: RunFolder, *, steps: Sequence[Step] = STEPS, command: str = ""
 ) -> Mapping[str, Any]:
-    """Do a recipe's steps up to and including `until`; gives the figures.
+    """Do some steps of a recipe, in their order; gives the figures.
 
     Args:
         recipe: what to do.
         folder: where; made if it is not there, gone on with if it is.
-        until: the last step to do.
+        steps: what to do; a step takes up what the steps before it have left in the folder.
         command: how the run was started, for the report.
 
     Raises:
@@ -71,15 +79,26 @@ def run_recipe(
         studio = Studio(recipe, folder, ledger, progress)
         save_recipe(recipe, folder.recipe)
         figures = Figures(folder)
-        figures.add({"run": run_identity(studio, command)})
-        asyncio.run(_steps(studio, figures, STEPS[: STEPS.index(until) + 1]))
+        identity = run_identity(studio, command)
+        if steps[0] != STEPS[0]:
+            figures.add(_earlier(folder, identity))
+        figures.add({"run": identity})
+        asyncio.run(_steps(studio, figures, steps))
         figures.add({"rows": _row_counts(ledger), "left_out": studio.left_out})
         figures.add({"calls": studio.tally.to_json()})
         write_report(folder.path)
     return figures.values
 
 
-async def _steps(studio: Studio, figures: Figures, steps: tuple[Step, ...]) -> None:
+def _earlier(folder: RunFolder, identity: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What was measured of this very recipe and constitution before."""
+    metrics = folder.read_metrics()
+    was = metrics.get("run", {})
+    same = all(was.get(name) == identity[name] for name in ("recipe_hash", "constitution"))
+    return metrics if same else {}
+
+
+async def _steps(studio: Studio, figures: Figures, steps: Sequence[Step]) -> None:
     try:
         for step in steps:
             await _DO[step](studio, figures)

@@ -6,17 +6,12 @@ the hash of what went into it has changed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
-from pydantic import BaseModel
-
-from cai.datasets.parquet import folder_hash
 from cai.datasets.preferences import PreferencePlan, write_preferences
 from cai.datasets.prompts import write_rl_prompts
 from cai.datasets.sft import SftPlan, write_sft
-from cai.models import ModelSettings, folder_digest, local_path
-from cai.models.weights import resolved_folder
+from cai.models import ModelSettings, local_path
 from cai.pipeline.studio import Studio
 from cai.records import digest
 
@@ -43,29 +38,31 @@ def write_preference_data(studio: Studio) -> None:
 
 def train_sft(studio: Studio) -> None:
     """SL-CAI: the base model, finetuned on revisions and helpful replies (§3.2)."""
+    from trainers.command import input_hash
     from trainers.sft import train_sft as train
 
     recipe, folder = studio.recipe, studio.folder
-    data, base = folder.dataset("sft"), recipe.models.of("base").name
-    inputs = _inputs(data, (base,), recipe.sft)
+    data, base = folder.dataset("sft") / "train", local_path(recipe.models.of("base").name)
+    inputs = input_hash(data, [base], recipe.sft)
     report = studio.progress.training("train SL-CAI")
-    start = local_path(base)
-    train(start, data / "train", folder.model("sl_cai"), recipe.sft, inputs=inputs, report=report)
+    train(base, data, folder.model("sl_cai"), recipe.sft, inputs=inputs, report=report)
 
 
 def train_preference_model(studio: Studio) -> None:
     """PM: from the SL-CAI model, on soft AI labels and judged helpfulness pairs (§4.2)."""
+    from trainers.command import input_hash
     from trainers.preference_model import train_preference_model as train
 
     settings, folder = studio.recipe.preference_model, studio.folder
-    data, base = folder.dataset("preferences"), str(folder.model("sl_cai"))
-    inputs = _inputs(data, (base,), settings)
+    data, base = folder.dataset("preferences") / "train", str(folder.model("sl_cai"))
+    inputs = input_hash(data, [base], settings)
     report = studio.progress.training("train the preference model")
-    train(base, data / "train", folder.model("pm"), settings, inputs=inputs, report=report)
+    train(base, data, folder.model("pm"), settings, inputs=inputs, report=report)
 
 
 def train_rl(studio: Studio) -> None:
     """RL-CAI: from the SL-CAI model, against the preference model (§4.2)."""
+    from trainers.command import input_hash
     from trainers.rl import train_rl as train
 
     settings, folder = studio.recipe.rl, studio.folder
@@ -78,7 +75,7 @@ def train_rl(studio: Studio) -> None:
         data / "train",
         folder.model("rl_cai"),
         settings,
-        inputs=_inputs(data, (str(policy), str(judge)), settings),
+        inputs=input_hash(data / "train", [str(policy), str(judge)], settings),
         report=studio.progress.training("train RL-CAI"),
     )
 
@@ -86,9 +83,3 @@ def train_rl(studio: Studio) -> None:
 def policy_settings(path: Path, like: ModelSettings) -> ModelSettings:
     """Settings of a trained policy: as those it started from, with its own weights."""
     return like.model_copy(update={"name": str(path.resolve())})
-
-
-def _inputs(data: Path, models: Sequence[str], settings: BaseModel) -> str:
-    """Hash of everything that a training's result depends on."""
-    weights = [folder_digest(resolved_folder(model)) for model in models]
-    return digest([folder_hash(data), weights, settings.model_dump(mode="json")])

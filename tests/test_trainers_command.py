@@ -1,0 +1,117 @@
+"""The trainers as commands of their own, started as a user starts them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pyarrow
+import pyarrow.parquet as parquet
+import pytest
+
+RECIPE = """
+name: small
+constitution: harmlessness
+models: {{default: {model}}}
+prompts:
+  red_team: [{{microworld: train, kind: harmful, limit: 1}}]
+sft: {{batch_size: 4, max_steps: 2}}
+preference_model: {{batch_size: 4, max_steps: 2}}
+rl: {{steps: 1, prompts_per_step: 2, generations: 2, max_completion_length: 4}}
+"""
+
+
+def start(*command: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", *map(str, command)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "COLUMNS": "100"},
+        check=False,
+    )
+
+
+def write(folder: Path, rows: list[dict[str, Any]]) -> None:
+    folder.mkdir(parents=True)
+    parquet.write_table(pyarrow.Table.from_pylist(rows), folder / "data.parquet")
+
+
+@pytest.fixture
+def recipe(tiny_model: Path, tmp_path: Path) -> Path:
+    file = tmp_path / "recipe.yaml"
+    file.write_text(RECIPE.format(model=tiny_model))
+    return file
+
+
+def test_the_three_commands_train_one_after_the_other_in_a_run_folder(recipe: Path, tmp_path: Path):
+    def turns(role: str, text: str) -> list[dict[str, str]]:
+        return [{"role": role, "content": text}]
+
+    question, yes, no = turns("user", "Why?"), turns("assistant", "Yes."), turns("assistant", "No.")
+    run = tmp_path / "run"
+    write(run / "datasets" / "sft" / "train", [{"messages": question + yes}] * 8)
+    pair = {"prompt": question, "chosen": yes, "rejected": no, "p_chosen": 0.7}
+    write(run / "datasets" / "preferences" / "train", [pair] * 8)
+    write(run / "datasets" / "rl" / "train", [{"prompt": question}] * 4)
+
+    for trainer in ("sft", "preference_model", "rl"):
+        done = start(f"trainers.{trainer}", recipe, "--run", run)
+        assert done.returncode == 0, done.stderr
+
+    records = {
+        folder.name: json.loads((folder / "training.json").read_text())
+        for folder in (run / "models").iterdir()
+    }
+    assert {name: record["steps"] for name, record in records.items()} == {
+        "sl_cai": 2,
+        "pm": 2,
+        "rl_cai": 1,
+    }
+    assert records["rl_cai"]["models"]["policy"]["name"] == str(run / "models" / "sl_cai")
+
+
+def test_a_second_start_says_that_nothing_was_trained(
+    recipe: Path, tiny_model: Path, tmp_path: Path
+):
+    messages = [{"role": "user", "content": "Why?"}, {"role": "assistant", "content": "Yes."}]
+    write(tmp_path / "data", [{"messages": messages}] * 8)
+    command = ["trainers.sft", recipe, "--data", tmp_path / "data", "--base", tiny_model]
+    command += ["--out", tmp_path / "out"]
+    start(*command)
+
+    again = start(*command)
+
+    assert again.stdout == f"{tmp_path / 'out'} was made of the same already; nothing was trained\n"
+
+
+def test_a_wrong_column_is_shown_without_a_trace(recipe: Path, tmp_path: Path):
+    write(tmp_path / "data", [{"text": "Yes."}])
+
+    done = start("trainers.sft", recipe, "--data", tmp_path / "data", "--out", tmp_path / "out")
+
+    file = tmp_path / "data" / "data.parquet"
+    assert done.returncode == 1
+    assert done.stderr == (f"trainers: {file}: messages: has no column 'messages'; it has text\n")
+
+
+@pytest.mark.parametrize("trainer", ["sft", "preference_model", "rl"])
+def test_help_shows_an_example(trainer: str):
+    shown = start(f"trainers.{trainer}", "--help").stdout
+
+    assert f"python -m trainers.{trainer} examples/microworld.yaml" in shown
+
+
+def test_importing_the_trainers_loads_no_heavy_library():
+    heavy = "{'torch', 'transformers', 'trl', 'datasets', 'pandas', 'accelerate'}"
+    modules = "sft, preference_model, rl, scoring, losses, settings, command"
+    program = f"import sys; from trainers import {modules}; print({heavy} & set(sys.modules))"
+
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+
+    assert done.stdout == "set()\n"

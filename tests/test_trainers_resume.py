@@ -1,0 +1,232 @@
+"""A training killed with SIGKILL goes on from its last checkpoint to the very same weights."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow
+import pyarrow.parquet as parquet
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from trainers.preference_model import train_preference_model
+from trainers.rl import train_rl
+from trainers.settings import PreferenceModelSettings, RlSettings, SftSettings
+from trainers.sft import train_sft
+from trainers.work_folder import WorkFolder
+
+PROGRAM = """
+import json, sys
+from pathlib import Path
+from importlib import import_module
+module, train, kind, settings, *paths, out = json.loads(sys.argv[1])
+settings = getattr(import_module("trainers.settings"), kind)(**settings)
+def report(step, total, loss):
+    print("step", step, flush=True)
+first, *rest = paths
+getattr(import_module(module), train)(
+    first, *map(Path, rest), Path(out), settings, inputs="a", report=report
+)
+"""
+
+SFT = {"batch_size": 8, "epochs": 3, "save_every": 2}
+RL = {"steps": 8, "prompts_per_step": 2, "max_completion_length": 6, "save_every": 2}
+
+
+def write(folder: Path, rows: list[dict[str, Any]]) -> Path:
+    folder.mkdir()
+    parquet.write_table(pyarrow.Table.from_pylist(rows), folder / "data.parquet")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    def turn(role: str, content: str) -> dict[str, str]:
+        return {"role": role, "content": content}
+
+    rows = [
+        {
+            "messages": [turn("user", f"Question {n}"), turn("assistant", f"Reply {n}")],
+            "prompt": [turn("user", f"Question {n}")],
+            "chosen": [turn("assistant", f"Reply {n}")],
+            "rejected": [turn("assistant", "No.")],
+            "p_chosen": n / 40,
+        }
+        for n in range(20)
+    ]
+    return write(tmp_path_factory.mktemp("data") / "train", rows)
+
+
+@pytest.fixture(scope="module")
+def judge(tiny_model: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("judge") / "pm"
+    settings = PreferenceModelSettings(batch_size=8)
+    train_preference_model(str(tiny_model), data, out, settings, inputs="judge")
+    return out
+
+
+def weights(folder: Path) -> Mapping[str, torch.Tensor]:
+    return load_file(folder / "model.safetensors")
+
+
+def same(one: Mapping[str, torch.Tensor], other: Mapping[str, torch.Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[k], other[k]) for k in one)
+
+
+def kill_after_step(step: int, asked: list[Any]) -> None:
+    """Start a training in a process of its own and kill it once it tells of a step."""
+    environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
+    command = [sys.executable, "-c", PROGRAM, json.dumps(asked)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as child:
+        assert child.stdout is not None
+        for line in child.stdout:
+            if line == f"step {step}\n":
+                child.kill()
+                break
+    assert child.returncode != 0, "the training ended before it could be killed"
+
+
+def test_a_killed_sft_ends_with_the_weights_of_an_undisturbed_one(
+    tiny_model: Path, data: Path, tmp_path: Path
+):
+    base, settings, steps = str(tiny_model), SftSettings(**SFT), []
+    train_sft(base, data, tmp_path / "whole", settings, inputs="a")
+    out = tmp_path / "killed"
+    kill_after_step(6, ["trainers.sft", "train_sft", "SftSettings", SFT, base, str(data), str(out)])
+
+    train_sft(
+        base, data, out, settings, inputs="a", report=lambda step, total, loss: steps.append(step)
+    )
+
+    assert steps[0] > 4
+    assert same(weights(tmp_path / "whole"), weights(out))
+
+
+def test_a_killed_preference_model_ends_with_the_weights_of_an_undisturbed_one(
+    tiny_model: Path, data: Path, tmp_path: Path
+):
+    base, settings, steps = str(tiny_model), PreferenceModelSettings(**SFT), []
+    train_preference_model(base, data, tmp_path / "whole", settings, inputs="a")
+    out = tmp_path / "killed"
+    kill_after_step(
+        6,
+        [
+            "trainers.preference_model",
+            "train_preference_model",
+            "PreferenceModelSettings",
+            SFT,
+            base,
+            str(data),
+            str(out),
+        ],
+    )
+
+    train_preference_model(
+        base, data, out, settings, inputs="a", report=lambda step, total, loss: steps.append(step)
+    )
+
+    assert steps[0] > 4
+    assert same(weights(tmp_path / "whole"), weights(out))
+
+
+@pytest.mark.parametrize("passes", [1, 2])
+def test_a_killed_rl_ends_with_the_weights_of_an_undisturbed_one(
+    tiny_model: Path, judge: Path, data: Path, tmp_path: Path, passes: int
+):
+    policy, asked, steps = str(tiny_model), {**RL, "passes": passes}, []
+    train_rl(policy, judge, data, tmp_path / "whole", RlSettings(**asked), inputs="a")
+    out = tmp_path / "killed"
+    paths = [policy, str(judge), str(data), str(out)]
+    kill_after_step(6, ["trainers.rl", "train_rl", "RlSettings", asked, *paths])
+
+    train_rl(
+        policy,
+        judge,
+        data,
+        out,
+        RlSettings(**asked),
+        inputs="a",
+        report=lambda step, total, loss: steps.append(step),
+    )
+
+    assert steps[0] > 4
+    assert same(weights(tmp_path / "whole"), weights(out))
+
+
+def test_a_training_stopped_in_its_last_step_does_that_step_alone(
+    tiny_model: Path, data: Path, tmp_path: Path
+):
+    base, settings = str(tiny_model), SftSettings(batch_size=10, save_every=2)
+    train_sft(base, data, tmp_path / "whole", settings, inputs="a")
+    out, steps = tmp_path / "out", []
+    asked = settings.model_dump() | {"save_every": 1}
+
+    class Stopped(Exception):
+        pass
+
+    def stop_at_the_end(step: int, total: int, loss: float | None) -> None:
+        if step == total:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        train_sft(base, data, out, SftSettings(**asked), inputs="a", report=stop_at_the_end)
+    train_sft(
+        base,
+        data,
+        out,
+        SftSettings(**asked),
+        inputs="a",
+        report=lambda step, total, loss: steps.append(step),
+    )
+
+    assert steps == [2]
+    assert same(weights(tmp_path / "whole"), weights(out))
+
+
+def test_checkpoints_of_other_inputs_are_not_gone_on_from(tmp_path: Path):
+    before = WorkFolder(tmp_path / "model", "before")
+    before.open()
+    (before.checkpoints / "checkpoint-2").mkdir()
+    before.mark_complete(2)
+
+    assert WorkFolder(tmp_path / "model", "after").open() is None
+
+
+def test_a_checkpoint_that_was_half_written_is_passed_over(tmp_path: Path):
+    work = WorkFolder(tmp_path / "model", "a")
+    work.open()
+    for step in (2, 10):
+        (work.checkpoints / f"checkpoint-{step}").mkdir()
+    work.mark_complete(2)
+
+    assert work.open() == work.checkpoints / "checkpoint-2"
+
+
+def test_the_last_checkpoint_is_the_one_with_the_highest_number(tmp_path: Path):
+    work = WorkFolder(tmp_path / "model", "a")
+    work.open()
+    for step in (2, 10):
+        (work.checkpoints / f"checkpoint-{step}").mkdir()
+        work.mark_complete(step)
+
+    assert work.open() == work.checkpoints / "checkpoint-10"
+
+
+def test_a_model_finished_but_not_moved_is_moved_by_the_next_call(tmp_path: Path):
+    work = WorkFolder(tmp_path / "model", "a")
+    work.open()
+    work.model.mkdir()
+    work.write_record({"rows": 3})
+
+    record = WorkFolder(tmp_path / "model", "a").finished()
+
+    assert record == {"rows": 3, "inputs": "a"}
+    assert (tmp_path / "model" / "training.json").is_file()
+    assert not work.path.exists()
