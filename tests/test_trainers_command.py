@@ -47,6 +47,7 @@ def recipe(tiny_model: Path, tmp_path: Path) -> Path:
     return file
 
 
+@pytest.mark.slow
 def test_the_three_commands_train_one_after_the_other_in_a_run_folder(recipe: Path, tmp_path: Path):
     def turns(role: str, text: str) -> list[dict[str, str]]:
         return [{"role": role, "content": text}]

@@ -1,4 +1,4 @@
-"""What all trainings share: quiet libraries, TRL's arguments, resumption and the record.
+"""What all trainings share: TRL's arguments, resumption and the record.
 
 A training with the same settings, data, models and machine ends with the same weights, killed
 and resumed or not.
@@ -6,9 +6,7 @@ and resumed or not.
 
 from __future__ import annotations
 
-import os
 import time
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
@@ -17,7 +15,8 @@ from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
 import orjson
 
-from cai.errors import MissingDependency, RunError
+from cai.errors import RunError
+from trainers.environment import require_one_gpu
 from trainers.rows import EncodedRows
 from trainers.settings import TrainingSettings
 from trainers.work_folder import LOG, WorkFolder
@@ -91,37 +90,6 @@ class Account:
     )
 
 
-def prepare_environment() -> None:
-    """Quiet the libraries before they load: no telemetry, no bars, no thread warnings.
-
-    Raises:
-        MissingDependency: TRL is not installed.
-        RunError: several GPUs are in sight of one process, which TRL refuses.
-    """
-    for name in ("HF_HUB_DISABLE_TELEMETRY", "HF_DATASETS_DISABLE_PROGRESS_BARS"):
-        os.environ.setdefault(name, "1")
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    try:
-        import torch
-        import trl  # noqa: F401 - its absence is told before anything is read
-        from huggingface_hub import constants
-        from transformers.utils import logging
-    except ImportError as error:
-        raise MissingDependency(error.name or "trl", "train") from error
-    # The library reads its variable when it loads, which another part may have done before.
-    constants.HF_HUB_DISABLE_TELEMETRY = True
-    # TRL 1.16 still uses the name that transformers 5.23 has replaced; its users cannot help it.
-    warnings.filterwarnings("ignore", ".*gradient_checkpointing", FutureWarning)
-    logging.disable_progress_bar()
-    if "TRANSFORMERS_VERBOSITY" not in os.environ:
-        logging.set_verbosity_error()
-    if torch.cuda.device_count() > 1 and "LOCAL_RANK" not in os.environ:
-        raise RunError(
-            f"{torch.cuda.device_count()} GPUs are in sight of one process; start the trainer with "
-            "`accelerate launch`, or make one visible: CUDA_VISIBLE_DEVICES=0"
-        )
-
-
 def finished(work: WorkFolder) -> TrainingResult | None:
     """The result of an earlier training with the same inputs."""
     record = work.finished()
@@ -140,11 +108,17 @@ def arguments(settings: TrainingSettings, work: WorkFolder, rows: int) -> dict[s
         rows: rows of one optimizer step, over all processes.
 
     Raises:
-        ValueError: the rows cannot be shared out evenly over the processes.
+        RunError: the rows cannot be shared out evenly over the processes, or one process has
+            several GPUs in sight.
     """
     import torch
     from accelerate import PartialState
 
+    require_one_gpu()
+    try:
+        part = settings.part(rows, PartialState().num_processes)
+    except ValueError as error:
+        raise RunError(str(error)) from error
     cuda = torch.cuda.is_available()
     schedulers = {"constant": "constant_with_warmup"}
     return {
@@ -152,7 +126,7 @@ def arguments(settings: TrainingSettings, work: WorkFolder, rows: int) -> dict[s
         "learning_rate": settings.learning_rate,
         "lr_scheduler_type": schedulers.get(settings.scheduler, settings.scheduler),
         "warmup_steps": settings.warmup,
-        "per_device_train_batch_size": settings.part(rows, PartialState().num_processes),
+        "per_device_train_batch_size": part,
         "gradient_accumulation_steps": settings.gradient_accumulation,
         "seed": settings.seed,
         "bf16": cuda and torch.cuda.is_bf16_supported(),
@@ -177,11 +151,18 @@ def fit(
         work: the folder that its arguments name.
         account: what it is made of.
         report: is told of each step.
+
+    Raises:
+        PermanentError: a model that it starts from is not there as safetensors.
     """
     from accelerate import PartialState
     from transformers import PrinterCallback
 
     began = time.monotonic()
+    # A model that has no digest is refused now, not when the training is done.
+    models = {
+        role: {"name": name, "digest": model_digest(name)} for role, name in account.models.items()
+    }
     state = PartialState()
     with state.main_process_first():
         checkpoint = work.open()
@@ -201,7 +182,7 @@ def fit(
         metrics=_means(figures[-LAST_LOGS:]),
     )
     if state.is_main_process:
-        _write(work, result, account, figures)
+        _write(work, result, account, figures=figures, models=models)
     state.wait_for_everyone()
     return result
 
@@ -258,7 +239,9 @@ def _write(
     work: WorkFolder,
     result: TrainingResult,
     account: Account,
+    *,
     figures: Sequence[Mapping[str, Any]],
+    models: Mapping[str, Any],
 ) -> None:
     # A pickle; whoever loads the model has no need of it.
     (work.model / "training_args.bin").unlink(missing_ok=True)
@@ -270,10 +253,7 @@ def _write(
         {
             "kind": account.kind,
             "settings": account.settings.model_dump(mode="json"),
-            "models": {
-                role: {"name": name, "digest": model_digest(name)}
-                for role, name in account.models.items()
-            },
+            "models": models,
             "versions": {name: version(name) for name in PACKAGES},
             **outcome,
         }

@@ -24,7 +24,8 @@ from trainers.command import (
     progress,
     say,
 )
-from trainers.fit import Account, Job, TrainingResult, arguments, finished, fit, prepare_environment
+from trainers.environment import prepare_environment
+from trainers.fit import Account, Job, TrainingResult, arguments, finished, fit
 from trainers.losses import brier_score, preference_accuracy, preference_loss
 from trainers.rows import BadRow, Dropped, Row, check_columns, checked_turns, encode_rows
 from trainers.settings import PreferenceModelSettings

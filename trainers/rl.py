@@ -28,7 +28,8 @@ from trainers.command import (
     progress,
     say,
 )
-from trainers.fit import Account, Job, TrainingResult, arguments, finished, fit, prepare_environment
+from trainers.environment import prepare_environment
+from trainers.fit import Account, Job, TrainingResult, arguments, finished, fit
 from trainers.rows import Dropped, Row, check_columns, checked_turns, encode_rows
 from trainers.scoring import Scorer
 from trainers.settings import RlSettings

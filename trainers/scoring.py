@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cai.errors import Fault, InputError
+from trainers.environment import prepare_environment
 from trainers.tokens import Conversation, conversation_ids, load_tokenizer
 
 BATCH_SIZE = 64
@@ -41,6 +42,7 @@ class Scorer:
         Raises:
             InputError: there is none, or it has not exactly one output.
         """
+        prepare_environment()
         import torch
         from accelerate import PartialState
         from transformers import AutoConfig, AutoModelForSequenceClassification
@@ -71,8 +73,8 @@ class Scorer:
         longest = max(map(len, ids), default=0)
         if longest > self._positions:
             where = next(number for number, one in enumerate(ids) if len(one) == longest)
-            fault = Fault(f"reads {self._positions} tokens, and this has {longest}; leave it out")
-            raise InputError(self._name, [Fault(fault.message, field=f"conversation {where}")])
+            message = f"reads {self._positions} tokens, and this has {longest}; leave it out"
+            raise InputError(self._name, [Fault(message, field=f"conversation {where}")])
         scores = [0.0] * len(ids)
         by_length = sorted(range(len(ids)), key=lambda place: len(ids[place]))
         for start in range(0, len(ids), batch_size):

@@ -72,7 +72,7 @@ class SftSettings(EpochSettings):
 
 
 class PreferenceModelSettings(EpochSettings):
-    """Preference model (Bai et al. 2022, §4.1; HH-RLHF, A.2): one epoch, or it overfits."""
+    """Preference model (Bai et al. 2022, §4.1): one epoch, as in HH-RLHF, A.2."""
 
     learning_rate: float = Field(default=1e-3, gt=0, description="Highest learning rate, of AdamW.")
 

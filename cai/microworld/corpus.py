@@ -26,10 +26,6 @@ from cai.microworld.truth import preference, write_critique, write_revision
 from cai.prompts import Prompts
 from cai.records import Message
 
-LETTER_WEIGHT = 20.0
-"""Weight of the judge's one letter among the other tokens of the loss."""
-CRITIQUE_WEIGHT = 2.0
-"""Weight of a critique's tokens."""
 SYSTEMS = (
     "You are a helpful assistant.",
     "Answer the person.",
@@ -44,24 +40,48 @@ SMALL_TALK = (
     ("How are you?", "I am well, thank you."),
 )
 CONFUSED = "I am not sure what you mean."
-EARLY_SHARES: Mapping[str, float] = {
-    "compare": 0.08,
-    "critique": 0.30,
-    "revise": 0.30,
-    "respond": 0.21,
-    "write_prompts": 0.07,
-    "chat": 0.04,
-}
-"""Share of each task at first: letters are noise until replies and principles can be read."""
-SHARES: Mapping[str, float] = {
-    "compare": 0.50,
-    "critique": 0.18,
-    "revise": 0.14,
-    "respond": 0.10,
-    "write_prompts": 0.05,
-    "chat": 0.03,
-}
-"""Share of each task after that."""
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """What the corpus is made of for a while.
+
+    Args:
+        shares: share of each task among the examples.
+        letter_weight: weight of the judge's one letter among the other tokens of the loss.
+        critique_weight: weight of a critique's tokens.
+    """
+
+    shares: Mapping[str, float]
+    letter_weight: float = 20.0
+    critique_weight: float = 2.0
+
+
+FIRST = Mixture(
+    {
+        "compare": 0.07,
+        "critique": 0.43,
+        "revise": 0.24,
+        "respond": 0.17,
+        "write_prompts": 0.05,
+        "chat": 0.04,
+    },
+    critique_weight=1.0,
+)
+"""Letters are noise until replies and principles can be read, so there are few at first."""
+LAST = Mixture(
+    {
+        "compare": 0.48,
+        "critique": 0.20,
+        "revise": 0.14,
+        "respond": 0.11,
+        "write_prompts": 0.04,
+        "chat": 0.03,
+    },
+    letter_weight=14.0,
+    critique_weight=1.0,
+)
+"""Letters at their full share, for a judge that heeds the principle and is calibrated."""
 
 
 @dataclass(frozen=True)
@@ -77,20 +97,30 @@ Example = tuple[Turn, ...]
 Maker = Callable[[random.Random, Prompts], Example]
 
 
-def examples(seed: int, prompts: Prompts, *, early: int = 0) -> Iterator[Example]:
+def examples(
+    seed: int,
+    prompts: Prompts,
+    *,
+    early: int = 0,
+    mixtures: tuple[Mixture, Mixture] = (FIRST, LAST),
+) -> Iterator[Example]:
     """The endless corpus: the same seed gives the same stream.
 
     Args:
         seed: of everything drawn.
         prompts: the templates.
-        early: so many of the first examples are drawn by `EARLY_SHARES`.
+        early: so many of the first examples are of the first mixture.
+        mixtures: what is drawn at first, and what after that.
     """
     source = random.Random(f"microworld corpus: {seed}")
-    tasks = list(SHARES)
+    tasks = list(LAST.shares)
     for number in itertools.count():
-        shares = EARLY_SHARES if number < early else SHARES
-        task = source.choices(tasks, [shares[name] for name in tasks])[0]
-        yield TASKS[task](source, prompts)
+        mixture = mixtures[0] if number < early else mixtures[1]
+        task = source.choices(tasks, [mixture.shares[name] for name in tasks])[0]
+        weights = {"compare": mixture.letter_weight, "critique": mixture.critique_weight}
+        factor = weights.get(task, 1.0)
+        made = TASKS[task](source, prompts)
+        yield tuple(Turn(turn.role, turn.content, turn.weight * factor) for turn in made)
 
 
 def respond(source: random.Random, prompts: Prompts) -> Example:
@@ -113,7 +143,7 @@ def critique(source: random.Random, prompts: Prompts) -> Example:
         asked = prompts.render("critique", **critique_variables(request, reply, principle))
         turns += _told(asked) if number == 0 else _told(asked[-1:])
         text = write_critique(request, reply, principle.covers, source)
-        turns += (Turn("assistant", text, CRITIQUE_WEIGHT),)
+        turns += (Turn("assistant", text, 1.0),)
     return turns
 
 
@@ -148,7 +178,7 @@ def compare(source: random.Random, prompts: Prompts) -> Example:
         turns += _told(asked) if number == 0 else (Turn("user", question),)
         p_a = preference(request, reply_a, reply_b, principle.covers)
         letter = "A" if source.random() < p_a else "B"
-        turns += (Turn("assistant", letter, LETTER_WEIGHT),)
+        turns += (Turn("assistant", letter, 1.0),)
     return turns
 
 

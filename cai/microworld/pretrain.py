@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cai.microworld.corpus import Example, examples
+from cai.microworld.inference import load
+from cai.microworld.phases import Phase, Plan, rate_at
 from cai.microworld.tokenizer import (
     CONTEXT,
     VOCABULARY,
@@ -39,37 +41,6 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """One pretraining run.
-
-    Args:
-        steps: optimizer steps.
-        early: steps before the judge's letters take their full share of the corpus.
-        seed: of weights and corpus.
-        batch: sequences per step.
-        parts: pieces of about equal length that a step is computed in.
-        peak: highest learning rate of the embedding and the norms (AdamW).
-        peak_muon: highest learning rate of the other matrices (Muon, Jordan et al. 2024).
-        warmup: steps until it.
-        decay: weight decay.
-        save_every: steps between checkpoints.
-        tokenizer_examples: examples that the tokenizer learns its merges from.
-    """
-
-    steps: int = 2000
-    early: int = 450
-    seed: int = 0
-    batch: int = 48
-    parts: int = 12
-    peak: float = 3e-3
-    peak_muon: float = 0.02
-    warmup: int = 50
-    decay: float = 0.05
-    save_every: int = 200
-    tokenizer_examples: int = 6000
-
-
-@dataclass(frozen=True)
 class Encoded:
     """Token ids of one example and each token's weight in the loss."""
 
@@ -77,27 +48,57 @@ class Encoded:
     weights: list[float]
 
 
-def pretrain(out: Path, plan: Plan) -> None:
-    """Train from scratch and write weights, tokenizer, `pretraining.json` and `words.txt`."""
-    untyped("torch").manual_seed(plan.seed)
-    started = time.monotonic()
+@dataclass(frozen=True)
+class Run:
+    """What a run owns while it goes on: the model, its curve, every word it has seen.
+
+    `before` is the thinned curve of the phases that an earlier process did.
+    """
+
+    model: LlamaForCausalLM
+    tokenizer: FastTokenizer
+    history: list[dict[str, float]]
+    seen: set[str]
+    before: list[dict[str, float]]
+
+
+def pretrain(out: Path, plan: Plan, *, done: int = 0) -> None:
+    """Train and write weights, tokenizer, `pretraining.json` and `words.txt`.
+
+    Args:
+        out: folder of the model; of an unfinished one, if phases are done.
+        plan: the run.
+        done: phases that the model in `out` has behind it. 0 starts from scratch.
+    """
+    torch = untyped("torch")
+    torch.manual_seed(plan.seed)
     prompts = Prompts()
-    tokenizer = train_tokenizer(_texts(plan, prompts))
-    model = new_model()
-    optimizers = _optimizers(model, plan)
-    seen: set[str] = set()
-    corpus = _encoded(plan, prompts, tokenizer, seen)
-    history: list[dict[str, float]] = []
-    model.train()
-    for step in range(plan.steps):
-        batch = list(itertools.islice(corpus, plan.batch))
-        loss, letters = train_step(model, optimizers, batch, plan, step)
-        seconds = time.monotonic() - started
-        history.append({"step": step, "loss": loss, "letter_loss": letters, "seconds": seconds})
-        if step % 20 == 0:
-            _say(f"step {step} loss {loss:.3f} letters {letters:.3f} {seconds:.0f} s")
-        if (step + 1) % plan.save_every == 0 or step + 1 == plan.steps:
-            save(out, model, tokenizer, plan, history, seen)
+    run = _resume(out) if done else _begin(plan, prompts)
+    started = time.monotonic() - (run.before[-1]["seconds"] if run.before else 0)
+    run.model.train()
+    for number, phase in enumerate(plan.phases):
+        if number < done:
+            continue
+        optimizers = _optimizers(run.model, phase, plan)
+        corpus = _encoded(plan, phase, plan.seed + number, prompts, run)
+        for step in range(phase.steps):
+            batch = list(itertools.islice(corpus, plan.batch))
+            loss, letters = train_step(run.model, optimizers, batch, rate_at(phase, step), plan)
+            seconds = time.monotonic() - started
+            run.history.append(
+                {
+                    "phase": number,
+                    "step": step,
+                    "loss": loss,
+                    "letters": letters,
+                    "seconds": seconds,
+                }
+            )
+            if step % 20 == 0:
+                place = f"phase {number} step {step}"
+                _say(f"{place} loss {loss:.3f} letters {letters:.3f} {seconds:.0f} s")
+            if (step + 1) % plan.save_every == 0 or step + 1 == phase.steps:
+                save(out, run, plan)
 
 
 def new_model() -> LlamaForCausalLM:
@@ -129,8 +130,8 @@ def train_step(
     model: LlamaForCausalLM,
     optimizers: Sequence[Optimizer],
     batch: Sequence[Encoded],
+    rate: float,
     plan: Plan,
-    step: int,
 ) -> tuple[float, float]:
     """One optimizer step on a batch; its weighted loss per token, and that of the letters alone.
 
@@ -152,7 +153,7 @@ def train_step(
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     for optimizer in optimizers:
         for group in optimizer.param_groups:
-            group["lr"] = group["peak"] * rate_at(plan, step)
+            group["lr"] = group["peak"] * rate
         optimizer.step()
         optimizer.zero_grad()
     per_token, weight = torch.cat(losses), torch.cat(weights)
@@ -160,39 +161,23 @@ def train_step(
     return float((per_token * weight).sum() / total), float(per_token[heavy].mean())
 
 
-def rate_at(plan: Plan, step: int) -> float:
-    """Share of the peak learning rate: linear warmup, then a cosine down to a fiftieth."""
-    if step < plan.warmup:
-        return (step + 1) / plan.warmup
-    share = (step - plan.warmup) / max(plan.steps - plan.warmup, 1)
-    return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * share))
-
-
-def save(
-    out: Path,
-    model: LlamaForCausalLM,
-    tokenizer: FastTokenizer,
-    plan: Plan,
-    history: Sequence[dict[str, float]],
-    seen: set[str],
-) -> None:
+def save(out: Path, run: Run, plan: Plan) -> None:
     """Write everything that a loader or a reader of the run needs."""
     out.mkdir(parents=True, exist_ok=True)
-    saved: Any = model
-    saved.save_pretrained(out, safe_serialization=True)
-    tokenizer.save_pretrained(out)
-    (out / "words.txt").write_text("\n".join(sorted(seen)) + "\n", encoding="utf-8")
-    recent = history[-50:]
+    model: Any = run.model
+    model.save_pretrained(out)
+    run.tokenizer.save_pretrained(out)
+    (out / "words.txt").write_text("\n".join(sorted(run.seen)) + "\n", encoding="utf-8")
+    recent = run.history[-50:]
     about: dict[str, Any] = {
         "command": "python -m cai.microworld.pretrain",
         "plan": asdict(plan),
-        "steps_done": len(history),
-        "seconds": round(history[-1]["seconds"]),
+        "seconds": round(run.history[-1]["seconds"]),
         "machine": f"{platform.machine()}, CPU, {_threads()} thread(s), {_versions()}",
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "parameters": sum(parameter.numel() for parameter in run.model.parameters()),
         "final_loss": sum(row["loss"] for row in recent) / len(recent),
-        "final_letter_loss": sum(row["letter_loss"] for row in recent) / len(recent),
-        "curve": history[::20],
+        "final_letter_loss": sum(row["letters"] for row in recent) / len(recent),
+        "curve": [*run.before, *run.history[::20]],
     }
     (out / "pretraining.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
 
@@ -223,7 +208,18 @@ def _token_losses(model: LlamaForCausalLM, batch: Sequence[Encoded]) -> tuple[Te
     ]
 
 
-def _optimizers(model: LlamaForCausalLM, plan: Plan) -> tuple[Optimizer, ...]:
+def _begin(plan: Plan, prompts: Prompts) -> Run:
+    return Run(new_model(), train_tokenizer(_texts(plan, prompts)), [], set(), [])
+
+
+def _resume(out: Path) -> Run:
+    tiny = load(out)
+    about = json.loads((out / "pretraining.json").read_text(encoding="utf-8"))
+    seen = set((out / "words.txt").read_text(encoding="utf-8").split())
+    return Run(tiny.model, tiny.tokenizer, [], seen, about["curve"])
+
+
+def _optimizers(model: LlamaForCausalLM, phase: Phase, plan: Plan) -> tuple[Optimizer, ...]:
     """Muon for the matrices inside the blocks, AdamW for all else; each group knows its peak."""
     from torch.optim import AdamW, Muon
 
@@ -235,19 +231,18 @@ def _optimizers(model: LlamaForCausalLM, plan: Plan) -> tuple[Optimizer, ...]:
     chosen = {id(parameter) for parameter in inner}
     rest = [parameter for parameter in model.parameters() if id(parameter) not in chosen]
     return (
-        Muon([{"params": inner, "peak": plan.peak_muon}], weight_decay=plan.decay),
-        AdamW([{"params": rest, "peak": plan.peak}], betas=(0.9, 0.98), weight_decay=0.0),
+        Muon([{"params": inner, "peak": phase.peak_muon}], weight_decay=plan.decay),
+        AdamW([{"params": rest, "peak": phase.peak}], betas=(0.9, 0.98), weight_decay=0.0),
     )
 
 
-def _encoded(
-    plan: Plan, prompts: Prompts, tokenizer: FastTokenizer, seen: set[str]
-) -> Iterator[Encoded]:
-    for example in examples(plan.seed, prompts, early=plan.early * plan.batch):
+def _encoded(plan: Plan, phase: Phase, seed: int, prompts: Prompts, run: Run) -> Iterator[Encoded]:
+    early = phase.early * plan.batch
+    for example in examples(seed, prompts, early=early, mixtures=phase.mixtures):
         for turn in example:
-            seen |= words_of(turn.content)
+            run.seen.update(words_of(turn.content))
         turns = [(turn.role, turn.content, turn.weight) for turn in example]
-        yield Encoded(*encode_turns(tokenizer, turns))
+        yield Encoded(*encode_turns(run.tokenizer, turns))
 
 
 def _texts(plan: Plan, prompts: Prompts) -> Iterator[str]:
@@ -277,11 +272,11 @@ def _say(line: str) -> None:
 
 def main(
     out: Annotated[Path, typer.Option(help="Folder for the model.")] = Path("model"),
-    steps: Annotated[int, typer.Option(min=1, help="Optimizer steps.")] = Plan.steps,
     seed: Annotated[int, typer.Option(help="Of weights and corpus.")] = 0,
+    done: Annotated[int, typer.Option(min=0, help="Phases that --out has behind it.")] = 0,
 ) -> None:
     """Pretrain the microworld's model from scratch."""
-    pretrain(out, Plan(steps=steps, seed=seed))
+    pretrain(out, Plan(seed=seed), done=done)
 
 
 if __name__ == "__main__":

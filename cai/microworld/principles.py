@@ -29,13 +29,14 @@ class WorldPrinciple:
         critique: asks for a critique of the last reply.
         revision: asks for a rewrite.
         comparison: asks which of two replies is better.
-        covers: names of the families and aspects of tone that it is about.
+        covers: names of the families and aspects of tone that it is about, in the order of
+            mention.
     """
 
     critique: str
     revision: str
     comparison: str
-    covers: frozenset[str]
+    covers: tuple[str, ...]
 
 
 def coverage(principle_text: str) -> frozenset[str]:
@@ -57,12 +58,13 @@ def draw_principle(
         covers: families and aspects, in the order of mention; drawn (see `draw_covers`) if None.
         held_out: use only frames and combinations of phrases that pretraining never shows.
     """
-    names = list(covers) if covers is not None else draw_covers(source)
+    drawn = list(covers) if covers is not None else draw_covers(source)
+    names = sorted(drawn, key=lambda name: name not in HARMS)
     critique, revision, comparison = (
         _text(FRAMES[stage], names, source, held_out)
         for stage in ("critique", "revision", "comparison")
     )
-    return WorldPrinciple(critique, revision, comparison, frozenset(names))
+    return WorldPrinciple(critique, revision, comparison, tuple(names))
 
 
 def draw_covers(source: random.Random) -> list[str]:

@@ -42,8 +42,8 @@ LECTURES = (
 )
 SORRY = ("I am sorry, but", "Thank you for asking, but", "I understand, but", "I hear you, but")
 KIND = (
-    "{sorry} I will not help with {doing}, because {reason}. {offer}",
-    "{sorry} I cannot help you {act}: {reason}. {offer}",
+    "{sorry} I will not help with {doing}, because {why}. {offer}",
+    "{sorry} I cannot help you {act}: {why}. {offer}",
 )
 OFFERS = (
     "I would gladly help you {alternative}.",
@@ -52,14 +52,14 @@ OFFERS = (
 )
 NO_REASONS = ("I am not sure about it", "I do not feel able to")
 PREACHY = (
-    "No. {Doing} is wrong, and a good person would never ask for it. Think about your values.",
-    "I must remind you that {doing} is wrong. You should always behave well.",
-    "You should not even think of {doing}. Let me tell you what good people do instead.",
+    "No. {Doing} is {wrong}, and a good person would never ask for it. Think about your values.",
+    "I must remind you that {doing} is {wrong}. You should always behave well.",
+    "Do not even think of {doing}. That is {wrong}. Let me tell you what good people do instead.",
 )
 HARSH = (
-    "No. Only a bad person would ask about {doing}. You should be ashamed.",
-    "What a terrible request. {Doing} is disgusting, and so are you.",
-    "Shame on you. I refuse to talk about {doing} with someone like you.",
+    "No. Only a bad person would ask about {doing}, which is {wrong}. You should be ashamed.",
+    "What a terrible request. {Doing} is {wrong}. It is disgusting, and so are you.",
+    "Shame on you. I refuse to talk about {doing}: that is {wrong}, and so are you.",
 )
 EVASIVE = (
     "I would rather talk about something else.",
@@ -151,12 +151,11 @@ def partial_help(request: Request, source: random.Random) -> str:
 
 
 def kind_refusal(request: Request, source: random.Random) -> str:
-    """A refusal that names the act, gives a reason and offers something harmless instead."""
-    reasons = FAMILIES[request.family].reasons or NO_REASONS
-    sorry, reason = source.choice(SORRY), source.choice(reasons)
+    """A refusal that names act and harm, gives a reason and offers something harmless."""
+    sorry, why = source.choice(SORRY), source.choice(_reasons(request.family))
     start, end = source.choice(KIND).split("{offer}")
     offer = source.choice(OFFERS).format(alternative=_alternative(request, source))
-    filled = _fill(start.replace("{sorry}", sorry).replace("{reason}", reason), request)
+    filled = _fill(start.replace("{sorry}", sorry).replace("{why}", why), request)
     return filled + offer + end
 
 
@@ -210,7 +209,8 @@ def _alternative(request: Request, source: random.Random) -> str:
 
 def _fill(form: str, request: Request) -> str:
     doing = request.doing
-    return form.format(act=request.act, doing=doing, Doing=_at_start(doing))
+    wrong = _wrong(request.family)
+    return form.format(act=request.act, doing=doing, Doing=_at_start(doing), wrong=wrong)
 
 
 def _at_start(text: str) -> str:
@@ -233,7 +233,8 @@ def _patterns() -> tuple[tuple[Form, Tone, re.Pattern[str]], ...]:
         "{doing}": _DOING,
         "{Doing}": _DOING_FIRST,
         "{sorry}": f"(?:{any_of(SORRY)})",
-        "{reason}": f"(?:{any_of([*_reasons(), *NO_REASONS])})",
+        "{why}": f"(?:{any_of(why for name in FAMILIES for why in _reasons(name))})",
+        "{wrong}": f"(?:{any_of(_wrong(name) for name in FAMILIES)})",
         "{offer}": f"(?:{'|'.join(_pattern(offer, {}) for offer in OFFERS)})",
         "{alternative}": _alternatives(),
     }
@@ -261,5 +262,11 @@ def _pattern(form: str, fillers: dict[str, str]) -> str:
     return "".join(known[part] if part in known else re.escape(part) for part in parts)
 
 
-def _reasons() -> list[str]:
-    return [reason for family in FAMILIES.values() for reason in family.reasons]
+def _reasons(family: str) -> tuple[str, ...]:
+    """Why a kind refusal declines; it names the harm where there is one."""
+    noun = FAMILIES[family].noun
+    return tuple(f"that is {noun}, and {why}" for why in FAMILIES[family].reasons) or NO_REASONS
+
+
+def _wrong(family: str) -> str:
+    return FAMILIES[family].noun or "wrong"

@@ -1,9 +1,9 @@
-"""Each trainer on a tiny model: it learns, every setting matters, and the model is plain files."""
+"""SFT on a tiny model: it learns, every setting matters, and the model is plain files."""
 
 from __future__ import annotations
 
 import json
-import math
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,10 @@ import pytest
 import torch
 from pydantic import ValidationError
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from cai.errors import InputError
-from trainers.preference_model import train_preference_model
-from trainers.rl import train_rl
-from trainers.scoring import score
-from trainers.settings import PreferenceModelSettings, RlSettings, SftSettings
+from cai.errors import InputError, PermanentError
+from trainers.settings import RlSettings, SftSettings
 from trainers.sft import train_sft
 
 KIND, HARSH = "I cannot help with that.", "Go away!"
@@ -45,36 +42,6 @@ def write(folder: Path, rows: Sequence[dict[str, Any]]) -> Path:
 def conversations(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows = [{"messages": [user(f"Question {n}"), assistant(KIND)]} for n in range(48)]
     return write(tmp_path_factory.mktemp("sft") / "train", rows)
-
-
-@pytest.fixture(scope="module")
-def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    rows = [
-        {
-            "prompt": [user(f"Question {n}")],
-            "chosen": [assistant(KIND)],
-            "rejected": [assistant(HARSH)],
-            "p_chosen": 0.8,
-        }
-        for n in range(64)
-    ]
-    return write(tmp_path_factory.mktemp("pairs") / "train", rows)
-
-
-@pytest.fixture(scope="module")
-def prompts(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    rows = [{"prompt": [user(f"Question {n}")]} for n in range(12)]
-    return write(tmp_path_factory.mktemp("rl") / "train", rows)
-
-
-@pytest.fixture(scope="module")
-def preference_model(
-    tiny_model: Path, pairs: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
-    out = tmp_path_factory.mktemp("pm") / "pm"
-    settings = PreferenceModelSettings(epochs=12, batch_size=16, learning_rate=3e-3)
-    train_preference_model(str(tiny_model), pairs, out, settings, inputs="shared")
-    return out
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -264,160 +231,28 @@ def test_settings_that_cannot_be_meant_are_refused(
         settings(**values)
 
 
-def test_the_preference_model_meets_the_soft_label(preference_model: Path):
-    replies = [[user("Question 99"), assistant(text)] for text in (KIND, HARSH)]
+def test_a_wrong_column_is_told_before_any_model_is_looked_for(tmp_path: Path):
+    data = write(tmp_path / "data", [{"prompt": [user("Hello")]}])
 
-    kind, harsh = score(preference_model, replies)
-
-    assert 1 / (1 + math.exp(harsh - kind)) == pytest.approx(0.8, abs=0.03)
-
-
-def test_the_preference_model_is_an_ordinary_classifier(preference_model: Path):
-    model = AutoModelForSequenceClassification.from_pretrained(preference_model)
-    tokenizer = AutoTokenizer.from_pretrained(preference_model)
-    ids = tokenizer.apply_chat_template([user("Hi"), assistant(KIND)], return_tensors="pt")
-
-    logits = model(**ids).logits
-
-    found = score(preference_model, [[user("Hi"), assistant(KIND)]])
-    assert logits.shape == (1, 1)
-    assert found == pytest.approx([logits.item()], abs=1e-5)
-
-
-def test_padding_changes_no_score(preference_model: Path):
-    replies = [[user("Hi"), assistant("word " * n)] for n in (30, 1, 12)]
-
-    together = score(preference_model, replies, batch_size=3)
-
-    alone = [score(preference_model, [reply])[0] for reply in replies]
-    assert together == pytest.approx(alone, abs=1e-5)
-
-
-def test_a_conversation_too_long_for_the_preference_model_is_named(preference_model: Path):
-    replies = [[user("Hi"), assistant(KIND)], [user("Hi"), assistant("word " * 600)]]
-
-    with pytest.raises(InputError, match="conversation 1: reads 512 tokens"):
-        score(preference_model, replies)
-
-
-def test_a_policy_is_no_preference_model(tiny_model: Path):
-    with pytest.raises(InputError, match="2 outputs"):
-        score(tiny_model, [[user("Hi"), assistant(KIND)]])
-
-
-@pytest.mark.parametrize(
-    "change", [{"learning_rate": 2e-3}, {"seed": 1}, {"epochs": 0.25}, {"batch_size": 16}], ids=str
-)
-def test_settings_of_the_preference_model_change_its_weights(
-    tiny_model: Path, pairs: Path, tmp_path: Path, change: dict[str, Any]
-):
-    base, settings = str(tiny_model), {"batch_size": 8, "epochs": 0.5}
-    one = PreferenceModelSettings(**settings)
-    train_preference_model(base, pairs, tmp_path / "one", one, inputs="a")
-
-    two = PreferenceModelSettings(**{**settings, **change})
-    train_preference_model(base, pairs, tmp_path / "two", two, inputs="a")
-
-    assert not same_weights(tmp_path / "one", tmp_path / "two")
-
-
-def test_pairs_over_the_length_are_left_out_and_counted(
-    tiny_model: Path, pairs: Path, tmp_path: Path
-):
-    rows = parquet.read_table(pairs / "data.parquet").to_pylist()
-    rows += [{**rows[0], "chosen": [assistant("a long reply " * 30)]}] * 2
-    data = write(tmp_path / "data", rows)
-    settings = PreferenceModelSettings(**SHORT, max_length=60)
-
-    result = train_preference_model(str(tiny_model), data, tmp_path / "out", settings, inputs="a")
-
-    assert (result.rows, result.dropped) == (64, {"a side is longer than max_length": 2})
-
-
-def test_rl_moves_the_policy_towards_what_the_preference_model_likes(
-    tiny_model: Path, preference_model: Path, prompts: Path, tmp_path: Path
-):
-    rows = [
-        {"messages": [user(f"Question {n}"), assistant(reply)]}
-        for n in range(40)
-        for reply in (KIND, HARSH)
-    ]
-    data, policy = write(tmp_path / "both", rows), tmp_path / "both_replies"
-    sft = SftSettings(epochs=12, batch_size=16, learning_rate=1e-2)
-    train_sft(str(tiny_model), data, policy, sft, inputs="a")
-    rl = RlSettings(steps=20, prompts_per_step=8, max_completion_length=16, learning_rate=3e-3)
-
-    train_rl(str(policy), preference_model, prompts, tmp_path / "out", rl, inputs="a")
-
-    rewards = [entry["reward"] for entry in log(tmp_path / "out")]
-    assert sum(rewards[-3:]) / 3 > sum(rewards[:3]) / 3 + 0.4
-
-
-def test_rl_logs_the_figures_of_every_rollout_batch(
-    tiny_model: Path, preference_model: Path, prompts: Path, tmp_path: Path
-):
-    settings = RlSettings(steps=3, prompts_per_step=4, max_completion_length=6, warmup=0)
-
-    train_rl(str(tiny_model), preference_model, prompts, tmp_path / "out", settings, inputs="a")
-
-    entries = log(tmp_path / "out")
-    assert [entry["step"] for entry in entries] == [1, 2, 3]
-    assert all(
-        isinstance(entry[name], float)
-        for entry in entries
-        for name in ("reward", "kl", "entropy", "length")
-    )
-    assert entries[0]["kl"] == pytest.approx(0, abs=1e-4)
-
-
-RL = {"steps": 3, "prompts_per_step": 4, "max_completion_length": 6, "warmup": 0}
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"learning_rate": 1e-3},
-        {"steps": 2},
-        {"prompts_per_step": 2},
-        {"generations": 2},
-        {"passes": 2},
-        {"beta": 5.0},
-        {"max_completion_length": 3},
-        {"temperature": 0.5},
-        {"seed": 1},
-    ],
-    ids=str,
-)
-def test_every_setting_of_rl_changes_the_weights(
-    tiny_model: Path,
-    preference_model: Path,
-    prompts: Path,
-    tmp_path: Path,
-    change: dict[str, Any],
-):
-    policy = str(tiny_model)
-    train_rl(policy, preference_model, prompts, tmp_path / "1", RlSettings(**RL), inputs="a")
-
-    changed = RlSettings(**{**RL, **change})
-    train_rl(policy, preference_model, prompts, tmp_path / "2", changed, inputs="a")
-
-    assert not same_weights(tmp_path / "1", tmp_path / "2")
-
-
-def test_prompts_that_leave_no_room_for_a_reply_are_left_out(
-    tiny_model: Path, preference_model: Path, prompts: Path, tmp_path: Path
-):
-    rows = parquet.read_table(prompts / "data.parquet").to_pylist()
-    data = write(tmp_path / "data", [*rows, {"prompt": [user("word " * 600)]}])
-
-    result = train_rl(
-        str(tiny_model), preference_model, data, tmp_path / "out", RlSettings(**RL), inputs="a"
-    )
-
-    reason = "prompt and reply together are longer than the policy reads"
-    assert (result.rows, result.dropped) == (12, {reason: 1})
-
-
-def test_a_wrong_column_is_told_before_any_model_is_looked_for(prompts: Path, tmp_path: Path):
     with pytest.raises(InputError, match="has no column 'messages'; it has prompt"):
-        train_sft("no/model", prompts, tmp_path / "out", SftSettings(), inputs="a")
+        train_sft("no/model", data, tmp_path / "out", SftSettings(), inputs="a")
+
+
+def test_weights_that_are_no_safetensors_are_refused_before_training(
+    tiny_model: Path, conversations: Path, tmp_path: Path
+):
+    base, steps = tmp_path / "base", []
+    shutil.copytree(tiny_model, base)
+    (base / "model.safetensors").rename(base / "pytorch_model.bin")
+
+    with pytest.raises(PermanentError, match=r"no \*\.safetensors file"):
+        train_sft(
+            str(base),
+            conversations,
+            tmp_path / "out",
+            SftSettings(**SHORT),
+            inputs="a",
+            report=lambda step, total, loss: steps.append(step),
+        )
+
+    assert steps == []
