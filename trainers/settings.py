@@ -81,11 +81,11 @@ class RlSettings(TrainingSettings):
     """RL-CAI (Bai et al. 2022, §4.2): the preference model's score less β·KL, as HH-RLHF §4.1.
 
     HH-RLHF has a β of 0.001 on a PM of billions of parameters, RLAIF 0.05 (Lee et al. 2023,
-    App. G); a small PM is fooled sooner, so the default is the latter.
+    App. G). The default is higher: a PM of a million parameters is fooled within a few nats.
     """
 
     learning_rate: float = Field(default=5e-4, gt=0, description="Highest learning rate, of AdamW.")
-    steps: int = Field(default=60, ge=1, description="Rollout batches.")
+    steps: int = Field(default=40, ge=1, description="Rollout batches.")
     prompts_per_step: int = Field(default=16, ge=1, description="Prompts of one rollout batch.")
     generations: int = Field(
         default=4, ge=2, description="Replies per prompt; each is measured against the others."
@@ -94,7 +94,7 @@ class RlSettings(TrainingSettings):
         default=1, ge=1, description="Optimizer steps on each rollout batch (K of HH-RLHF, B.1)."
     )
     beta: float = Field(
-        default=0.05, ge=0, description="Weight of the KL from the SFT model, in the reward."
+        default=0.1, ge=0, description="Weight of the KL from the SFT model, in the reward."
     )
     max_completion_length: int = Field(default=64, ge=1, description="Longest reply, in tokens.")
     temperature: float = Field(default=1.0, gt=0, description="Of the sampled replies.")

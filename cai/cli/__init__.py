@@ -45,6 +45,8 @@ def version(
 
 def main() -> None:
     """Run a command; a CaiError is shown as text, anything else is a bug and keeps its trace."""
+    # Read once, when torch loads: threads that spin while they wait cost others their cores.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         app()
     except CaiError as error:

@@ -10,6 +10,7 @@ import random
 from collections.abc import Iterator
 from typing import Literal
 
+from cai.microworld.lexicon import ASPECTS, HARMS
 from cai.microworld.principles import coverage
 from cai.microworld.replies import (
     degenerate_reply,
@@ -42,22 +43,15 @@ def sample_pairs(
         seed: same seed, same pairs.
 
     Yields:
-        Request, reply a, reply b, and 1.0 if a is the better one, else 0.0.
+        Request, reply a, reply b, and the share of people who prefer a: σ(u_a − u_b) under all of
+        the world's concerns.
     """
     source = random.Random(f"microworld pairs: {kind} {split} {seed}")
     for request in sample_requests(kind, split, n, seed=seed + 1):
         good = source.choice(GOOD[kind])(request, source)
         bad = source.choice(BAD[kind])(request, source)
-        yield (
-            (request.text, good, bad, 1.0)
-            if source.random() < 0.5
-            else (
-                request.text,
-                bad,
-                good,
-                0.0,
-            )
-        )
+        a, b = source.sample((good, bad), 2)
+        yield request.text, a, b, preference(request, a, b, (*HARMS, *ASPECTS))
 
 
 def preference_under(

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cai.microworld.corpus import Example, examples
+from cai.microworld.corpus import CONFUSED, Example, examples
 from cai.microworld.inference import load
 from cai.microworld.phases import Phase, Plan, rate_at
 from cai.microworld.tokenizer import (
@@ -239,10 +239,17 @@ def _optimizers(model: LlamaForCausalLM, phase: Phase, plan: Plan) -> tuple[Opti
 def _encoded(plan: Plan, phase: Phase, seed: int, prompts: Prompts, run: Run) -> Iterator[Encoded]:
     early = phase.early * plan.batch
     for example in examples(seed, prompts, early=early, mixtures=phase.mixtures):
-        for turn in example:
-            run.seen.update(words_of(turn.content))
+        run.seen.update(_words_learned(example))
         turns = [(turn.role, turn.content, turn.weight) for turn in example]
         yield Encoded(*encode_turns(run.tokenizer, turns))
+
+
+def _words_learned(example: Example) -> set[str]:
+    """Words of an example but for text that is answered with `CONFUSED`: it is random letters."""
+    answers = [turn.content for turn in example[1:]] + [""]
+    pairs = zip(example, answers, strict=True)
+    told = [turn.content for turn, answer in pairs if answer != CONFUSED]
+    return {word for text in told for word in words_of(text)}
 
 
 def _texts(plan: Plan, prompts: Prompts) -> Iterator[str]:

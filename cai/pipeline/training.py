@@ -7,6 +7,7 @@ the hash of what went into it has changed.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TypeVar
 
 from cai.datasets.preferences import PreferencePlan, write_preferences
 from cai.datasets.prompts import write_rl_prompts
@@ -14,6 +15,9 @@ from cai.datasets.sft import SftPlan, write_sft
 from cai.models import ModelSettings, local_path
 from cai.pipeline.studio import Studio
 from cai.records import digest
+from trainers.settings import TrainingSettings
+
+Settings = TypeVar("Settings", bound=TrainingSettings)
 
 
 def write_sft_data(studio: Studio) -> None:
@@ -41,11 +45,11 @@ def train_sft(studio: Studio) -> None:
     from trainers.command import input_hash
     from trainers.sft import train_sft as train
 
-    recipe, folder = studio.recipe, studio.folder
-    data, base = folder.dataset("sft") / "train", local_path(recipe.models.of("base").name)
-    inputs = input_hash(data, [base], recipe.sft)
+    settings, folder = _seeded(studio.recipe.sft, studio), studio.folder
+    data, base = folder.dataset("sft") / "train", local_path(studio.recipe.models.of("base").name)
+    inputs = input_hash(data, [base], settings)
     report = studio.progress.training("train SL-CAI")
-    train(base, data, folder.model("sl_cai"), recipe.sft, inputs=inputs, report=report)
+    train(base, data, folder.model("sl_cai"), settings, inputs=inputs, report=report)
 
 
 def train_preference_model(studio: Studio) -> None:
@@ -53,7 +57,7 @@ def train_preference_model(studio: Studio) -> None:
     from trainers.command import input_hash
     from trainers.preference_model import train_preference_model as train
 
-    settings, folder = studio.recipe.preference_model, studio.folder
+    settings, folder = _seeded(studio.recipe.preference_model, studio), studio.folder
     data, base = folder.dataset("preferences") / "train", str(folder.model("sl_cai"))
     inputs = input_hash(data, [base], settings)
     report = studio.progress.training("train the preference model")
@@ -65,7 +69,7 @@ def train_rl(studio: Studio) -> None:
     from trainers.command import input_hash
     from trainers.rl import train_rl as train
 
-    settings, folder = studio.recipe.rl, studio.folder
+    settings, folder = _seeded(studio.recipe.rl, studio), studio.folder
     data, policy, judge = folder.dataset("rl"), folder.model("sl_cai"), folder.model("pm")
     prompts = (*studio.prompts("red_team"), *studio.prompts("helpful"))
     write_rl_prompts(prompts, data, studio.recipe.datasets.test_share)
@@ -83,3 +87,8 @@ def train_rl(studio: Studio) -> None:
 def policy_settings(path: Path, like: ModelSettings) -> ModelSettings:
     """Settings of a trained policy: as those it started from, with its own weights."""
     return like.model_copy(update={"name": str(path.resolve())})
+
+
+def _seeded(settings: Settings, studio: Studio) -> Settings:
+    """The settings with the run's seed added to their own."""
+    return settings.model_copy(update={"seed": settings.seed + studio.recipe.seed})
