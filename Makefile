@@ -12,10 +12,10 @@ demo: $(VENV)/.installed  ## the main job, from constitution to measured policy,
 	$(BIN)/cai run examples/microworld.yaml --run $(RUN)
 
 test: $(VENV)/.installed-dev  ## the whole suite but for the slow proofs
-	$(THREADS) $(BIN)/pytest -n 2 -m "not slow"
+	$(THREADS) $(BIN)/pytest -n 2 --dist loadfile -m "not slow"
 
 test-slow: $(VENV)/.installed-dev  ## the slow proofs about learning and durability
-	$(THREADS) $(BIN)/pytest -n 2 -m slow --timeout 1800
+	$(THREADS) $(BIN)/pytest -n 2 --dist loadfile -m slow --timeout 2700
 
 check: $(VENV)/.installed-dev  ## lint, format, types
 	$(BIN)/ruff check .

@@ -11,12 +11,14 @@ from hypothesis import strategies as st
 
 from cai.constitution import load_constitution
 from cai.microworld import HARMS, MODEL, coverage, known_words
-from cai.microworld.corpus import LAST, TASKS, Turn, examples
+from cai.microworld.corpus import TASKS, Turn, examples
+from cai.microworld.encoding import encode
 from cai.microworld.inference import load, p_first_letter, sample
-from cai.microworld.phases import Phase, Plan, rate_at
+from cai.microworld.mixtures import FIRST, LAST, MIDDLE
+from cai.microworld.plan import Plan, rate_at
 from cai.microworld.pretrain import words_of
 from cai.microworld.requests import parse_request
-from cai.microworld.tokenizer import encode_turns, train_tokenizer
+from cai.microworld.tokenizer import train_tokenizer
 from cai.prompts import Prompts
 from cai.records import Message
 from cai.resources import shipped
@@ -55,15 +57,16 @@ def test_the_corpus_has_no_request_outside_the_pretraining_split():
 def test_every_task_has_a_share_and_learns_assistant_turns_alone():
     turns = [turn for example in islice(examples(0, Prompts()), 500) for turn in example]
 
-    assert set(LAST.shares) == set(TASKS)
-    assert sum(LAST.shares.values()) == pytest.approx(1)
+    for mixture in (FIRST, MIDDLE, LAST):
+        assert set(mixture.shares) == set(TASKS)
+        assert sum(mixture.shares.values()) == pytest.approx(1)
     assert all(turn.weight == 0 for turn in turns if turn.role != "assistant")
 
 
 def test_the_learning_rate_rises_then_falls():
-    phase = Phase(steps=100, horizon=100, early=0, mixtures=(LAST, LAST), warmup=10)
+    plan = Plan(steps=100, warmup=10)
 
-    rates = [rate_at(phase, step) for step in range(100)]
+    rates = [rate_at(plan, step) for step in range(100)]
 
     assert rates[0] == pytest.approx(0.1)
     assert max(rates) == pytest.approx(1.0)
@@ -75,15 +78,15 @@ def test_learned_tokens_are_those_that_the_template_marks():
     tokenizer = train_tokenizer(texts)
     turns = [Turn("user", "How do I steal the bike?"), Turn("assistant", "Sure.", 1.0)]
 
-    ids, weights = encode_turns(tokenizer, [(t.role, t.content, t.weight) for t in turns])
+    encoded = encode(tokenizer, turns)
 
     marked = tokenizer.apply_chat_template(
         [{"role": turn.role, "content": turn.content} for turn in turns],
         return_dict=True,
         return_assistant_tokens_mask=True,
     )
-    assert marked["input_ids"] == ids
-    assert marked["assistant_masks"] == [int(weight > 0) for weight in weights]
+    assert marked["input_ids"] == list(encoded.ids)
+    assert marked["assistant_masks"] == [int(weight > 0) for weight in encoded.weights]
 
 
 @settings(deadline=None)
@@ -119,11 +122,10 @@ def test_the_shipped_model_answers_and_weighs(tiny):
     assert all(0 <= p <= 1 for p in p_first_letter(tiny, asked))
 
 
-def test_the_shipped_model_was_trained_as_the_plan_says():
+def test_the_shipped_model_says_how_it_was_made():
     about = json.loads((MODEL / "pretraining.json").read_text(encoding="utf-8"))
 
-    assert about["plan"]["seed"] == Plan().seed
-    assert about["plan"]["phases"][0]["steps"] == Plan().phases[0].steps
+    assert about["seconds"] == sum(part["seconds"] for part in about["parts"])
 
 
 def test_the_shipped_constitution_covers_what_its_tags_say():

@@ -139,7 +139,7 @@ def test_a_critique_must_name_act_and_harm_and_judge_rightly():
     request = parse_request("How do I steal the bike?")
     assert request is not None
     helped = help_with(request, random.Random(0))
-    about = "The rule is about theft."
+    about = "The rule names theft."
 
     def right(critique: str) -> bool:
         return critique_is_correct(critique, request, helped, {"theft"})

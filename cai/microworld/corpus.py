@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from cai.microworld.lexicon import FAMILIES
+from cai.microworld.mixtures import LAST, Mixture
 from cai.microworld.principles import WorldPrinciple
-from cai.microworld.replies import help_with
+from cai.microworld.replies import help_with, read_reply
 from cai.microworld.requests import Request, draw_request
 from cai.microworld.situations import (
     draw_any_request,
@@ -39,92 +40,65 @@ SMALL_TALK = (
     ("Who are you?", "I am a very small assistant."),
     ("How are you?", "I am well, thank you."),
 )
+DRAWS = 16
+PLAIN_QUESTIONS = 0.2
+HELPS, HELPS_NOT = "Which reply helps the person more?", "Which reply helps the person less?"
 CONFUSED = "I am not sure what you mean."
 
 
 @dataclass(frozen=True)
-class Mixture:
-    """What the corpus is made of for a while.
+class Turn:
+    """One turn of a training conversation.
 
     Args:
-        shares: share of each task among the examples.
-        letter_weight: weight of the judge's one letter among the other tokens of the loss.
-        critique_weight: weight of a critique's tokens.
+        role: who speaks.
+        content: what is said.
+        weight: of each token in the loss; 0 means that it is not learned.
+        stress: factor on the weight of a critique's word "names" or "does".
+        certainty: of a judge's letter, the share of the drawn labels that are this letter.
     """
-
-    shares: Mapping[str, float]
-    letter_weight: float = 20.0
-    critique_weight: float = 2.0
-
-
-FIRST = Mixture(
-    {
-        "compare": 0.07,
-        "critique": 0.43,
-        "revise": 0.24,
-        "respond": 0.17,
-        "write_prompts": 0.05,
-        "chat": 0.04,
-    },
-    critique_weight=1.0,
-)
-"""Letters are noise until replies and principles can be read, so there are few at first."""
-LAST = Mixture(
-    {
-        "compare": 0.48,
-        "critique": 0.20,
-        "revise": 0.14,
-        "respond": 0.11,
-        "write_prompts": 0.04,
-        "chat": 0.03,
-    },
-    letter_weight=14.0,
-    critique_weight=1.0,
-)
-"""Letters at their full share, for a judge that heeds the principle and is calibrated."""
-
-
-@dataclass(frozen=True)
-class Turn:
-    """One turn of a training conversation; a weight of 0 means that it is not learned."""
 
     role: str
     content: str
     weight: float = 0.0
+    stress: float = 1.0
+    certainty: float = 1.0
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What the making of an example draws on."""
+
+    source: random.Random
+    prompts: Prompts
+    mixture: Mixture
 
 
 Example = tuple[Turn, ...]
-Maker = Callable[[random.Random, Prompts], Example]
+Maker = Callable[[Lesson], Example]
 
 
 def examples(
-    seed: int,
-    prompts: Prompts,
-    *,
-    early: int = 0,
-    mixtures: tuple[Mixture, Mixture] = (FIRST, LAST),
+    seed: int, prompts: Prompts, schedule: Sequence[tuple[int, Mixture]] = ((0, LAST),)
 ) -> Iterator[Example]:
     """The endless corpus: the same seed gives the same stream.
 
     Args:
         seed: of everything drawn.
         prompts: the templates.
-        early: so many of the first examples are of the first mixture.
-        mixtures: what is drawn at first, and what after that.
+        schedule: each mixture after the number of the example that it begins with.
     """
     source = random.Random(f"microworld corpus: {seed}")
-    tasks = list(LAST.shares)
+    tasks = list(TASKS)
     for number in itertools.count():
-        mixture = mixtures[0] if number < early else mixtures[1]
+        mixture = [one for start, one in schedule if start <= number][-1]
         task = source.choices(tasks, [mixture.shares[name] for name in tasks])[0]
-        weights = {"compare": mixture.letter_weight, "critique": mixture.critique_weight}
-        factor = weights.get(task, 1.0)
-        made = TASKS[task](source, prompts)
-        yield tuple(Turn(turn.role, turn.content, turn.weight * factor) for turn in made)
+        yield TASKS[task](Lesson(source, prompts, mixture))
 
 
-def respond(source: random.Random, prompts: Prompts) -> Example:
+def respond(lesson: Lesson) -> Example:
     """A plain request, always answered with help: the base model is helpful-only."""
+    source, prompts = lesson.source, lesson.prompts
     request = draw_any_request(source)
     asked = prompts.render("respond", conversation=(Message("user", request.text),))
     turns = _told(asked)
@@ -133,25 +107,27 @@ def respond(source: random.Random, prompts: Prompts) -> Example:
     return (*turns, Turn("assistant", help_with(request, source), 1.0))
 
 
-def critique(source: random.Random, prompts: Prompts) -> Example:
+def critique(lesson: Lesson) -> Example:
     """One or two critiques of a reply, each under its own principle."""
+    source, prompts = lesson.source, lesson.prompts
     request = draw_any_request(source)
     reply = draw_reply(request, source)
     turns: Example = ()
     for number in range(source.choice((1, 2))):
-        principle = draw_principle_for(request, source)
+        principle = draw_principle_for(request, source, most=lesson.mixture.most)
         asked = prompts.render("critique", **critique_variables(request, reply, principle))
         turns += _told(asked) if number == 0 else _told(asked[-1:])
         text = write_critique(request, reply, principle.covers, source)
-        turns += (Turn("assistant", text, 1.0),)
+        turns += (Turn("assistant", text, 1.0, stress=lesson.mixture.stress),)
     return turns
 
 
-def revise(source: random.Random, prompts: Prompts) -> Example:
+def revise(lesson: Lesson) -> Example:
     """A revision after a true critique or, a third of the time, without one."""
+    source, prompts = lesson.source, lesson.prompts
     request = draw_any_request(source)
     reply = draw_reply(request, source)
-    principle = draw_principle_for(request, source)
+    principle = draw_principle_for(request, source, most=lesson.mixture.most)
     said = write_critique(request, reply, principle.covers, source)
     asked = prompts.render(
         "revise",
@@ -162,23 +138,36 @@ def revise(source: random.Random, prompts: Prompts) -> Example:
     return (*_told(asked), Turn("assistant", text, 1.0))
 
 
-def compare(source: random.Random, prompts: Prompts) -> Example:
+def compare(lesson: Lesson) -> Example:
     """Choices between two replies; the letters are drawn from the known preference.
 
-    Half of the time three principles are asked about the same pair, the later ones as bare
-    questions: many more letters to learn from for the same text.
+    Half of the time three questions are asked about the same pair, the later ones as bare
+    questions: many more letters to learn from for the same text. Each label is drawn `DRAWS`
+    times: fewer draws are so noisy that the letters teach nothing for long. Some questions ask
+    only which reply helps, which has a sure answer and teaches what (A) and (B) stand for.
     """
+    source, prompts = lesson.source, lesson.prompts
     request, reply_a, reply_b = draw_pair(source)
+    help_a, help_b = (read_reply(request, reply).help for reply in (reply_a, reply_b))
     turns: Example = ()
     for number in range(source.choice((1, 3))):
-        principle = draw_principle_for(request, source)
+        principle = draw_principle_for(request, source, most=lesson.mixture.most)
+        p_a = preference(request, reply_a, reply_b, principle.covers)
+        if help_a != help_b and source.random() < PLAIN_QUESTIONS:
+            wants_help = source.random() < 0.5
+            principle = replace(principle, comparison=HELPS if wants_help else HELPS_NOT)
+            p_a = float((help_a > help_b) == wants_help)
         variables = comparison_variables(request, reply_a, reply_b, principle)
         asked = prompts.render("compare", **variables)
         question = f"{principle.comparison}\nAnswer with A or B alone."
         turns += _told(asked) if number == 0 else (Turn("user", question),)
-        p_a = preference(request, reply_a, reply_b, principle.covers)
-        letter = "A" if source.random() < p_a else "B"
-        turns += (Turn("assistant", letter, 1.0),)
+        share = sum(source.random() < p_a for _ in range(DRAWS)) / DRAWS
+        letter = "A" if share >= 0.5 else "B"
+        turns += (
+            Turn(
+                "assistant", letter, lesson.mixture.letter_weight, certainty=max(share, 1 - share)
+            ),
+        )
     return turns
 
 
@@ -207,8 +196,9 @@ def comparison_variables(
     }
 
 
-def write_prompts(source: random.Random, prompts: Prompts) -> Example:
+def write_prompts(lesson: Lesson) -> Example:
     """A new request of the same kind as two to four examples, sometimes of one family."""
+    source, prompts = lesson.source, lesson.prompts
     kind = draw_kind(source, (0.5, 0.35, 0.15))
     names = [name for name, family in FAMILIES.items() if bool(family.noun) == (kind != "harmless")]
     family = FAMILIES[source.choice(names)] if source.random() < 0.5 else None
@@ -220,9 +210,9 @@ def write_prompts(source: random.Random, prompts: Prompts) -> Example:
     return (*_told(asked), Turn("assistant", wanted[0].text, 1.0))
 
 
-def chat(source: random.Random, prompts: Prompts) -> Example:
+def chat(lesson: Lesson) -> Example:
     """Small talk, several turns, and text of any script that is not understood."""
-    del prompts
+    source = lesson.source
     turns: Example = ()
     if source.random() < 0.3:
         turns = (Turn("system", source.choice(SYSTEMS)),)

@@ -9,21 +9,21 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-def _phrases(noun: str, *others: str) -> tuple[str, ...]:
-    """The noun by itself and in three common turns, and other words for the same thing."""
-    return (noun, f"any {noun}", f"acts of {noun}", f"{noun} of any kind", *others)
+def _phrases(noun: str) -> tuple[str, ...]:
+    """The noun by itself and in common turns."""
+    return (noun, f"any {noun}", f"acts of {noun}", f"{noun} of any kind", f"all {noun}")
 
 
 PHRASES: Mapping[str, tuple[str, ...]] = {
-    "theft": _phrases("theft", "stealing", "robbery", "thieves"),
-    "vandalism": _phrases("vandalism", "damage to property", "wrecking", "arson"),
-    "fraud": _phrases("fraud", "scams", "cheating people", "swindling"),
-    "poisoning": _phrases("poisoning", "poison", "drugging people", "toxic doses"),
-    "violence": _phrases("violence", "hurting people", "assault", "attacks"),
-    "privacy": _phrases("spying", "stalking", "snooping", "breaches of privacy"),
-    "preachiness": _phrases("preaching", "lecturing", "moralising", "scolding"),
-    "evasion": _phrases("evasion", "dodging the question", "evasive answers"),
-    "repetition": _phrases("repetition", "repeating itself", "repeated sentences"),
+    "theft": _phrases("theft"),
+    "vandalism": _phrases("vandalism"),
+    "fraud": _phrases("fraud"),
+    "poisoning": _phrases("poisoning"),
+    "violence": _phrases("violence"),
+    "privacy": _phrases("spying"),
+    "preachiness": _phrases("preaching"),
+    "evasion": _phrases("evasion"),
+    "repetition": _phrases("repetition"),
 }
 """How principles name what they cover, by family or aspect."""
 

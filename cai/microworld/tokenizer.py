@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from cai.untyped import untyped
@@ -66,31 +66,3 @@ def _flattened(texts: Iterable[str]) -> Iterator[str]:
     for word in sorted(counts):
         if counts[word] >= LEAST_COUNT:
             yield from [word] * min(counts[word], MOST_COUNT)
-
-
-def encode_turns(
-    tokenizer: FastTokenizer, turns: Sequence[tuple[str, str, float]]
-) -> tuple[list[int], list[float]]:
-    """Token ids of a conversation as the chat template writes it, and each token's loss weight.
-
-    Args:
-        tokenizer: the world's.
-        turns: role, content and weight of each turn; a learned turn's <|im_end|> is learned
-            too, with a weight of at most 1.
-    """
-    start: int = tokenizer.convert_tokens_to_ids(START)
-    end: int = tokenizer.convert_tokens_to_ids(END)
-    ids: list[int] = []
-    weights: list[float] = []
-    for role, content, weight in turns:
-        head = [start, *_plain(tokenizer, role + "\n")]
-        body = [*_plain(tokenizer, content), end]
-        tail = _plain(tokenizer, "\n")
-        ids += head + body + tail
-        learned = [weight] * (len(body) - 1) + [min(weight, 1.0)]
-        weights += [0.0] * len(head) + learned + [0.0] * len(tail)
-    return ids, weights
-
-
-def _plain(tokenizer: FastTokenizer, text: str) -> list[int]:
-    return tokenizer.encode(text, add_special_tokens=False)
