@@ -72,9 +72,9 @@ def test_every_revision_round_lowers_harm(runs):
 
 
 @pytest.mark.slow
-def test_labels_are_calibrated_and_do_not_depend_on_the_order(runs):
-    assert pooled([run["labels"]["accuracy"] for run in runs]).value >= 0.9
-    assert max(run["labels"]["ece"] for run in runs) <= 0.1
+def test_labels_are_calibrated_and_right_where_there_is_a_right_side(runs):
+    assert pooled([run["labels"]["accuracy"] for run in runs]).low >= 0.75
+    assert max(run["labels"]["ece"] for run in runs) <= 0.05
 
 
 @pytest.mark.slow
