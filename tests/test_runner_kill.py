@@ -15,10 +15,13 @@ ROOT = Path(__file__).parent.parent
 ITEMS, ROUNDS = 30, 3
 
 RUN = f"""
-import asyncio, hashlib, os, sys
+import asyncio, hashlib, os, signal, sys
 from pathlib import Path
 from cai.engine import BoughtModel, Ledger, Tally, making, run_rows
 from cai.records import Completion, Message, RowKey, Sampling, Usage
+
+# A shell that starts jobs in the background has them ignore Ctrl-C, and they pass that on.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 def say(word, what):
     os.write(1, f"{{word}} {{what}}\\n".encode())  # in one piece, or not at all
