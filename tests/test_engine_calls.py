@@ -10,6 +10,7 @@ import pytest
 
 from cai.engine import Backoff, BoughtModel, Ledger, Tally
 from cai.errors import PermanentError, RejectedRequest, TransientError
+from cai.models.prices import Prices
 from cai.records import Completion, Message, Sampling, Usage, Weighed
 
 HELLO = (Message("user", "Hello 🙂"),)
@@ -256,7 +257,7 @@ async def test_a_caller_that_gives_up_does_not_lose_the_answer(ledger):
 
 async def test_tokens_are_counted_for_calls_made_now_only(ledger):
     tally = Tally()
-    buyer = bought(EchoModel(), ledger, tally)
+    buyer = bought(EchoModel(), ledger, tally, prices=Prices(input=2.0, output=10.0))
 
     for _ in range(3):
         await buyer.complete(HELLO, SAMPLING)
@@ -267,7 +268,19 @@ async def test_tokens_are_counted_for_calls_made_now_only(ledger):
         "retries": 0,
         "input_tokens": 3,
         "output_tokens": 2,
+        "cost": pytest.approx(26e-6),
     }
+
+
+async def test_one_call_at_an_unknown_price_makes_the_total_unknown(ledger):
+    tally = Tally()
+    free = bought(EchoModel(), ledger, tally, prices=Prices(input=0, output=0))
+    await free.complete(HELLO, SAMPLING)
+    assert tally.total.cost == 0
+
+    await bought(EchoModel(), ledger, tally).complete(HELLO, replace(SAMPLING, seed=9))
+
+    assert tally.total.cost is None
 
 
 async def test_closing_closes_the_model(ledger):

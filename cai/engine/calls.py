@@ -22,6 +22,7 @@ from cai.engine.ledger import Ledger, StoredCall
 from cai.engine.tally import Tally
 from cai.errors import TransientError
 from cai.models.base import LanguageModel
+from cai.models.prices import Prices
 from cai.records import Completion, Message, Sampling, Weighed
 
 Ask = Callable[[], Awaitable[Completion | Weighed]]
@@ -65,6 +66,7 @@ class BoughtModel:
         options: what the model's provider is told beside the request and what changes its
             answers, if the model's identity does not cover it.
         backoff: the waits between tries.
+        prices: of the model's tokens, if known.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class BoughtModel:
         attempts: int = 6,
         options: Mapping[str, Any] | None = None,
         backoff: Backoff | None = None,
+        prices: Prices | None = None,
     ) -> None:
         """Wrap the model."""
         if attempts < 1:
@@ -87,6 +90,7 @@ class BoughtModel:
         self._attempts = attempts
         self._options = dict(options or {})
         self._backoff = backoff or Backoff()
+        self._prices = prices
 
     async def complete(self, messages: Sequence[Message], sampling: Sampling) -> Completion:
         """Sample one reply, or give the one that was bought.
@@ -147,7 +151,7 @@ class BoughtModel:
             created=time.time(),
         )
         await self._ledger.put_call(call)
-        self._counts.note_made(answer.usage)
+        self._counts.note_made(answer.usage, self._prices)
         return call
 
     async def _ask_until_answered(self, ask: Ask) -> tuple[Completion | Weighed, float]:

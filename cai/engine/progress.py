@@ -180,7 +180,11 @@ class StageProgress:
 
     def _calls(self) -> ModelTally:
         now, before = asdict(self._tally.total), asdict(self._before)
-        return ModelTally(**{name: now[name] - before[name] for name in now})
+        return ModelTally(**{name: _since(before[name], now[name]) for name in now})
+
+
+def _since(before: float | None, now: float | None) -> Any:
+    return None if before is None or now is None else now - before
 
 
 class _Due:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from cai.models.prices import Prices
 from cai.records import Usage
 
 
@@ -13,7 +14,8 @@ from cai.records import Usage
 class ModelTally:
     """Calls of one model: `made` were paid for now, `cached` came from a ledger.
 
-    Tokens are those of calls made; `retries` counts tries after the first.
+    Tokens and cost are those of calls made; `retries` counts tries after the first. The cost in
+    dollars is None once a call was made at an unknown price.
     """
 
     made: int = 0
@@ -21,10 +23,13 @@ class ModelTally:
     retries: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
+    cost: float | None = 0.0
 
-    def note_made(self, usage: Usage) -> None:
+    def note_made(self, usage: Usage, prices: Prices | None = None) -> None:
         """Count a call that was answered now."""
         self.made += 1
+        if self.cost is not None:
+            self.cost = None if prices is None else self.cost + prices.cost(usage)
         self.input_tokens += usage.input_tokens
         self.output_tokens += usage.output_tokens
 
@@ -45,7 +50,9 @@ class Tally:
         total = ModelTally()
         for one in self.models.values():
             for name, number in asdict(one).items():
-                setattr(total, name, getattr(total, name) + number)
+                so_far: float | None = getattr(total, name)
+                summed = None if so_far is None or number is None else so_far + number
+                setattr(total, name, summed)
         return total
 
     def to_json(self) -> Mapping[str, Any]:

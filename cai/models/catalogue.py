@@ -18,6 +18,7 @@ from pydantic import (
 
 from cai.errors import Fault, InputError
 from cai.models.base import LanguageModel
+from cai.models.prices import Prices
 
 HTTP_OPTIONS = frozenset(
     {
@@ -29,9 +30,10 @@ HTTP_OPTIONS = frozenset(
         "label_samples",
         "token_logprobs",
         "timeout",
+        "prices",
     }
 )
-LOCAL_OPTIONS = frozenset({"dtype", "device", "max_batch_tokens"})
+LOCAL_OPTIONS = frozenset({"dtype", "device", "max_batch_tokens", "prices"})
 
 OPTIONS: Mapping[str, frozenset[str]] = {
     "microworld": LOCAL_OPTIONS,
@@ -85,10 +87,21 @@ class ModelSettings(BaseModel):
         default=None, ge=1, description="Rows × positions of one batch; by default by memory."
     )
 
+    prices: Prices | None = Field(
+        default=None,
+        description="Dollars per million tokens; else unknown, or nothing for in-process models.",
+    )
+
     @property
     def provider(self) -> str:
         """What stands before the colon; "folder" for a path, "microworld" for itself."""
         return _provider(self.name)
+
+    @property
+    def known_prices(self) -> Prices | None:
+        """The prices given; those of an in-process model are zero unless given; else None."""
+        free = OPTIONS[self.provider] is LOCAL_OPTIONS
+        return self.prices or (Prices(input=0, output=0) if free else None)
 
     @field_validator("name")
     @classmethod
@@ -161,7 +174,7 @@ def _http(settings: ModelSettings) -> LanguageModel:
     from cai.models.openai_compatible import OPENAI, Endpoint, OpenAICompatibleModel
 
     chosen: dict[str, Any] = settings.model_dump(
-        include=set(HTTP_OPTIONS - {"endpoint", "identity"})
+        include=set(HTTP_OPTIONS - {"endpoint", "identity", "prices"})
     )
     endpoint = Endpoint(
         provider="vllm" if settings.provider == "vllm" else "openai",

@@ -59,6 +59,7 @@ class Studio:
                 self.ledger,
                 tally=self.tally,
                 attempts=self.recipe.engine.attempts,
+                prices=settings.known_prices,
             )
         return self._open[name]
 
