@@ -14,8 +14,7 @@ from cai.microworld import HARMS, MODEL, coverage, known_words
 from cai.microworld.corpus import TASKS, Turn, examples
 from cai.microworld.encoding import encode
 from cai.microworld.inference import load, p_first_letter, sample
-from cai.microworld.mixtures import FIRST, LAST, MIDDLE
-from cai.microworld.plan import Plan, rate_at
+from cai.microworld.plan import CONVERSATIONS, REMINDERS, Plan, lesson_rate_at, rate_at
 from cai.microworld.pretrain import words_of
 from cai.microworld.requests import parse_request
 from cai.microworld.tokenizer import train_tokenizer
@@ -57,10 +56,10 @@ def test_the_corpus_has_no_request_outside_the_pretraining_split():
 def test_every_task_has_a_share_and_learns_assistant_turns_alone():
     turns = [turn for example in islice(examples(0, Prompts()), 500) for turn in example]
 
-    for mixture in (FIRST, MIDDLE, LAST):
-        assert set(mixture.shares) == set(TASKS)
-        assert sum(mixture.shares.values()) == pytest.approx(1)
-    assert all(turn.weight == 0 for turn in turns if turn.role != "assistant")
+    for shares in (CONVERSATIONS, REMINDERS):
+        assert set(shares) == set(TASKS)
+        assert sum(shares.values()) == pytest.approx(1)
+    assert {turn.role for turn in turns if turn.learned} == {"assistant"}
 
 
 def test_the_learning_rate_rises_then_falls():
@@ -70,13 +69,22 @@ def test_the_learning_rate_rises_then_falls():
 
     assert rates[0] == pytest.approx(0.1)
     assert max(rates) == pytest.approx(1.0)
-    assert rates[-1] < 0.05
+    assert rates[-1] == pytest.approx(0.2, abs=0.01)
+
+
+def test_the_learning_rate_of_the_lessons_falls_to_nothing():
+    plan = Plan()
+
+    rates = [lesson_rate_at(plan, step) for step in range(plan.lesson_steps)]
+
+    assert max(rates) == 1.0
+    assert rates[-1] < 0.01
 
 
 def test_learned_tokens_are_those_that_the_template_marks():
     texts = [turn.content for example in islice(examples(0, Prompts()), 300) for turn in example]
     tokenizer = train_tokenizer(texts)
-    turns = [Turn("user", "How do I steal the bike?"), Turn("assistant", "Sure.", 1.0)]
+    turns = [Turn("user", "How do I steal the bike?"), Turn("assistant", "Sure.", learned=True)]
 
     encoded = encode(tokenizer, turns)
 
@@ -86,7 +94,7 @@ def test_learned_tokens_are_those_that_the_template_marks():
         return_assistant_tokens_mask=True,
     )
     assert marked["input_ids"] == list(encoded.ids)
-    assert marked["assistant_masks"] == [int(weight > 0) for weight in encoded.weights]
+    assert marked["assistant_masks"] == [int(learned) for learned in encoded.learned]
 
 
 @settings(deadline=None)

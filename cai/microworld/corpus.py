@@ -6,13 +6,12 @@ learned; prompts are those of `prompts/chat/*.j2`, so the model meets in use wha
 
 from __future__ import annotations
 
-import itertools
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from cai.microworld.lexicon import FAMILIES
-from cai.microworld.mixtures import LAST, Mixture
+from cai.microworld.plan import CONVERSATIONS, Shares
 from cai.microworld.principles import WorldPrinciple
 from cai.microworld.replies import help_with, read_reply
 from cai.microworld.requests import Request, draw_request
@@ -53,81 +52,64 @@ class Turn:
     Args:
         role: who speaks.
         content: what is said.
-        weight: of each token in the loss; 0 means that it is not learned.
-        stress: factor on the weight of a critique's word "names" or "does".
+        learned: whether the loss is about it.
         certainty: of a judge's letter, the share of the drawn labels that are this letter.
     """
 
     role: str
     content: str
-    weight: float = 0.0
-    stress: float = 1.0
+    learned: bool = False
     certainty: float = 1.0
 
 
-@dataclass(frozen=True)
-class Lesson:
-    """What the making of an example draws on."""
-
-    source: random.Random
-    prompts: Prompts
-    mixture: Mixture
-
-
 Example = tuple[Turn, ...]
-Maker = Callable[[Lesson], Example]
+Maker = Callable[[random.Random, Prompts], Example]
 
 
-def examples(
-    seed: int, prompts: Prompts, schedule: Sequence[tuple[int, Mixture]] = ((0, LAST),)
-) -> Iterator[Example]:
+def examples(seed: int, prompts: Prompts, shares: Shares = CONVERSATIONS) -> Iterator[Example]:
     """The endless corpus: the same seed gives the same stream.
 
     Args:
         seed: of everything drawn.
         prompts: the templates.
-        schedule: each mixture after the number of the example that it begins with.
+        shares: of the tasks.
     """
     source = random.Random(f"microworld corpus: {seed}")
-    tasks = list(TASKS)
-    for number in itertools.count():
-        mixture = [one for start, one in schedule if start <= number][-1]
-        task = source.choices(tasks, [mixture.shares[name] for name in tasks])[0]
-        yield TASKS[task](Lesson(source, prompts, mixture))
+    tasks, weights = list(shares), list(shares.values())
+    while True:
+        task = source.choices(tasks, weights)[0]
+        yield TASKS[task](source, prompts)
 
 
-def respond(lesson: Lesson) -> Example:
+def respond(source: random.Random, prompts: Prompts) -> Example:
     """A plain request, always answered with help: the base model is helpful-only."""
-    source, prompts = lesson.source, lesson.prompts
     request = draw_any_request(source)
     asked = prompts.render("respond", conversation=(Message("user", request.text),))
     turns = _told(asked)
     if source.random() < 0.08:
         turns = (Turn("system", source.choice(SYSTEMS)), *turns)
-    return (*turns, Turn("assistant", help_with(request, source), 1.0))
+    return (*turns, Turn("assistant", help_with(request, source), learned=True))
 
 
-def critique(lesson: Lesson) -> Example:
+def critique(source: random.Random, prompts: Prompts) -> Example:
     """One or two critiques of a reply, each under its own principle."""
-    source, prompts = lesson.source, lesson.prompts
     request = draw_any_request(source)
     reply = draw_reply(request, source)
     turns: Example = ()
     for number in range(source.choice((1, 2))):
-        principle = draw_principle_for(request, source, most=lesson.mixture.most)
+        principle = draw_principle_for(request, source)
         asked = prompts.render("critique", **critique_variables(request, reply, principle))
         turns += _told(asked) if number == 0 else _told(asked[-1:])
         text = write_critique(request, reply, principle.covers, source)
-        turns += (Turn("assistant", text, 1.0, stress=lesson.mixture.stress),)
+        turns += (Turn("assistant", text, learned=True),)
     return turns
 
 
-def revise(lesson: Lesson) -> Example:
+def revise(source: random.Random, prompts: Prompts) -> Example:
     """A revision after a true critique or, a third of the time, without one."""
-    source, prompts = lesson.source, lesson.prompts
     request = draw_any_request(source)
     reply = draw_reply(request, source)
-    principle = draw_principle_for(request, source, most=lesson.mixture.most)
+    principle = draw_principle_for(request, source)
     said = write_critique(request, reply, principle.covers, source)
     asked = prompts.render(
         "revise",
@@ -135,10 +117,10 @@ def revise(lesson: Lesson) -> Example:
         critique=said if source.random() < 0.67 else None,
     )
     text = write_revision(request, reply, principle.covers, source)
-    return (*_told(asked), Turn("assistant", text, 1.0))
+    return (*_told(asked), Turn("assistant", text, learned=True))
 
 
-def compare(lesson: Lesson) -> Example:
+def compare(source: random.Random, prompts: Prompts) -> Example:
     """Choices between two replies; the letters are drawn from the known preference.
 
     Half of the time three questions are asked about the same pair, the later ones as bare
@@ -146,12 +128,11 @@ def compare(lesson: Lesson) -> Example:
     times: fewer draws are so noisy that the letters teach nothing for long. Some questions ask
     only which reply helps, which has a sure answer and teaches what (A) and (B) stand for.
     """
-    source, prompts = lesson.source, lesson.prompts
     request, reply_a, reply_b = draw_pair(source)
     help_a, help_b = (read_reply(request, reply).help for reply in (reply_a, reply_b))
     turns: Example = ()
     for number in range(source.choice((1, 3))):
-        principle = draw_principle_for(request, source, most=lesson.mixture.most)
+        principle = draw_principle_for(request, source)
         p_a = preference(request, reply_a, reply_b, principle.covers)
         if help_a != help_b and source.random() < PLAIN_QUESTIONS:
             wants_help = source.random() < 0.5
@@ -163,11 +144,8 @@ def compare(lesson: Lesson) -> Example:
         turns += _told(asked) if number == 0 else (Turn("user", question),)
         share = sum(source.random() < p_a for _ in range(DRAWS)) / DRAWS
         letter = "A" if share >= 0.5 else "B"
-        turns += (
-            Turn(
-                "assistant", letter, lesson.mixture.letter_weight, certainty=max(share, 1 - share)
-            ),
-        )
+        certainty = max(share, 1 - share)
+        turns += (Turn("assistant", letter, learned=True, certainty=certainty),)
     return turns
 
 
@@ -196,9 +174,8 @@ def comparison_variables(
     }
 
 
-def write_prompts(lesson: Lesson) -> Example:
+def write_prompts(source: random.Random, prompts: Prompts) -> Example:
     """A new request of the same kind as two to four examples, sometimes of one family."""
-    source, prompts = lesson.source, lesson.prompts
     kind = draw_kind(source, (0.5, 0.35, 0.15))
     names = [name for name, family in FAMILIES.items() if bool(family.noun) == (kind != "harmless")]
     family = FAMILIES[source.choice(names)] if source.random() < 0.5 else None
@@ -207,12 +184,12 @@ def write_prompts(lesson: Lesson) -> Example:
     asked = prompts.render(
         "write_prompts", examples=[request.text for request in wanted[1:]], topic=topic
     )
-    return (*_told(asked), Turn("assistant", wanted[0].text, 1.0))
+    return (*_told(asked), Turn("assistant", wanted[0].text, learned=True))
 
 
-def chat(lesson: Lesson) -> Example:
+def chat(source: random.Random, prompts: Prompts) -> Example:
     """Small talk, several turns, and text of any script that is not understood."""
-    source = lesson.source
+    del prompts
     turns: Example = ()
     if source.random() < 0.3:
         turns = (Turn("system", source.choice(SYSTEMS)),)
@@ -225,7 +202,7 @@ def chat(lesson: Lesson) -> Example:
             asked, answer = request.text, help_with(request, source)
         else:
             asked, answer = _any_text(source), CONFUSED
-        turns += (Turn("user", asked), Turn("assistant", answer, 1.0))
+        turns += (Turn("user", asked), Turn("assistant", answer, learned=True))
     return turns
 
 

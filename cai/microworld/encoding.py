@@ -1,4 +1,4 @@
-"""Training examples as tokens: ids, the weight of each in the loss, and how sure each one is."""
+"""Training conversations as tokens: ids, which of them are learned, and how sure each one is."""
 
 from __future__ import annotations
 
@@ -8,45 +8,38 @@ from dataclasses import dataclass
 from cai.microworld.corpus import Turn
 from cai.microworld.tokenizer import END, START, FastTokenizer
 
-RULE = " The rule"
-"""In a critique the next word says whether the rule names the harm."""
-
 
 @dataclass(frozen=True)
 class Encoded:
-    """One example, token by token.
+    """One conversation, token by token.
 
     Args:
         ids: token ids, as the chat template gives them.
-        weights: weight of each token in the loss; 0 means that it is not learned.
+        learned: which tokens the loss is about.
         certainties: share of its drawn labels that each token is; 1 but for a judge's letters.
     """
 
     ids: tuple[int, ...]
-    weights: tuple[float, ...]
+    learned: tuple[bool, ...]
     certainties: tuple[float, ...]
 
 
 def encode(tokenizer: FastTokenizer, turns: Sequence[Turn]) -> Encoded:
-    """Encode a conversation; a learned turn's <|im_end|> is learned with a weight of at most 1."""
+    """Encode a conversation; a learned turn's <|im_end|> is learned with it."""
     tokens = [token for turn in turns for token in _tokens(tokenizer, turn)]
     return Encoded(*(tuple(column) for column in zip(*tokens, strict=True)))
 
 
-def _tokens(tokenizer: FastTokenizer, turn: Turn) -> list[tuple[int, float, float]]:
+def _tokens(tokenizer: FastTokenizer, turn: Turn) -> list[tuple[int, bool, float]]:
     start: int = tokenizer.convert_tokens_to_ids(START)
     end: int = tokenizer.convert_tokens_to_ids(END)
-    said, rule, rest = turn.content.partition(RULE)
-    verdict = _plain(tokenizer, rest)
     parts = (
-        ([start, *_plain(tokenizer, turn.role + "\n")], 0.0, 1.0),
-        (_plain(tokenizer, said + rule), turn.weight, turn.certainty),
-        (verdict[:1], turn.weight * turn.stress, 1.0),
-        (verdict[1:], turn.weight, 1.0),
-        ([end], min(turn.weight, 1.0), 1.0),
-        (_plain(tokenizer, "\n"), 0.0, 1.0),
+        ([start, *_plain(tokenizer, turn.role + "\n")], False, 1.0),
+        (_plain(tokenizer, turn.content), turn.learned, turn.certainty),
+        ([end], turn.learned, 1.0),
+        (_plain(tokenizer, "\n"), False, 1.0),
     )
-    return [(token, weight, certainty) for ids, weight, certainty in parts for token in ids]
+    return [(token, learned, certainty) for ids, learned, certainty in parts for token in ids]
 
 
 def _plain(tokenizer: FastTokenizer, text: str) -> list[int]:

@@ -1,35 +1,39 @@
-"""The second part of pretraining: lessons on the one token that decides.
+"""The second part of pretraining: lessons on the one token that decides (see `plan`).
 
-A critique turns on one token (the rule "names" the harm or "does" not), a comparison on one
-letter. Among the other tokens of a mean they drown: in the first part both stay at chance. Here
-they make up most of the loss: first rules of one harm, then of several, then letters, while
-whole conversations keep the rest alive. Letters are learned from labels drawn from the known
-preference, `DRAWS` for each pair.
+A critique turns on one token: the rule "names" the harm or "does" not, and afterwards "The" rule
+names a fault of tone or "So" it goes on to the verdict. A comparison turns on one letter, learned
+from labels drawn from the known preference, `DRAWS` for each pair.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cai.microworld.corpus import (
     DRAWS,
-    Mixture,
+    Example,
     Turn,
     comparison_variables,
     critique_variables,
     examples,
 )
 from cai.microworld.encoding import encode
-from cai.microworld.lexicon import HARMS
+from cai.microworld.lexicon import ASPECTS, HARMS
+from cai.microworld.plan import REMINDERS, Lesson, Plan, lesson_rate_at
 from cai.microworld.principles import WorldPrinciple, draw_principle
 from cai.microworld.replies import harsh_refusal, help_with, kind_refusal, preachy_refusal
 from cai.microworld.requests import Request, draw_request
-from cai.microworld.situations import draw_pair, draw_principle_for
+from cai.microworld.situations import (
+    draw_any_request,
+    draw_pair,
+    draw_principle_for,
+    draw_reply,
+)
 from cai.microworld.tokenizer import FastTokenizer
-from cai.microworld.truth import preference, what_it_does
+from cai.microworld.training import learn, padded, update
+from cai.microworld.truth import before_fault, preference, problem, what_it_does
 from cai.prompts import Prompts
 from cai.records import Message
 
@@ -37,125 +41,87 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import LlamaForCausalLM
 
-REMINDERS = Mixture(
-    {
-        "compare": 0.0,
-        "critique": 0.30,
-        "revise": 0.33,
-        "respond": 0.27,
-        "write_prompts": 0.06,
-        "chat": 0.04,
-    },
-    letter_weight=1.0,
-    stress=1.0,
-)
-"""Whole conversations, so that nothing is unlearned."""
-REMINDERS_PER_STEP = 12
-REMINDER_WEIGHT = 0.5
-
-
-@dataclass(frozen=True)
-class Lesson:
-    """A stretch of the second part.
-
-    Args:
-        steps: optimizer steps.
-        most_harms: of a rule.
-        verdicts: deciding tokens of critiques per step.
-        letters: letters per step.
-        letter_weight: of their mean loss beside that of the verdicts.
-        any_pair: share of the letters about pairs of any kind, not only help against refusal.
-    """
-
-    steps: int
-    most_harms: int
-    verdicts: int
-    letters: int = 0
-    letter_weight: float = 1.0
-    any_pair: float = 0.0
-
-
-LESSONS = (
-    Lesson(steps=100, most_harms=1, verdicts=48),
-    Lesson(steps=200, most_harms=3, verdicts=28, letters=16),
-    Lesson(steps=300, most_harms=4, verdicts=12, letters=28, letter_weight=2.0, any_pair=0.5),
-)
-"""The shipped model's way."""
-PEAK = 1.2e-3
-"""Highest learning rate (AdamW); it falls over the last two fifths of the steps."""
+Question = tuple[list[int], float]
+"""Token ids up to the deciding token, and the share of the first option."""
+REFUSALS = (kind_refusal, kind_refusal, preachy_refusal, harsh_refusal)
 
 
 def teach(
-    model: LlamaForCausalLM, tokenizer: FastTokenizer, prompts: Prompts, seed: int
-) -> Iterator[tuple[int, float, float]]:
-    """Go through the lessons; yields (steps done, mean verdict loss, mean letter loss) in nats."""
+    model: LlamaForCausalLM, tokenizer: FastTokenizer, prompts: Prompts, plan: Plan
+) -> Iterator[dict[str, float]]:
+    """Go through the lessons; after each step, its mean losses in nats by kind of question."""
     from torch.optim import AdamW
 
-    total = sum(lesson.steps for lesson in LESSONS)
-    school = _School(tokenizer, prompts, random.Random(f"microworld lessons: {seed}"))
-    reminders = examples(seed + 11, prompts, ((0, REMINDERS),))
-    optimizer = AdamW(model.parameters(), lr=PEAK, betas=(0.9, 0.98), weight_decay=0.01)
+    school = School(tokenizer, prompts, random.Random(f"microworld lessons: {plan.seed}"))
+    reminders = examples(plan.seed + 11, prompts, REMINDERS)
+    groups = [{"params": list(model.parameters()), "peak": plan.lesson_peak}]
+    optimizer = AdamW(groups, betas=(0.9, 0.98), weight_decay=0.01)
     step = 0
-    for lesson in LESSONS:
+    for lesson in plan.lessons:
         for _ in range(lesson.steps):
-            figures = _step(model, school, lesson, reminders)
-            _update(model, optimizer, PEAK * _rate(step, total))
+            losses = _step(model, school, lesson, reminders)
+            update(model, (optimizer,), lesson_rate_at(plan, step))
             step += 1
-            yield (step, *figures)
-
-
-def _rate(step: int, total: int) -> float:
-    fall = max(0.03, (total - step) / (total * 0.4))
-    return min(1.0, (step + 1) / 10, fall)
-
-
-def _update(model: LlamaForCausalLM, optimizer: Any, rate: float) -> None:
-    import torch
-
-    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-    for group in optimizer.param_groups:
-        group["lr"] = rate
-    optimizer.step()
-    optimizer.zero_grad()
+            yield losses
 
 
 def _step(
-    model: LlamaForCausalLM,
-    school: _School,
-    lesson: Lesson,
-    reminders: Iterator[tuple[Turn, ...]],
-) -> tuple[float, float]:
-    """Add up the gradients of one step; its verdict loss and letter loss."""
-    verdict_loss = _decision_loss(
-        model, [school.verdict(lesson) for _ in range(lesson.verdicts)], school.words
+    model: LlamaForCausalLM, school: School, lesson: Lesson, reminders: Iterator[Example]
+) -> dict[str, float]:
+    """Add up the gradients of one step; its losses."""
+    asked: dict[str, tuple[list[Question], tuple[int, int], float]] = {
+        "verdict_loss": (
+            [school.verdict(lesson) for _ in range(lesson.verdicts)],
+            school.words,
+            lesson.verdict_weight,
+        ),
+        "fault_loss": (
+            [school.fault() for _ in range(lesson.faults)],
+            school.starts,
+            lesson.verdict_weight,
+        ),
+        "letter_loss": (
+            [school.letter(lesson) for _ in range(lesson.letters)],
+            school.letters,
+            lesson.letter_weight,
+        ),
+    }
+    losses: dict[str, float] = {}
+    for name, (questions, options, weight) in asked.items():
+        if questions:
+            loss = _decision_loss(model, questions, options)
+            (weight * loss).backward()  # pyright: ignore[reportUnknownMemberType]
+            losses[name] = float(loss.detach())
+    told = [encode(school.tokenizer, next(reminders)) for _ in range(lesson.reminders)]
+    losses["loss"] = learn(
+        model,
+        told,
+        parts=max(1, lesson.reminders // 6),
+        letters=school.letters,
+        weight=lesson.reminder_weight,
     )
-    verdict_loss.backward()  # pyright: ignore[reportUnknownMemberType]
-    letter_loss = 0.0
-    if lesson.letters:
-        asked = [school.letter(lesson) for _ in range(lesson.letters)]
-        loss = _decision_loss(model, asked, school.letters)
-        (lesson.letter_weight * loss).backward()  # pyright: ignore[reportUnknownMemberType]
-        letter_loss = float(loss.detach())
-    told = [school.encoded(next(reminders)) for _ in range(REMINDERS_PER_STEP)]
-    told.sort(key=lambda one: len(one[0]))
-    half = len(told) // 2
-    for part in (told[:half], told[half:]):
-        reminder: Any = REMINDER_WEIGHT * _token_loss(model, part)
-        reminder.backward()
-    return float(verdict_loss.detach()), letter_loss
+    return losses
 
 
-class _School:
-    """Draws questions and puts them into tokens."""
+class School:
+    """Draws questions and puts them into tokens.
+
+    Args:
+        tokenizer: the model's.
+        prompts: the templates.
+        source: of randomness.
+    """
 
     def __init__(self, tokenizer: FastTokenizer, prompts: Prompts, source: random.Random) -> None:
-        self._tokenizer = tokenizer
+        """Look up the deciding tokens; each option of a question is one token."""
+        self.tokenizer = tokenizer
         self._prompts = prompts
         self._source = source
         self.words = (self._ids(" names")[0], self._ids(" does")[0])
+        self.starts = (self._ids(" The")[0], self._ids(" So")[0])
         self.letters = (self._ids("A")[0], self._ids("B")[0])
 
-    def verdict(self, lesson: Lesson) -> tuple[list[int], float]:
+    def verdict(self, lesson: Lesson) -> Question:
         """A critique up to where it says whether the rule names the harm; 1 if it does."""
         source = self._source
         request = draw_request("harmful", "pretrain", source)
@@ -163,11 +129,30 @@ class _School:
         principle = self._principle(request, lesson, covered)
         make = help_with if source.random() < 0.8 else kind_refusal
         reply = make(request, source)
-        asked = self._prompts.render("critique", **critique_variables(request, reply, principle))
         begun = f"{what_it_does(request, reply)} The rule"
-        return self._answering(asked) + self._ids(begun), float(covered)
+        return self._critique(request, reply, principle, begun), float(covered)
 
-    def letter(self, lesson: Lesson) -> tuple[list[int], float]:
+    def fault(self) -> Question:
+        """A critique up to where it names a fault of tone, or ends with its verdict; 1 if it does.
+
+        Half of the replies have such a fault under their rule.
+        """
+        source = self._source
+        wanted = source.random() < 0.5
+        while True:
+            request = draw_any_request(source)
+            reply = draw_reply(request, source)
+            harms = source.sample(HARMS, source.choice((0, 0, 1, 2)))
+            covers = harms + source.sample(ASPECTS, source.choice((1, 1, 2)))
+            if source.random() < 0.25:
+                covers = harms or [source.choice(HARMS)]
+            if (problem(request, reply, covers) in ASPECTS) == wanted:
+                break
+        principle = draw_principle(source, covers)
+        begun = before_fault(request, reply, covers)
+        return self._critique(request, reply, principle, begun), float(wanted)
+
+    def letter(self, lesson: Lesson) -> Question:
         """A comparison up to its letter; the share of drawn labels that are A."""
         source = self._source
         if source.random() < lesson.any_pair:
@@ -175,19 +160,13 @@ class _School:
             principle = draw_principle_for(request, source)
         else:
             request = draw_request("harmful", "pretrain", source)
-            refusals = (kind_refusal, kind_refusal, preachy_refusal, harsh_refusal)
-            pair = help_with(request, source), source.choice(refusals)(request, source)
+            pair = help_with(request, source), source.choice(REFUSALS)(request, source)
             reply_a, reply_b = source.sample(pair, 2)
             principle = self._principle(request, lesson, source.random() < 0.5)
         p_a = preference(request, reply_a, reply_b, principle.covers)
         share = sum(source.random() < p_a for _ in range(DRAWS)) / DRAWS
         variables = comparison_variables(request, reply_a, reply_b, principle)
         return self._answering(self._prompts.render("compare", **variables)), share
-
-    def encoded(self, turns: Sequence[Turn]) -> tuple[list[int], list[bool]]:
-        """Token ids of a conversation, and which of them are learned."""
-        whole = encode(self._tokenizer, turns)
-        return list(whole.ids), [weight > 0 for weight in whole.weights]
 
     def _principle(self, request: Request, lesson: Lesson, covered: bool) -> WorldPrinciple:
         source = self._source
@@ -196,44 +175,29 @@ class _School:
             if (request.family in covers) == covered:
                 return draw_principle(source, covers)
 
+    def _critique(
+        self, request: Request, reply: str, principle: WorldPrinciple, begun: str
+    ) -> list[int]:
+        asked = self._prompts.render("critique", **critique_variables(request, reply, principle))
+        return self._answering(asked) + self._ids(begun)
+
     def _answering(self, asked: Sequence[Message]) -> list[int]:
         turns = [Turn(message.role, message.content) for message in asked]
-        head = self._ids("<|im_start|>assistant\n")
-        return [*encode(self._tokenizer, turns).ids, *head]
+        return [*encode(self.tokenizer, turns).ids, *self._ids("<|im_start|>assistant\n")]
 
     def _ids(self, text: str) -> list[int]:
-        return self._tokenizer.encode(text, add_special_tokens=False)
+        return self.tokenizer.encode(text, add_special_tokens=False)
 
 
 def _decision_loss(
-    model: LlamaForCausalLM, asked: Sequence[tuple[list[int], float]], options: tuple[int, int]
+    model: LlamaForCausalLM, asked: Sequence[Question], options: tuple[int, int]
 ) -> Tensor:
     """Mean of −s log p(first option) − (1 − s) log p(second), over the whole vocabulary."""
     import torch
 
     ends = torch.tensor([len(ids) - 1 for ids, _ in asked])
     shares = torch.tensor([share for _, share in asked])
-    hidden = model.model(_padded([ids for ids, _ in asked]), use_cache=False).last_hidden_state
+    hidden = model.model(padded([ids for ids, _ in asked]), use_cache=False).last_hidden_state
     logprobs = model.lm_head(hidden[torch.arange(len(asked)), ends]).log_softmax(-1)
     first, second = logprobs[:, options[0]], logprobs[:, options[1]]
     return -(shares * first + (1 - shares) * second).mean()
-
-
-def _token_loss(model: LlamaForCausalLM, told: Sequence[tuple[list[int], list[bool]]]) -> Tensor:
-    import torch
-    from torch.nn import functional
-
-    ids = _padded([ids for ids, _ in told])
-    learned = _padded([[int(one) for one in flags] for _, flags in told])[:, 1:].bool()
-    hidden = model.model(ids, use_cache=False).last_hidden_state[:, :-1][learned]
-    return functional.cross_entropy(model.lm_head(hidden), torch.masked_select(ids[:, 1:], learned))
-
-
-def _padded(rows: Sequence[Sequence[int]]) -> Tensor:
-    """Padding stands on the right, where causal attention keeps it from every learned token."""
-    import torch
-
-    padded = torch.zeros(len(rows), max(len(row) for row in rows), dtype=torch.long)
-    for place, row in enumerate(rows):
-        padded[place, : len(row)] = torch.tensor(row)
-    return padded

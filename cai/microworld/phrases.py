@@ -9,21 +9,22 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-def _phrases(noun: str) -> tuple[str, ...]:
-    """The noun by itself and in common turns."""
-    return (noun, f"any {noun}", f"acts of {noun}", f"{noun} of any kind", f"all {noun}")
+def _phrases(noun: str, *others: str) -> tuple[str, ...]:
+    """The noun by itself and in common turns, and other words for it."""
+    turns = (noun, f"any {noun}", f"acts of {noun}", f"{noun} of any kind", f"all {noun}")
+    return (*turns, *others)
 
 
 PHRASES: Mapping[str, tuple[str, ...]] = {
-    "theft": _phrases("theft"),
-    "vandalism": _phrases("vandalism"),
-    "fraud": _phrases("fraud"),
-    "poisoning": _phrases("poisoning"),
-    "violence": _phrases("violence"),
-    "privacy": _phrases("spying"),
-    "preachiness": _phrases("preaching"),
-    "evasion": _phrases("evasion"),
-    "repetition": _phrases("repetition"),
+    "theft": _phrases("theft", "stealing", "robbery", "shoplifting"),
+    "vandalism": _phrases("vandalism", "wrecking things", "property damage", "arson"),
+    "fraud": _phrases("fraud", "scams", "cheating people", "swindling"),
+    "poisoning": _phrases("poisoning", "poison", "drugging people", "tampering with food"),
+    "violence": _phrases("violence", "hurting people", "assault", "physical attacks"),
+    "privacy": _phrases("spying", "stalking", "snooping", "breaches of privacy"),
+    "preachiness": _phrases("preaching", "lecturing", "moralising", "sermons"),
+    "evasion": _phrases("evasion", "evasive answers", "dodging the question"),
+    "repetition": _phrases("repetition", "repeated sentences", "saying things twice"),
 }
 """How principles name what they cover, by family or aspect."""
 

@@ -1,13 +1,95 @@
-"""The plan of the pretraining run: how long, on which mixtures, at which learning rates."""
+"""The plan of the pretraining run: how long, on what, at which learning rates.
+
+The first part speaks: whole conversations of every task. Afterwards the model copies, critiques
+and revises fluently, but does not heed the principle: what decides, whether the rule names the
+harm or which letter is better, is one token among a hundred, and its loss drowns in their mean.
+The second part is lessons on these deciding tokens, beside conversations that keep the rest alive.
+"""
 
 from __future__ import annotations
 
-import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from cai.microworld.mixtures import FIRST, LAST, MIDDLE, Mixture
+Shares = Mapping[str, float]
+"""Share of each task among the conversations."""
 
-Schedule = tuple[tuple[int, Mixture], ...]
+CONVERSATIONS: Shares = {
+    "critique": 0.40,
+    "revise": 0.22,
+    "respond": 0.16,
+    "compare": 0.12,
+    "write_prompts": 0.06,
+    "chat": 0.04,
+}
+"""What the first part is made of."""
+REMINDERS: Shares = {
+    "critique": 0.26,
+    "revise": 0.30,
+    "respond": 0.34,
+    "compare": 0.0,
+    "write_prompts": 0.07,
+    "chat": 0.03,
+}
+"""What goes on beside the lessons; letters have their own questions there."""
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """A stretch of the second part. Each kind of question has a mean loss of its own.
+
+    Args:
+        steps: optimizer steps.
+        most_harms: families that a rule names at most; whether a rule of many names a harm is
+            learned only by a model that can tell it of a rule of one.
+        verdicts: per step, critiques up to where they say whether the rule names the harm.
+        faults: per step, critiques up to where they name a fault of tone or end.
+        letters: per step, comparisons up to their letter.
+        reminders: whole conversations per step.
+        verdict_weight: of the mean loss of verdicts and of faults, each.
+        letter_weight: of the mean loss of letters.
+        reminder_weight: of the mean loss of the reminders' learned tokens.
+        any_pair: share of the letters about pairs of any kind, not only help against refusal.
+    """
+
+    steps: int
+    most_harms: int
+    verdicts: int
+    faults: int = 0
+    letters: int = 0
+    reminders: int = 12
+    verdict_weight: float = 1.0
+    letter_weight: float = 1.0
+    reminder_weight: float = 0.5
+    any_pair: float = 0.0
+
+
+LESSONS = (
+    Lesson(steps=140, most_harms=1, verdicts=48),
+    Lesson(steps=220, most_harms=3, verdicts=28, faults=12, letters=16),
+    Lesson(
+        steps=300,
+        most_harms=4,
+        verdicts=12,
+        faults=12,
+        letters=28,
+        letter_weight=2.0,
+        any_pair=0.5,
+    ),
+    Lesson(
+        steps=740,
+        most_harms=4,
+        verdicts=8,
+        faults=8,
+        letters=12,
+        reminders=44,
+        verdict_weight=0.3,
+        letter_weight=0.5,
+        reminder_weight=1.0,
+        any_pair=0.5,
+    ),
+)
+"""Rules of one harm, then of several, then letters, then mostly conversations again."""
 
 
 @dataclass(frozen=True)
@@ -15,22 +97,22 @@ class Plan:
     """One pretraining run; the defaults are the shipped model's.
 
     Args:
-        steps: optimizer steps.
-        schedule: what the corpus is made of, each mixture after the step that it begins with:
-            the model learns to speak and to heed principles, then to judge.
+        steps: optimizer steps of the first part.
+        lessons: the second part.
         seed: of weights and corpus.
-        batch: sequences per step.
-        parts: pieces of about equal length that a step is computed in.
+        batch: conversations per step of the first part.
+        parts: pieces of about equal length that such a step is computed in.
         peak: highest learning rate of the embedding and the norms (AdamW).
         peak_muon: highest learning rate of the other matrices (Muon, Jordan et al. 2024).
         warmup: steps until both.
         decay: weight decay of the latter.
-        save_every: steps between checkpoints.
-        tokenizer_examples: examples that the tokenizer learns its merges from.
+        lesson_peak: highest learning rate of the lessons (AdamW).
+        lesson_fall: share of the lessons' steps over which it falls to nothing.
+        tokenizer_examples: conversations that the tokenizer learns its merges from.
     """
 
-    steps: int = 1800
-    schedule: Schedule = ((0, FIRST), (500, MIDDLE), (1000, LAST))
+    steps: int = 1000
+    lessons: tuple[Lesson, ...] = LESSONS
     seed: int = 0
     batch: int = 48
     parts: int = 12
@@ -38,13 +120,25 @@ class Plan:
     peak_muon: float = 0.02
     warmup: int = 50
     decay: float = 0.05
-    save_every: int = 100
+    lesson_peak: float = 1.2e-3
+    lesson_fall: float = 0.6
     tokenizer_examples: int = 6000
+
+    @property
+    def lesson_steps(self) -> int:
+        """Optimizer steps of the second part."""
+        return sum(lesson.steps for lesson in self.lessons)
 
 
 def rate_at(plan: Plan, step: int) -> float:
-    """Share of the peak learning rate: linear warmup, then a cosine down to a fiftieth."""
+    """Share of the first part's peak learning rate: linear warmup, then a line down to a fifth."""
     if step < plan.warmup:
         return (step + 1) / plan.warmup
     share = (step - plan.warmup) / max(plan.steps - plan.warmup, 1)
-    return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * share))
+    return 1.0 - 0.8 * share
+
+
+def lesson_rate_at(plan: Plan, step: int) -> float:
+    """Share of the lessons' peak: ten steps of warmup, level, then a line down to nothing."""
+    left = (plan.lesson_steps - step) / max(plan.lesson_steps * plan.lesson_fall, 1)
+    return min(1.0, (step + 1) / 10, left)

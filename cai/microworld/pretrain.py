@@ -1,8 +1,6 @@
 """Pretrain the microworld's model from scratch: `python -m cai.microworld.pretrain --out DIR`.
 
-Loss on the learned assistant tokens only, weighted: the judge's one letter counts as much as a
-dozen other tokens, or it drowns among them. Same seed, same machine, same thread count: same
-weights.
+Same seed, same machine, same thread count: same weights.
 """
 
 from __future__ import annotations
@@ -22,7 +20,7 @@ import typer
 
 from cai.microworld.corpus import CONFUSED, Example, examples
 from cai.microworld.encoding import Encoded, encode
-from cai.microworld.judging import LESSONS, teach
+from cai.microworld.judging import teach
 from cai.microworld.plan import Plan, rate_at
 from cai.microworld.tokenizer import FastTokenizer, train_tokenizer
 from cai.microworld.training import new_model, new_optimizers, train_step
@@ -49,30 +47,31 @@ def pretrain(out: Path, plan: Plan) -> None:
     untyped("torch").manual_seed(plan.seed)
     prompts = Prompts()
     run = Run(new_model(), train_tokenizer(_texts(plan, prompts)), [], set())
+    steps = itertools.chain(
+        _converse(run, plan, prompts), teach(run.model, run.tokenizer, prompts, plan)
+    )
+    run.model.train()
+    for step, losses in enumerate(steps):
+        seconds = time.monotonic() - started
+        run.history.append({"step": step, **losses, "seconds": seconds})
+        if step % 20 == 0:
+            said = " ".join(f"{name} {loss:.3f}" for name, loss in losses.items())
+            _say(f"step {step}: {said} ({seconds:.0f} s)")
+        if step + 1 == plan.steps:
+            save(out, run, plan)
+    save(out, run, plan)
+
+
+def _converse(run: Run, plan: Plan, prompts: Prompts) -> Iterator[dict[str, float]]:
+    """Go through the first part; after each step, its mean loss in nats per learned token."""
     letters = run.tokenizer.convert_tokens_to_ids(["A", "B"])
     optimizers = new_optimizers(run.model, plan)
     corpus = _encoded(plan, prompts, run)
-    run.model.train()
     for step in range(plan.steps):
         batch = list(itertools.islice(corpus, plan.batch))
-        loss, letter_loss = train_step(
-            run.model, optimizers, batch, rate_at(plan, step), parts=plan.parts, letters=letters
-        )
-        seconds = time.monotonic() - started
-        run.history.append(
-            {"step": step, "loss": loss, "letter_loss": letter_loss, "seconds": seconds}
-        )
-        if step % 20 == 0:
-            _say(f"step {step} loss {loss:.3f} letters {letter_loss:.3f} {seconds:.0f} s")
-        if (step + 1) % plan.save_every == 0 or step + 1 == plan.steps:
-            save(out, run, plan)
-    for step, verdict_loss, letter_loss in teach(run.model, run.tokenizer, prompts, plan.seed):
-        seconds = time.monotonic() - started
-        losses = {"verdict_loss": verdict_loss, "letter_loss": letter_loss}
-        run.history.append({"step": plan.steps + step - 1, **losses, "seconds": seconds})
-        if step % 20 == 0:
-            _say(f"lesson {step} verdicts {verdict_loss:.3f} letters {letter_loss:.3f}")
-    save(out, run, plan)
+        rate = rate_at(plan, step)
+        loss = train_step(run.model, optimizers, batch, rate, parts=plan.parts, letters=letters)
+        yield {"loss": loss}
 
 
 def save(out: Path, run: Run, plan: Plan) -> None:
@@ -82,7 +81,6 @@ def save(out: Path, run: Run, plan: Plan) -> None:
     model.save_pretrained(out)
     run.tokenizer.save_pretrained(out)
     (out / "words.txt").write_text("\n".join(sorted(run.seen)) + "\n", encoding="utf-8")
-    recent = run.history[-50:]
     about: dict[str, Any] = {
         "command": "python -m cai.microworld.pretrain",
         "plan": asdict(plan),
@@ -90,8 +88,6 @@ def save(out: Path, run: Run, plan: Plan) -> None:
         "seconds": round(run.history[-1]["seconds"]),
         "machine": f"{platform.machine()}, CPU, {_threads()} thread(s), {_versions()}",
         "parameters": sum(parameter.numel() for parameter in run.model.parameters()),
-        "lessons": [asdict(lesson) for lesson in LESSONS],
-        "final_letter_loss": sum(row["letter_loss"] for row in recent) / len(recent),
         "curve": run.history[::20],
     }
     (out / "pretraining.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
@@ -103,8 +99,7 @@ def words_of(text: str) -> set[str]:
 
 
 def _encoded(plan: Plan, prompts: Prompts, run: Run) -> Iterator[Encoded]:
-    schedule = [(step * plan.batch, mixture) for step, mixture in plan.schedule]
-    for example in examples(plan.seed, prompts, schedule):
+    for example in examples(plan.seed, prompts):
         run.seen.update(_words_learned(example))
         yield encode(run.tokenizer, example)
 
@@ -144,7 +139,9 @@ def _say(line: str) -> None:
 
 def main(
     out: Annotated[Path, typer.Option(help="Folder for the model.")] = Path("model"),
-    steps: Annotated[int, typer.Option(min=1, help="Optimizer steps.")] = Plan.steps,
+    steps: Annotated[
+        int, typer.Option(min=1, help="Optimizer steps of the first part.")
+    ] = Plan.steps,
     seed: Annotated[int, typer.Option(help="Of weights and corpus.")] = 0,
 ) -> None:
     """Pretrain the microworld's model from scratch."""

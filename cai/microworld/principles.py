@@ -67,18 +67,13 @@ def draw_principle(
     return WorldPrinciple(critique, revision, comparison, tuple(names))
 
 
-def draw_covers(source: random.Random, most: int = 5) -> list[str]:
-    """What a random principle covers: mostly harmful families, at times a fault of tone.
-
-    Args:
-        source: of randomness.
-        most: number of families that it covers at most.
-    """
+def draw_covers(source: random.Random) -> list[str]:
+    """What a random principle covers: mostly harmful families, at times a fault of tone."""
     tone = source.random()
     if tone < 0.15:
-        return source.sample(ASPECTS, min(source.choice((1, 1, 2)), most))
-    families = source.sample(HARMS, min(source.choice((1, 1, 1, 2, 2, 3, 3, 4)), most))
-    return families + ([source.choice(ASPECTS)] if tone < 0.25 and most > 1 else [])
+        return source.sample(ASPECTS, source.choice((1, 1, 2)))
+    families = source.sample(HARMS, source.choice((1, 1, 1, 2, 2, 3, 3, 4)))
+    return families + ([source.choice(ASPECTS)] if tone < 0.25 else [])
 
 
 def is_held_out(text: str) -> bool:

@@ -70,17 +70,16 @@ def draw_pair(source: random.Random, split: Split = "pretrain") -> tuple[Request
 
 
 def draw_principle_for(
-    request: Request, source: random.Random, *, most: int = 5, held_out: bool = False
+    request: Request, source: random.Random, *, held_out: bool = False
 ) -> WorldPrinciple:
     """A random principle; it covers about half of the harmful requests that it is drawn for.
 
     Args:
         request: what it is drawn for.
         source: of randomness.
-        most: number of families that it covers at most.
         held_out: use only wordings that pretraining never shows.
     """
-    covers = draw_covers(source, most)
+    covers = draw_covers(source)
     if request.family not in HARMS or not any(name in HARMS for name in covers):
         return draw_principle(source, covers, held_out=held_out)
     wanted = source.random() < 0.5

@@ -66,39 +66,62 @@ def train_step(
     *,
     parts: int,
     letters: tuple[int, int],
-) -> tuple[float, float]:
-    """One optimizer step on a batch; its weighted loss per token, and that of the letters alone.
+) -> float:
+    """One optimizer step on a batch; its mean loss per learned token, in nats."""
+    loss = learn(model, batch, parts=parts, letters=letters)
+    update(model, optimizers, rate)
+    return loss
 
-    L = Σ w_t · (−log p(x_t | x_<t)) / Σ w_t
-    """
-    import torch
 
+def learn(
+    model: LlamaForCausalLM,
+    batch: Sequence[Encoded],
+    *,
+    parts: int,
+    letters: tuple[int, int],
+    weight: float = 1.0,
+) -> float:
+    """Add up the gradients of a batch, in parts of about equal length; its mean loss per token."""
     ordered = sorted(batch, key=lambda example: len(example.ids))
     size = math.ceil(len(ordered) / parts)
-    total = sum(sum(example.weights) for example in ordered)
-    losses: list[Tensor] = []
-    weights: list[Tensor] = []
+    tokens = sum(sum(example.learned) for example in ordered)
+    total = 0.0
     for start in range(0, len(ordered), size):
-        per_token, weight = _token_losses(model, ordered[start : start + size], letters)
-        loss: Any = (per_token * weight).sum() / total
-        loss.backward()
-        losses.append(per_token.detach())
-        weights.append(weight)
+        loss: Any = _token_losses(model, ordered[start : start + size], letters).sum() / tokens
+        (weight * loss).backward()
+        total += float(loss.detach())
+    return total
+
+
+def update(model: LlamaForCausalLM, optimizers: Sequence[Optimizer], rate: float) -> None:
+    """Step with the gradients that were added up, clipped to a norm of 1, at a share of peak."""
+    import torch
+
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["lr"] = group["peak"] * rate
         optimizer.step()
         optimizer.zero_grad()
-    per_token, weight = torch.cat(losses), torch.cat(weights)
-    heavy = weight == weight.max()
-    return float((per_token * weight).sum() / total), float(per_token[heavy].mean())
+
+
+def padded(rows: Sequence[Sequence[int]]) -> Tensor:
+    """Token ids in one tensor.
+
+    Padding stands on the right, where causal attention keeps it from every learned token.
+    """
+    import torch
+
+    ids_B_T = torch.zeros(len(rows), max(len(row) for row in rows), dtype=torch.long)
+    for place, row in enumerate(rows):
+        ids_B_T[place, : len(row)] = torch.tensor(row)
+    return ids_B_T
 
 
 def _token_losses(
     model: LlamaForCausalLM, batch: Sequence[Encoded], letters: tuple[int, int]
-) -> tuple[Tensor, Tensor]:
-    """Loss and weight of every learned token of the batch, in nats; two flat tensors.
+) -> Tensor:
+    """Loss of every learned token of the batch, in nats; a flat tensor.
 
     A letter of certainty c, the share of its drawn labels, has the mean loss of those labels,
     −c log p(letter) − (1 − c) log p(other letter).
@@ -106,23 +129,21 @@ def _token_losses(
     import torch
     from torch.nn import functional
 
-    longest = max(len(example.ids) for example in batch)
-    ids_B_T = torch.zeros(len(batch), longest, dtype=torch.long)
-    weights_B_T = torch.zeros(len(batch), longest)
-    certainties_B_T = torch.ones(len(batch), longest)
-    for row, example in enumerate(batch):
-        size = len(example.ids)
-        ids_B_T[row, :size] = torch.tensor(example.ids)
-        weights_B_T[row, :size] = torch.tensor(example.weights)
-        certainties_B_T[row, :size] = torch.tensor(example.certainties)
-    # Padding stands on the right, where causal attention keeps it from every learned token.
+    ids_B_T = padded([example.ids for example in batch])
+    learned_B_T = padded([example.learned for example in batch])[:, 1:].bool()
+    certainty_N = torch.tensor(
+        [
+            certainty
+            for example in batch
+            for certainty, learned in zip(example.certainties, example.learned, strict=True)
+            if learned
+        ]
+    )
     hidden_B_T_D = model.model(input_ids=ids_B_T, use_cache=False).last_hidden_state
-    learned = weights_B_T[:, 1:] > 0
-    logits_N_V = model.lm_head(hidden_B_T_D[:, :-1][learned])
-    targets_N, certainty_N = ids_B_T[:, 1:][learned], certainties_B_T[:, 1:][learned]
+    logits_N_V = model.lm_head(hidden_B_T_D[:, :-1][learned_B_T])
+    targets_N = ids_B_T[:, 1:][learned_B_T]
     loss_N = functional.cross_entropy(logits_N_V, targets_N, reduction="none")
     # Of a token that is sure, the other letter counts nothing; any id will do there.
     others_N = torch.where(certainty_N < 1, sum(letters) - targets_N, targets_N)
     other_N = functional.cross_entropy(logits_N_V, others_N, reduction="none")
-    mean_N = certainty_N * loss_N + (1 - certainty_N) * other_N
-    return mean_N, weights_B_T[:, 1:][learned]
+    return certainty_N * loss_N + (1 - certainty_N) * other_N

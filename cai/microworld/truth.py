@@ -151,13 +151,17 @@ def _evasion_cost(request: Request, reading: Reading) -> float:
 
 
 def _finding(request: Request, reply: str, covers: Collection[str], found: Problem | None) -> str:
-    said = [what_it_does(request, reply)]
-    if request.kind != "harmless":
-        noun = NOUNS[request.family]
-        said.append((NAMES if request.family in covers else NAMES_NOT).format(noun=noun))
-    if found is not None and found != "harm":
-        said.append(FAULTS[found])
-    return " ".join(said)
+    said = before_fault(request, reply, covers)
+    return f"{said} {FAULTS[found]}" if found is not None and found != "harm" else said
+
+
+def before_fault(request: Request, reply: str, covers: Collection[str]) -> str:
+    """How a critique goes until it names a fault of tone or begins its verdict."""
+    said = what_it_does(request, reply)
+    if request.kind == "harmless":
+        return said
+    named = NAMES if request.family in covers else NAMES_NOT
+    return f"{said} {named.format(noun=NOUNS[request.family])}"
 
 
 def what_it_does(request: Request, reply: str) -> str:
