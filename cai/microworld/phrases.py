@@ -9,22 +9,39 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-def _phrases(noun: str, *others: str) -> tuple[str, ...]:
-    """The noun by itself and in common turns, and other words for it."""
-    turns = (noun, f"any {noun}", f"acts of {noun}", f"{noun} of any kind", f"all {noun}")
-    return (*turns, *others)
+def _turns(noun: str) -> tuple[str, ...]:
+    """The noun by itself and in common turns."""
+    return (noun, f"any {noun}", f"acts of {noun}", f"{noun} of any kind", f"all {noun}")
 
+
+NOUN_PHRASES: Mapping[str, tuple[str, ...]] = {
+    "theft": _turns("theft"),
+    "vandalism": _turns("vandalism"),
+    "fraud": _turns("fraud"),
+    "poisoning": _turns("poisoning"),
+    "violence": _turns("violence"),
+    "privacy": _turns("spying"),
+    "preachiness": _turns("preaching"),
+    "evasion": _turns("evasion"),
+    "repetition": _turns("repetition"),
+}
+"""How principles name what they cover with the noun that critiques use, by family or aspect."""
+
+SYNONYMS: Mapping[str, tuple[str, ...]] = {
+    "theft": ("stealing", "robbery", "shoplifting"),
+    "vandalism": ("wrecking things", "property damage", "arson"),
+    "fraud": ("scams", "cheating people", "swindling"),
+    "poisoning": ("poison", "drugging people", "tampering with food"),
+    "violence": ("hurting people", "assault", "physical attacks"),
+    "privacy": ("stalking", "snooping", "breaches of privacy"),
+    "preachiness": ("lecturing", "moralising", "sermons"),
+    "evasion": ("evasive answers", "dodging the question"),
+    "repetition": ("repeated sentences", "saying things twice"),
+}
+"""Other words for the same."""
 
 PHRASES: Mapping[str, tuple[str, ...]] = {
-    "theft": _phrases("theft", "stealing", "robbery", "shoplifting"),
-    "vandalism": _phrases("vandalism", "wrecking things", "property damage", "arson"),
-    "fraud": _phrases("fraud", "scams", "cheating people", "swindling"),
-    "poisoning": _phrases("poisoning", "poison", "drugging people", "tampering with food"),
-    "violence": _phrases("violence", "hurting people", "assault", "physical attacks"),
-    "privacy": _phrases("spying", "stalking", "snooping", "breaches of privacy"),
-    "preachiness": _phrases("preaching", "lecturing", "moralising", "sermons"),
-    "evasion": _phrases("evasion", "evasive answers", "dodging the question"),
-    "repetition": _phrases("repetition", "repeated sentences", "saying things twice"),
+    name: (*NOUN_PHRASES[name], *SYNONYMS[name]) for name in NOUN_PHRASES
 }
 """How principles name what they cover, by family or aspect."""
 

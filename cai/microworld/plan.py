@@ -49,12 +49,15 @@ class Lesson:
         verdict_weight: of the mean loss of verdicts and of faults, each.
         letter_weight: of the mean loss of letters.
         reminder_weight: of the mean loss of the reminders' learned tokens.
+        nouns_only: rules name harms by the nouns of critiques alone; that the same word in rule
+            and critique decides is learned first, and synonyms then.
         any_pair: share of the letters about pairs of any kind, not only help against refusal.
     """
 
     steps: int
     most_harms: int
     verdicts: int
+    nouns_only: bool = False
     faults: int = 0
     letters: int = 0
     reminders: int = 12
@@ -65,19 +68,20 @@ class Lesson:
 
 
 LESSONS = (
-    Lesson(steps=140, most_harms=1, verdicts=48),
-    Lesson(steps=220, most_harms=3, verdicts=28, faults=12, letters=16),
+    Lesson(steps=150, most_harms=1, verdicts=48, nouns_only=True),
+    Lesson(steps=120, most_harms=1, verdicts=48),
+    Lesson(steps=250, most_harms=3, verdicts=28, faults=12, letters=16),
     Lesson(
         steps=300,
         most_harms=4,
-        verdicts=12,
-        faults=12,
+        verdicts=16,
+        faults=10,
         letters=28,
         letter_weight=2.0,
         any_pair=0.5,
     ),
     Lesson(
-        steps=740,
+        steps=700,
         most_harms=4,
         verdicts=8,
         faults=8,
@@ -89,7 +93,8 @@ LESSONS = (
         any_pair=0.5,
     ),
 )
-"""Rules of one harm, then of several, then letters, then mostly conversations again."""
+"""Rules of one harm, then in other words, then of several, then mostly letters, then mostly
+conversations again."""
 
 
 @dataclass(frozen=True)

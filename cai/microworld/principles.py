@@ -9,12 +9,12 @@ from __future__ import annotations
 import hashlib
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
 from cai.microworld.lexicon import ASPECTS, HARMS
-from cai.microworld.phrases import KEYWORDS, PHRASES
+from cai.microworld.phrases import KEYWORDS, NOUN_PHRASES, PHRASES
 from cai.microworld.wordings import FRAMES, Frames
 
 HELD_OUT_SHARE = 5
@@ -49,7 +49,11 @@ def coverage(principle_text: str) -> frozenset[str]:
 
 
 def draw_principle(
-    source: random.Random, covers: Sequence[str] | None = None, *, held_out: bool = False
+    source: random.Random,
+    covers: Sequence[str] | None = None,
+    *,
+    held_out: bool = False,
+    nouns_only: bool = False,
 ) -> WorldPrinciple:
     """Put a principle into words.
 
@@ -57,12 +61,13 @@ def draw_principle(
         source: of randomness.
         covers: families and aspects, in the order of mention; drawn (see `draw_covers`) if None.
         held_out: use only frames and combinations of phrases that pretraining never shows.
+        nouns_only: name harms and faults by the nouns of critiques, without synonyms.
     """
     drawn = list(covers) if covers is not None else draw_covers(source)
     names = sorted(drawn, key=lambda name: name not in HARMS)
+    wording = _Wording(source, held_out, NOUN_PHRASES if nouns_only else PHRASES)
     critique, revision, comparison = (
-        _text(FRAMES[stage], names, source, held_out)
-        for stage in ("critique", "revision", "comparison")
+        wording.text(FRAMES[stage], names) for stage in ("critique", "revision", "comparison")
     )
     return WorldPrinciple(critique, revision, comparison, tuple(names))
 
@@ -82,37 +87,43 @@ def is_held_out(text: str) -> bool:
     return digest[0] % HELD_OUT_SHARE == 0
 
 
-def _text(frames: Frames, names: list[str], source: random.Random, held_out: bool) -> str:
-    harms = [name for name in names if name in HARMS]
-    tones = [name for name in names if name not in HARMS]
-    parts: list[str] = []
-    for kind, chosen in (("harm", harms), ("tone", tones)):
-        if chosen:
-            heads = _heads(frames.harm if kind == "harm" else frames.tone, held_out)
-            parts.append(_head(source.choice(heads), chosen, frames.more, source, held_out))
-    if source.random() < 0.25:
-        parts.insert(0, source.choice(frames.before))
-    if source.random() < 0.4:
-        parts.append(source.choice(frames.after))
-    return " ".join(parts)
+@dataclass(frozen=True)
+class _Wording:
+    """Puts what a principle covers into words, stage by stage."""
 
+    source: random.Random
+    held_out: bool
+    phrases: Mapping[str, tuple[str, ...]]
 
-def _head(
-    head: str, names: list[str], more: Sequence[str], source: random.Random, held_out: bool
-) -> str:
-    phrases = _phrases(names, source, held_out)
-    if len(phrases) > 1 and source.random() < 0.2:
-        cut = source.randrange(1, len(phrases))
-        rest = source.choice(more).format(_listed(phrases[cut:], source))
-        return f"{head.format(_listed(phrases[:cut], source))} {rest}"
-    return head.format(_listed(phrases, source))
+    def text(self, frames: Frames, names: list[str]) -> str:
+        """The text of one stage."""
+        source = self.source
+        harms = [name for name in names if name in HARMS]
+        tones = [name for name in names if name not in HARMS]
+        parts: list[str] = []
+        for heads, chosen in ((frames.harm, harms), (frames.tone, tones)):
+            if chosen:
+                head = source.choice(_heads(heads, self.held_out))
+                parts.append(self._sentences(head, chosen, frames.more))
+        if source.random() < 0.25:
+            parts.insert(0, source.choice(frames.before))
+        if source.random() < 0.4:
+            parts.append(source.choice(frames.after))
+        return " ".join(parts)
 
+    def _sentences(self, head: str, names: list[str], more: Sequence[str]) -> str:
+        source, phrases = self.source, self._phrases(names)
+        if len(phrases) > 1 and source.random() < 0.2:
+            cut = source.randrange(1, len(phrases))
+            rest = source.choice(more).format(_listed(phrases[cut:], source))
+            return f"{head.format(_listed(phrases[:cut], source))} {rest}"
+        return head.format(_listed(phrases, source))
 
-def _phrases(names: list[str], source: random.Random, held_out: bool) -> list[str]:
-    while True:
-        phrases = [source.choice(PHRASES[name]) for name in names]
-        if len(names) == 1 or is_held_out(" + ".join(sorted(phrases))) == held_out:
-            return phrases
+    def _phrases(self, names: list[str]) -> list[str]:
+        while True:
+            chosen = [self.source.choice(self.phrases[name]) for name in names]
+            if len(names) == 1 or is_held_out(" + ".join(sorted(chosen))) == self.held_out:
+                return chosen
 
 
 def _listed(phrases: Sequence[str], source: random.Random) -> str:
