@@ -158,12 +158,15 @@ class BoughtModel:
         purchases = self._ledger.purchases
         for failed in range(1, self._attempts + 1):
             began = time.perf_counter()
+            self._counts.in_flight += 1
             try:
                 return await ask(), time.perf_counter() - began
             except TransientError as error:
                 if failed == self._attempts or purchases.stopping:
                     raise
                 wait = self._backoff.wait(failed, error.retry_after)
+            finally:
+                self._counts.in_flight -= 1
             self._counts.retries += 1
             await purchases.rest(self._backoff.sleep(wait))
         raise RuntimeError("the last try neither answered nor failed")
