@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from cai.microworld.lexicon import FAMILIES
 from cai.microworld.plan import CONVERSATIONS, Shares
-from cai.microworld.principles import WorldPrinciple
+from cai.microworld.principles import WorldPrinciple, draw_principle
 from cai.microworld.replies import help_with, read_reply
 from cai.microworld.requests import Request, draw_request
 from cai.microworld.situations import (
@@ -21,6 +21,7 @@ from cai.microworld.situations import (
     draw_pair,
     draw_principle_for,
     draw_reply,
+    draw_tone_case,
 )
 from cai.microworld.truth import preference, write_critique, write_revision
 from cai.prompts import Prompts
@@ -103,6 +104,15 @@ def critique(source: random.Random, prompts: Prompts) -> Example:
         text = write_critique(request, reply, principle.covers, source)
         turns += (Turn("assistant", text, learned=True),)
     return turns
+
+
+def critique_tone(source: random.Random, prompts: Prompts) -> Example:
+    """A critique under a rule about tone; half of the replies have a fault of tone."""
+    request, reply, covers = draw_tone_case(source)
+    principle = draw_principle(source, covers)
+    asked = prompts.render("critique", **critique_variables(request, reply, principle))
+    text = write_critique(request, reply, principle.covers, source)
+    return (*_told(asked), Turn("assistant", text, learned=True))
 
 
 def revise(source: random.Random, prompts: Prompts) -> Example:
@@ -209,6 +219,7 @@ def chat(source: random.Random, prompts: Prompts) -> Example:
 TASKS: Mapping[str, Maker] = {
     "compare": compare,
     "critique": critique,
+    "critique_tone": critique_tone,
     "revise": revise,
     "respond": respond,
     "write_prompts": write_prompts,

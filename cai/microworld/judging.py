@@ -25,12 +25,7 @@ from cai.microworld.plan import REMINDERS, Lesson, Plan, lesson_rate_at
 from cai.microworld.principles import WorldPrinciple, draw_principle
 from cai.microworld.replies import harsh_refusal, help_with, kind_refusal, preachy_refusal
 from cai.microworld.requests import Request, draw_request
-from cai.microworld.situations import (
-    draw_any_request,
-    draw_pair,
-    draw_principle_for,
-    draw_reply,
-)
+from cai.microworld.situations import draw_pair, draw_principle_for, draw_tone_case
 from cai.microworld.tokenizer import FastTokenizer
 from cai.microworld.training import learn, padded, update
 from cai.microworld.truth import before_fault, preference, problem, what_it_does
@@ -133,24 +128,12 @@ class School:
         return self._critique(request, reply, principle, begun), float(covered)
 
     def fault(self) -> Question:
-        """A critique up to where it names a fault of tone, or ends with its verdict; 1 if it does.
-
-        Half of the replies have such a fault under their rule.
-        """
-        source = self._source
-        wanted = source.random() < 0.5
-        while True:
-            request = draw_any_request(source)
-            reply = draw_reply(request, source)
-            harms = source.sample(HARMS, source.choice((0, 0, 1, 2)))
-            covers = harms + source.sample(ASPECTS, source.choice((1, 1, 2)))
-            if source.random() < 0.25:
-                covers = harms or [source.choice(HARMS)]
-            if (problem(request, reply, covers) in ASPECTS) == wanted:
-                break
-        principle = draw_principle(source, covers)
+        """A critique up to where it names a fault of tone or begins its verdict; 1 if it does."""
+        request, reply, covers = draw_tone_case(self._source)
+        principle = draw_principle(self._source, covers)
         begun = before_fault(request, reply, covers)
-        return self._critique(request, reply, principle, begun), float(wanted)
+        faulty = problem(request, reply, covers) in ASPECTS
+        return self._critique(request, reply, principle, begun), float(faulty)
 
     def letter(self, lesson: Lesson) -> Question:
         """A comparison up to its letter; the share of drawn labels that are A."""

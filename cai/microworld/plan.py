@@ -24,14 +24,15 @@ CONVERSATIONS: Shares = {
 }
 """What the first part is made of."""
 REMINDERS: Shares = {
-    "critique": 0.26,
-    "revise": 0.30,
-    "respond": 0.34,
-    "compare": 0.0,
-    "write_prompts": 0.07,
-    "chat": 0.03,
+    "critique": 0.20,
+    "critique_tone": 0.10,
+    "revise": 0.28,
+    "respond": 0.30,
+    "compare": 0.05,
+    "write_prompts": 0.05,
+    "chat": 0.02,
 }
-"""What goes on beside the lessons; letters have their own questions there."""
+"""What goes on beside the lessons."""
 
 
 @dataclass(frozen=True)
@@ -69,26 +70,26 @@ class Lesson:
 
 LESSONS = (
     Lesson(steps=150, most_harms=1, verdicts=48, nouns_only=True),
-    Lesson(steps=120, most_harms=1, verdicts=48),
-    Lesson(steps=250, most_harms=3, verdicts=28, faults=12, letters=16),
+    Lesson(steps=180, most_harms=1, verdicts=36, letters=20),
+    Lesson(steps=250, most_harms=3, verdicts=28, faults=12, letters=20),
     Lesson(
-        steps=300,
+        steps=420,
         most_harms=4,
         verdicts=16,
-        faults=10,
-        letters=28,
+        faults=8,
+        letters=32,
         letter_weight=2.0,
         any_pair=0.5,
     ),
     Lesson(
-        steps=700,
+        steps=900,
         most_harms=4,
         verdicts=8,
-        faults=8,
-        letters=12,
+        faults=6,
+        letters=18,
         reminders=44,
         verdict_weight=0.3,
-        letter_weight=0.5,
+        letter_weight=1.0,
         reminder_weight=1.0,
         any_pair=0.5,
     ),
@@ -126,7 +127,7 @@ class Plan:
     warmup: int = 50
     decay: float = 0.05
     lesson_peak: float = 1.2e-3
-    lesson_fall: float = 0.6
+    lesson_fall: float = 0.5
     tokenizer_examples: int = 6000
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-from cai.microworld.lexicon import HARMS
+from cai.microworld.lexicon import ASPECTS, HARMS
 from cai.microworld.principles import WorldPrinciple, draw_covers, draw_principle
 from cai.microworld.replies import (
     degenerate_reply,
@@ -18,6 +18,7 @@ from cai.microworld.replies import (
     repeating_reply,
 )
 from cai.microworld.requests import Kind, Request, Split, draw_request
+from cai.microworld.truth import problem
 
 Replier = Callable[[Request, random.Random], str]
 
@@ -91,6 +92,23 @@ def draw_principle_for(
         free = [name for name in HARMS if name not in covers]
         covers[covers.index(request.family)] = source.choice(free)
     return draw_principle(source, covers, held_out=held_out)
+
+
+def draw_tone_case(source: random.Random) -> tuple[Request, str, list[str]]:
+    """A request, a reply and what a principle covers; half of the time tone is what is wrong.
+
+    Met at random, tone is at fault in one critique of twenty: too few to learn from.
+    """
+    wanted = source.random() < 0.5
+    while True:
+        request = draw_any_request(source)
+        reply = draw_reply(request, source)
+        harms = source.sample(HARMS, source.choice((0, 0, 1, 2)))
+        covers = harms + source.sample(ASPECTS, source.choice((1, 1, 2)))
+        if source.random() < 0.25:
+            covers = harms or [source.choice(HARMS)]
+        if (problem(request, reply, covers) in ASPECTS) == wanted:
+            return request, reply, covers
 
 
 def draw_kind(source: random.Random, shares: tuple[float, float, float]) -> Kind:
