@@ -206,6 +206,19 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     return _anchored(validate(document, Recipe), path.parent)
 
 
+def with_settings(recipe: Recipe, overrides: Sequence[str], source: Path | str) -> Recipe:
+    """A recipe with ``a.b=value`` overrides applied.
+
+    Raises:
+        InputError: the result is no recipe; the faults name `source`, where the overrides stand.
+    """
+    data = recipe.model_dump(mode="json", exclude_none=True)
+    document = Document(Path(source), data, {})
+    for override in overrides:
+        _override(document, override)
+    return validate(document, Recipe)
+
+
 def recipe_hash(recipe: Recipe) -> str:
     """Hash of all that a recipe says, 16 hexadecimal digits; of files their names alone count."""
 

@@ -2,7 +2,10 @@
 
 import asyncio
 import json
+import subprocess
+import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from typer.testing import CliRunner
@@ -76,7 +79,9 @@ def test_list_counts_rows_and_names_each_with_its_reason(run):
     [
         (["--stage", "revision"], ["revision/3f9a/1/0", "revision/3f9a/2/0"]),
         (["--status", "refused"], ["revision/3f9a/2/0"]),
+        (["--status", "refused,filtered"], ["1:comparison/77aa/0/0", "revision/3f9a/2/0"]),
         (["--limit", "1"], ["comparison/77aa/0/0"]),
+        (["--limit", "0"], []),
     ],
 )
 def test_list_can_be_narrowed(run, options, names):
@@ -88,6 +93,68 @@ def test_list_can_be_narrowed(run, options, names):
 def test_an_unknown_status_is_answered_with_the_known_ones(run):
     with pytest.raises(CaiError, match="no row ends as 'fine'; choose from ok, refused"):
         said("list", str(run), "--status", "fine")
+
+
+def test_an_unknown_stage_is_answered_with_those_of_the_run(run):
+    with pytest.raises(CaiError, match="no rows of stage 'revise'; choose from comparison, rev"):
+        said("list", str(run), "--stage", "revise")
+
+
+def test_rows_beyond_the_limit_are_counted(run):
+    assert said("list", str(run), "--limit", "1").splitlines()[-1] == (
+        "3 more are not listed; --limit N lists N, --json all"
+    )
+
+
+def test_list_gives_machines_every_row_whole(run):
+    lines = [json.loads(line) for line in said("list", str(run), "--json").splitlines()]
+
+    assert [line["name"] for line in lines] == [
+        "comparison/77aa/0/0",
+        "1:comparison/77aa/0/0",
+        "revision/3f9a/1/0",
+        "revision/3f9a/2/0",
+    ]
+    assert lines[1]["iteration"] == 1
+    assert lines[3].items() >= {"status": "refused", "reason": "the [critic] declined"}.items()
+    assert (lines[0]["record"], len(lines[0]["calls"])) == ({"p_a": 0.75}, 1)
+
+
+async def test_rows_are_listed_as_they_are_read_however_many_there_are(tmp_path):
+    few, many = tmp_path / "few", tmp_path / "many"
+    for folder, number in ((few, 1_000), (many, 60_000)):
+        folder.mkdir()
+        with Ledger.open(folder / "ledger.sqlite") as ledger:
+            rows = (RowKey("response", f"{n:08}") for n in range(number))
+            record = {"text": "word " * 200}
+            await ledger.put_rows(
+                Row(key, "ok" if n % 3 else "error", "", record) for n, key in enumerate(rows)
+            )
+
+    small, large = peak_of_listing(few), peak_of_listing(many)
+
+    assert (small.lines, large.lines) == (1_000, 60_000)
+    assert large.peak < 1.3 * small.peak
+
+
+class Listing(NamedTuple):
+    lines: int
+    peak: int
+
+
+def peak_of_listing(run: Path) -> Listing:
+    """Lines of a listing of every row, and the most memory of its process, in KiB."""
+    code = (
+        "import atexit, re, sys; from pathlib import Path; from cai.cli import main\n"
+        "status = Path('/proc/self/status')\n"
+        "peak = lambda: re.search(r'VmHWM:\\s+(\\d+)', status.read_text())[1]\n"
+        "atexit.register(lambda: sys.stderr.write(peak()))\n"
+        "main()"
+    )
+    arguments = ["rows", "list", str(run), "--json", "--status", "ok,error"]
+    command = [sys.executable, "-c", code, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return Listing(done.stdout.count("\n"), int(done.stderr))
 
 
 def test_show_gives_record_and_exact_messages_and_answer(run):

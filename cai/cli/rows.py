@@ -1,11 +1,13 @@
-"""`cai rows`: how every row of a run ended, and all that led to it."""
+"""`cai rows`: how every row of a run ended, all that led to it, and rows made again."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import heapq
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import orjson
 import typer
@@ -17,7 +19,14 @@ from cai.engine import Ledger, StoredCall
 from cai.errors import CaiError, RunError
 from cai.records import Row, RowKey, RowStatus
 
-app = typer.Typer(name="rows", help="List and show the rows of a run.", no_args_is_help=True)
+if TYPE_CHECKING:
+    from cai.pipeline.rerunning import Redone
+
+app = typer.Typer(
+    name="rows", help="List and show the rows of a run, and make some again.", no_args_is_help=True
+)
+
+LISTED = 50
 
 Run = Annotated[Path, typer.Argument(help="A run folder, or a ledger file.")]
 
@@ -26,19 +35,28 @@ Run = Annotated[Path, typer.Argument(help="A run folder, or a ledger file.")]
 def list_rows(
     run: Run,
     stage: Annotated[str, typer.Option(help="Only rows of this stage.")] = "",
-    status: Annotated[str, typer.Option(help="Only rows that ended so, such as refused.")] = "",
-    limit: Annotated[int, typer.Option(min=0, help="Most rows to list.")] = 50,
+    status: Annotated[str, typer.Option(help="Only rows that ended so: refused,truncated")] = "",
+    limit: Annotated[
+        int | None, typer.Option(min=0, help=f"Most rows to list; {LISTED}, or all as JSON.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Each row whole, as a JSON line.")] = False,
 ) -> None:
     """Count rows and list them with their reasons, as `cai rows list runs/demo --status error`."""
-    if status and status not in get_args(RowStatus):
-        raise CaiError(f"no row ends as {status!r}; choose from {', '.join(get_args(RowStatus))}")
+    statuses = _statuses(status) or get_args(RowStatus)
     with _ledger(run) as ledger:
-        console = Console()
-        console.print(_counts(ledger))
-        rows = ledger.rows(stage or None, _status(status))
-        for row in islice(rows, limit):
+        chosen = _chosen(ledger, stage, statuses)
+        rows = _rows(ledger, stage, statuses)
+        if json:
+            for row in islice(rows, limit):
+                typer.echo(orjson.dumps({**asdict(row.key), **_end_of(row)}))
+            return
+        Console().print(_table(ledger))
+        most = LISTED if limit is None else limit
+        for row in islice(rows, most):
             reason = f"  {row.reason}" if row.reason else ""
-            console.print(escape(f"{_name(row.key)}  {row.status}{reason}"), soft_wrap=True)
+            typer.echo(f"{_name(row.key)}  {row.status}{reason}")
+        if chosen > most:
+            typer.echo(f"{chosen - most} more are not listed; --limit N lists N, --json all")
 
 
 @app.command()
@@ -49,24 +67,90 @@ def show(
     ],
 ) -> None:
     """Show a row's record and calls, as `cai rows show runs/demo revision/3f9a/2`."""
+    from cai.pipeline.reruns import RowSettings, read_reruns
+
     with _ledger(run) as ledger:
-        found = [one for one in ledger.rows() if _is_meant(one.key, row)]
+        stage = row.rsplit(":", 1)[-1].split("/")[0] if "/" in row else None
+        found = [one for one in ledger.rows(stage) if _is_meant(one.key, row)]
         if not found:
             raise RunError(f"{run} has no row {row!r}; `cai rows list {run}` names them")
+        settings = RowSettings(read_reruns(ledger.path.with_name("reruns.json")).kept)
         for one in found:
-            for line in _whole(one, ledger):
-                Console().print(escape(line), soft_wrap=True, highlight=False)
+            for line in _whole(one, ledger, settings.of(one.key)):
+                typer.echo(line)
+
+
+@app.command()
+def rerun(
+    run: Annotated[Path, typer.Argument(help="Run folder.")],
+    status: Annotated[str, typer.Option(help="Rows that ended so: error,truncated")] = "",
+    stage: Annotated[str, typer.Option(help="Only rows of this stage.")] = "",
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="For these rows: --set revisions.sampling.max_tokens=512"),
+    ] = None,
+    forget: Annotated[
+        bool, typer.Option("--forget", help="Drop what --set gave to rows, and make none.")
+    ] = False,
+) -> None:
+    """Make rows again by how they ended, as `cai rows rerun runs/demo --status error,truncated`.
+
+    What --set gives holds for these rows and what follows from them, in every later run too.
+    """
+    from cai.pipeline import existing_run, rerunning
+
+    folder = existing_run(run)
+    if forget == bool(status) or (forget and set_):
+        raise CaiError("name the rows (--status error,truncated), or drop settings with --forget")
+    if forget:
+        dropped = rerunning.forget(folder, stage)
+        typer.echo(f"settings of {dropped} rows dropped; the next `cai run` makes them without")
+        return
+    wanted = rerunning.Wanted(_statuses(status), stage, tuple(set_ or ()))
+    _tell(rerunning.rerun(folder, wanted), run, status)
 
 
 def _ledger(run: Path) -> Ledger:
     return Ledger.open(run / "ledger.sqlite" if run.is_dir() else run, read_only=True)
 
 
-def _status(text: str) -> RowStatus | None:
-    return next((status for status in get_args(RowStatus) if status == text), None)
+def _statuses(text: str) -> tuple[RowStatus, ...]:
+    """The statuses of a list with commas; none of an empty one."""
+    named = [part.strip() for part in text.split(",")] if text else []
+    known: tuple[RowStatus, ...] = get_args(RowStatus)
+    for one in named:
+        if one not in known:
+            raise CaiError(f"no row ends as {one!r}; choose from {', '.join(known)}")
+    return tuple(status for status in known if status in named)
 
 
-def _counts(ledger: Ledger) -> Table:
+def _chosen(ledger: Ledger, stage: str, statuses: Sequence[RowStatus]) -> int:
+    """How many rows of a stage, or of all, ended in one of these ways."""
+    counts = ledger.counts()
+    stages = sorted({stage for stage, _ in counts})
+    if stage and stages and stage not in stages:
+        raise CaiError(f"there are no rows of stage {stage!r}; choose from {', '.join(stages)}")
+    return sum(n for (of, status), n in counts.items() if stage in ("", of) and status in statuses)
+
+
+def _rows(ledger: Ledger, stage: str, statuses: Sequence[RowStatus]) -> Iterator[Row]:
+    """Stream rows in the ledger's order, whatever their statuses."""
+    if len(statuses) == len(get_args(RowStatus)):
+        return ledger.rows(stage or None)
+    streams = (ledger.rows(stage or None, status) for status in statuses)
+    return heapq.merge(*streams, key=lambda row: _order(row.key))
+
+
+def _order(key: RowKey) -> tuple[str, int, str, int, int]:
+    return key.stage, key.iteration, key.prompt_id, key.round, key.sample
+
+
+def _end_of(row: Row) -> dict[str, Any]:
+    ended = {"status": row.status, "reason": row.reason, "record": row.record}
+    return {"name": _name(row.key), **ended, "calls": row.calls}
+
+
+def _table(ledger: Ledger) -> Table:
     statuses = get_args(RowStatus)
     table = Table("stage", *statuses)
     counts = ledger.counts()
@@ -96,8 +180,38 @@ def _is_meant(key: RowKey, name: str) -> bool:
     )
 
 
-def _whole(row: Row, ledger: Ledger) -> Iterator[str]:
+def _tell(redone: Redone, run: Path, status: str) -> None:
+    """Say what a rerun did: rows before and after, data sets, and what is now out of date."""
+    if not (redone.rows or redone.continued):
+        typer.echo(f"no row of {run} ended as {status}; nothing to make again")
+        return
+    if redone.continued:
+        typer.echo(f"{redone.continued} of the rows were left by a rerun that was stopped")
+    table = Table("stage", "status", "before", "after")
+    for key in sorted({*redone.before, *redone.after}):
+        table.add_row(*key, str(redone.before.get(key, 0)), str(redone.after.get(key, 0)))
+    Console().print(table)
+    typer.echo(
+        f"{redone.rows + redone.continued - redone.lost} rows made again, {redone.calls} calls made"
+    )
+    if redone.lost:
+        typer.echo(
+            f"{redone.lost} rows left as they were: the recipe has lost their prompts, "
+            "or the run their model"
+        )
+    for name, changed in redone.datasets.items():
+        typer.echo(f"datasets/{name} {'written anew' if changed else 'is as it was'}")
+    for name in redone.outdated:
+        typer.echo(
+            f"models/{name} learned from the data as it was; "
+            f"`cai run {run}/recipe.yaml --run {run}` trains it anew"
+        )
+
+
+def _whole(row: Row, ledger: Ledger, settings: Sequence[str]) -> Iterator[str]:
     yield f"── {_name(row.key)}: {row.status}{f', {row.reason}' if row.reason else ''}"
+    if settings:
+        yield f"settings of a rerun: {', '.join(settings)}"
     if row.record is not None:
         yield _indented(row.record)
     for key in row.calls:

@@ -53,12 +53,16 @@ def do_steps(
 ) -> None:
     """Do steps of a recipe, then print the tables and where the report is."""
     from cai.pipeline import RunFolder, run_recipe
+    from cai.pipeline.reruns import read_reruns
     from cai.recipe import load_recipe
     from cai.report.table import print_table
 
     loaded = load_recipe(recipe, overrides or ()).limited(limit)
     folder = RunFolder(run or Path("runs") / loaded.name)
     command = shlex.join(["cai", *sys.argv[1:]])
+    if kept := len(read_reruns(folder.reruns).rows):
+        drop = f"`cai rows rerun {folder.path} --forget` drops them"
+        typer.echo(f"{kept} rows keep the settings of a rerun; {drop}")
     metrics = run_recipe(loaded, folder, steps=steps, command=command)
     print_table(metrics)
     typer.echo(f"report: {folder.report}")

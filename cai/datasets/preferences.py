@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import orjson
 
 from cai.datasets.parquet import SplitWriter
 from cai.engine import Ledger
-from cai.records import Row
+from cai.records import Row, RowKey
 from cai.splits import split_of
 from cai.untyped import untyped
 
@@ -27,11 +27,15 @@ class PreferencePlan:
 
     Args:
         test_share: share of prompts held out, in [0, 1).
-        sampling: how the two replies were drawn.
+        sampling: how replies were drawn.
+        sampling_of: and those replies that were drawn in another way, by their row.
     """
 
     test_share: float
     sampling: Mapping[str, Any]
+    sampling_of: Mapping[RowKey, Mapping[str, Any]] = field(
+        default_factory=dict[RowKey, Mapping[str, Any]]
+    )
 
 
 def preference_features() -> Any:
@@ -104,11 +108,22 @@ def _preference_row(row: Row, plan: PreferencePlan) -> tuple[str, dict[str, Any]
         "constitution": provenance.get("constitution", ""),
         "template": provenance.get("template", ""),
         "model": record["model"],
-        "sampling": orjson.dumps(plan.sampling).decode(),
+        "sampling": orjson.dumps(_sampling(row.key, chosen, plan)).decode(),
         "seed": provenance.get("seed"),
         "calls": list(row.calls),
     }
     return split_of(prompt["messages"], plan.test_share), fields
+
+
+def _sampling(key: RowKey, chosen: str, plan: PreferencePlan) -> Mapping[str, Any]:
+    """How both replies were drawn, or each of them where they were not drawn alike."""
+    a, b = (
+        plan.sampling_of.get(RowKey("pair", key.prompt_id, sample=sample), plan.sampling)
+        for sample in (2 * key.sample, 2 * key.sample + 1)
+    )
+    if a == b:
+        return a
+    return {"chosen": a, "rejected": b} if chosen == "a" else {"chosen": b, "rejected": a}
 
 
 def _order_weights(

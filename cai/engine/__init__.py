@@ -4,7 +4,7 @@ from cai.engine.calls import Backoff, BoughtModel
 from cai.engine.ledger import Ledger, StoredCall
 from cai.engine.progress import Progress
 from cai.engine.rows import RowEnded, RowLog, RowWatcher, making
-from cai.engine.runner import run_rows
+from cai.engine.runner import make_rows, run_rows
 from cai.engine.tally import Tally
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "RowWatcher",
     "StoredCall",
     "Tally",
+    "make_rows",
     "making",
     "run_rows",
 ]

@@ -170,6 +170,11 @@ class Ledger:
         named = list(stages)
         return await self._submit(lambda connection: _prune(connection, named, sweep))
 
+    async def remove(self, keys: Iterable[RowKey], sweep: int) -> None:
+        """Remove those of the named rows that a completed sweep over their items has not made."""
+        values = [(*_place(key), sweep) for key in keys]
+        await self._submit(lambda connection: connection.executemany(_REMOVE, values))
+
     async def flush(self) -> None:
         """Wait until everything asked for so far is on disk.
 
@@ -221,6 +226,9 @@ _PUT_ROW = """INSERT INTO rows VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
     reason = excluded.reason, record = excluded.record, calls = excluded.calls,
     sweep = excluded.sweep WHERE excluded.sweep = 0 OR rows.sweep <> excluded.sweep"""
 
+_REMOVE = """DELETE FROM rows WHERE stage = ? AND iteration = ? AND prompt_id = ? AND round = ?
+    AND sample = ? AND sweep <> ?"""
+
 _ROWS = """SELECT stage, iteration, prompt_id, round, sample, status, reason, record, calls
     FROM rows {where} ORDER BY stage, iteration, prompt_id, round, sample"""
 
@@ -232,11 +240,13 @@ def _stored(found: Sequence[Any]) -> StoredCall:
 
 
 def _row_values(row: Row, sweep: int) -> tuple[Any, ...]:
-    key = row.key
     record = None if row.record is None else orjson.dumps(row.record).decode()
     calls = orjson.dumps(list(row.calls)).decode()
-    place = (key.stage, key.iteration, key.prompt_id, key.round, key.sample)
-    return (*place, row.status, row.reason, record, calls, sweep)
+    return (*_place(row.key), row.status, row.reason, record, calls, sweep)
+
+
+def _place(key: RowKey) -> tuple[str, int, str, int, int]:
+    return (key.stage, key.iteration, key.prompt_id, key.round, key.sample)
 
 
 def _put_rows(connection: sqlite3.Connection, rows: Sequence[tuple[Any, ...]]) -> None:

@@ -39,6 +39,29 @@ async def run_rows(
 ) -> Mapping[RowStatus, int]:
     """Take every item through a step, and remove rows of these stages that were not made.
 
+    As `make_rows`, whose items are all that the stages have.
+
+    Returns:
+        How many rows ended in which status.
+    """
+    sweep = await make_rows(
+        items, step, ledger=ledger, in_flight=in_flight, progress=progress, stages=stages
+    )
+    await ledger.prune(sweep.stages, sweep.number)
+    return dict(sweep.counts)
+
+
+async def make_rows(
+    items: Iterable[Item] | AsyncIterable[Item],
+    step: Callable[[Item, RowLog], Awaitable[None]],
+    *,
+    ledger: Ledger,
+    in_flight: int,
+    progress: RowWatcher | None = None,
+    stages: Collection[str],
+) -> Sweep:
+    """Take items through a step; rows of other items stay as they are.
+
     A step puts each finished row into the log it is given. It ends the item early by raising
     RowEnded; rows that it has put there before stay. Any other error stops the run, as does
     cancelling it: no new item is taken, calls under way are answered and kept, and the error is
@@ -50,10 +73,10 @@ async def run_rows(
         ledger: keeps them.
         in_flight: most items under way at once, at least 1.
         progress: is told of rows and items as they end.
-        stages: those whose rows the step makes, for all of their items.
+        stages: those whose rows the step makes.
 
     Returns:
-        How many rows ended in which status.
+        The sweep, with its number and how many rows ended in which status.
 
     Raises:
         RunError: the ledger cannot be written.
@@ -67,11 +90,10 @@ async def run_rows(
     feed = _Feed(items)
     try:
         await _work_off([lambda: _work(feed, step, sweep)] * in_flight, ledger)
-        await ledger.prune(sweep.stages, sweep.number)
     finally:
         if progress is not None:
             progress.end()
-    return dict(sweep.counts)
+    return sweep
 
 
 async def _work_off(

@@ -90,11 +90,15 @@ def truth_of(studio: Studio) -> Truth | None:
 async def sample_policy(studio: Studio, name: str, model: LanguageModel) -> None:
     """Let a policy answer every evaluation prompt once; broken and cut-off replies count too."""
     stage = f"evaluation_{name}"
-    sampling = studio.recipe.evaluation.sampling
+
+    def prompts() -> Iterator[Prompt]:
+        asked = studio.prompts("evaluation")
+        return (prompt for prompt in asked if studio.takes(RowKey(stage, prompt.id)))
 
     async def answer(prompt: Prompt, log: RowLog) -> None:
         key = RowKey(stage, prompt.id)
         messages = studio.setting.prompts.render("respond", conversation=prompt.messages)
+        sampling = studio.recipe_for(key).evaluation.sampling
         seeded = sampling.with_seed(studio.setting.call_seed(key))
         with making(key):
             completion = await model.complete(messages, seeded)
@@ -107,7 +111,7 @@ async def sample_policy(studio: Studio, name: str, model: LanguageModel) -> None
         await log.ok(key, record, (completion.call,))
 
     title = f"evaluate {name.replace('_', '-')}"
-    await studio.run_rows(title, lambda: studio.prompts("evaluation"), answer, stages=(stage,))
+    await studio.run_rows(title, prompts, answer, stages=(stage,))
 
 
 def measure_policy(studio: Studio, name: str) -> Mapping[str, Any]:

@@ -31,6 +31,11 @@ class RunFolder:
         return self.path / "ledger.sqlite"
 
     @property
+    def reruns(self) -> Path:
+        """Settings that reruns gave to single rows."""
+        return self.path / "reruns.json"
+
+    @property
     def log(self) -> Path:
         """What happened when, one JSON object a line."""
         return self.path / "log.jsonl"

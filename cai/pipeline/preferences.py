@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 
 from cai.engine import RowLog
 from cai.models.base import LanguageModel
 from cai.pipeline.studio import Studio
+from cai.pipeline.training import policy_settings
 from cai.records import Comparison, Prompt, Response, RowKey
 from cai.sources.pairs import PairSet, read_pairs
 from cai.sources.prompt_sets import Unreadable
@@ -15,16 +16,17 @@ from cai.splits import purpose_of
 from cai.stages.compare import compare
 from cai.stages.respond import respond
 
+Responder = Callable[[RowKey], LanguageModel]
+"""Gives the model that writes the reply of a row."""
 
-async def generate_comparisons(studio: Studio, responder: LanguageModel) -> None:
+
+async def generate_comparisons(studio: Studio) -> None:
     """Sample pairs of replies to the red-team prompts of the preference share, and label them.
 
-    The judged pairs of the recipe join them as rows of the same stage, with their own source.
-
-    Args:
-        studio: the run.
-        responder: writes both replies; in the paper the SL-CAI model (Bai et al. 2022, §4.1).
+    Both replies are the responder's, in the paper the SL-CAI model's (Bai et al. 2022, §4.1). The
+    judged pairs of the recipe join them as rows of the same stage, with their own source.
     """
+    responder = _responder(studio)
     await studio.run_rows(
         "sample and label pairs",
         lambda: _items(studio),
@@ -38,7 +40,8 @@ def _items(studio: Studio) -> Iterator[tuple[Prompt, int] | tuple[Comparison, Ro
     for prompt in studio.prompts("red_team"):
         if purpose_of(prompt.messages, recipe.datasets.sft_share) == "preferences":
             for pair in range(recipe.comparisons.pairs_per_prompt):
-                yield prompt, pair
+                if studio.takes(RowKey("comparison", prompt.id, sample=pair)):
+                    yield prompt, pair
     for pair_set in recipe.comparisons.human:
         samples: dict[str, int] = {}
         for judged in read_pairs(pair_set, recipe.seed):
@@ -47,13 +50,15 @@ def _items(studio: Studio) -> Iterator[tuple[Prompt, int] | tuple[Comparison, Ro
                 continue
             sample = samples.get(judged.prompt.id, 0)
             samples[judged.prompt.id] = sample + 1
-            yield judged, RowKey("comparison", judged.prompt.id, sample=sample)
+            key = RowKey("comparison", judged.prompt.id, sample=sample)
+            if studio.takes(key):
+                yield judged, key
 
 
 async def _take(
     studio: Studio,
     item: tuple[Prompt, int] | tuple[Comparison, RowKey],
-    responder: LanguageModel,
+    responder: Responder,
     log: RowLog,
 ) -> None:
     first, second = item
@@ -70,20 +75,30 @@ async def _keep_judged(judged: Comparison, key: RowKey, log: RowLog) -> None:
 
 
 async def _label(
-    studio: Studio, prompt: Prompt, pair: int, responder: LanguageModel, log: RowLog
+    studio: Studio, prompt: Prompt, pair: int, responder: Responder, log: RowLog
 ) -> None:
-    settings, setting = studio.recipe.comparisons, studio.setting
+    setting = studio.setting
     replies: list[Response] = []
     for sample in (2 * pair, 2 * pair + 1):
         key = RowKey("pair", prompt.id, sample=sample)
+        settings = studio.recipe_for(key).comparisons
         sampling = settings.sampling.with_seed(setting.call_seed(key))
-        reply = await respond(prompt, key, model=responder, setting=setting, sampling=sampling)
+        model = responder(key)
+        reply = await respond(prompt, key, model=model, setting=setting, sampling=sampling)
         await log.ok(key, asdict(reply), (reply.call,))
         replies.append(reply)
     key = RowKey("comparison", prompt.id, sample=pair)
     comparison = await _compare(studio, (replies[0], replies[1]), key)
     calls = tuple(order.call for order in comparison.orders)
     await log.ok(key, asdict(comparison), (*(reply.call for reply in replies), *calls))
+
+
+def _responder(studio: Studio) -> Responder:
+    if studio.recipe.comparisons.responder == "assistant":
+        return lambda key: studio.model("assistant", key)
+    base = studio.recipe.models.of("base")
+    sl_cai = studio.model_of(policy_settings(studio.folder.model("sl_cai"), base))
+    return lambda key: sl_cai
 
 
 async def probe_labels(studio: Studio) -> None:
@@ -97,7 +112,7 @@ async def probe_labels(studio: Studio) -> None:
     probes = PairSet(kind="harmful", microworld="heldout", limit=wanted)
 
     async def label(pair: Comparison, log: RowLog) -> None:
-        key = RowKey("label_probe", pair.prompt.id)
+        key = _probe_key(pair)
         a = Response(pair.prompt, pair.response_a, 0, "", "")
         b = Response(pair.prompt, pair.response_b, 1, "", "")
         comparison = await _compare(studio, (a, b), key)
@@ -105,7 +120,8 @@ async def probe_labels(studio: Studio) -> None:
 
     def pairs() -> Iterator[Comparison]:
         read = read_pairs(probes, studio.recipe.seed)
-        return (pair for pair in read if isinstance(pair, Comparison))
+        judged = (pair for pair in read if isinstance(pair, Comparison))
+        return (pair for pair in judged if studio.takes(_probe_key(pair)))
 
     await studio.run_rows("probe the judge", pairs, label, stages=("label_probe",))
 
@@ -114,7 +130,11 @@ async def _compare(studio: Studio, pair: tuple[Response, Response], key: RowKey)
     return await compare(
         pair,
         key,
-        judge=studio.model("judge"),
+        judge=studio.model("judge", key),
         setting=studio.setting,
-        minimum_mass=studio.recipe.comparisons.minimum_mass,
+        minimum_mass=studio.recipe_for(key).comparisons.minimum_mass,
     )
+
+
+def _probe_key(pair: Comparison) -> RowKey:
+    return RowKey("label_probe", pair.prompt.id)

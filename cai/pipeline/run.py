@@ -84,7 +84,7 @@ def run_recipe(
             figures.add(_earlier(folder, identity))
         figures.add({"run": identity})
         asyncio.run(_steps(studio, figures, steps))
-        figures.add({"rows": _row_counts(ledger), "left_out": studio.left_out})
+        figures.add({"rows": row_counts(ledger), "left_out": studio.left_out})
         figures.add({"calls": studio.tally.to_json()})
         write_report(folder.path)
     return figures.values
@@ -125,11 +125,7 @@ async def _sft(studio: Studio, figures: Figures) -> None:
 
 async def _preferences(studio: Studio, figures: Figures) -> None:
     began = time.monotonic()
-    responder = studio.model("assistant")
-    if studio.recipe.comparisons.responder == "sl_cai":
-        base = studio.recipe.models.of("base")
-        responder = studio.model_of(training.policy_settings(studio.folder.model("sl_cai"), base))
-    await generate_comparisons(studio, responder)
+    await generate_comparisons(studio)
     training.write_preference_data(studio)
     figures.time("preferences", began)
     figures.add(measure_labels(studio))
@@ -175,7 +171,8 @@ _DO = {
 }
 
 
-def _row_counts(ledger: Ledger) -> dict[str, dict[str, int]]:
+def row_counts(ledger: Ledger) -> dict[str, dict[str, int]]:
+    """How many rows of each stage ended how."""
     counts: dict[str, dict[str, int]] = {}
     for (stage, status), number in ledger.counts().items():
         counts.setdefault(stage, {})[status] = number

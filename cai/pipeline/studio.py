@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeVar
 
 from cai.constitution import load_constitution
-from cai.engine import BoughtModel, Ledger, Progress, RowLog, Tally, run_rows
+from cai.engine import BoughtModel, Ledger, Progress, RowLog, Tally, make_rows
 from cai.models import ModelSettings, open_model
 from cai.models.base import LanguageModel
 from cai.pipeline.folder import RunFolder
+from cai.pipeline.reruns import ChosenItems, RowSettings, read_reruns
 from cai.prompts import Prompts
-from cai.recipe import Recipe, RoleName
-from cai.records import Prompt
+from cai.recipe import Recipe, RoleName, with_settings
+from cai.records import Prompt, RowKey
 from cai.sources import PromptSet, Unreadable, read_prompts
 from cai.stages.setting import Setting
 
@@ -30,25 +31,51 @@ class Studio:
         folder: where.
         ledger: every call and row.
         progress: what the person at the terminal sees.
+        chosen: the only items to be made again; None for all.
     """
 
     recipe: Recipe
     folder: RunFolder
     ledger: Ledger
     progress: Progress
+    chosen: ChosenItems | None = None
     tally: Tally = field(default_factory=Tally)
     left_out: dict[str, int] = field(default_factory=dict[str, int])
     _open: dict[str, LanguageModel] = field(default_factory=dict[str, LanguageModel])
+    _playing: dict[tuple[RoleName, tuple[str, ...]], LanguageModel] = field(
+        default_factory=dict[tuple[RoleName, tuple[str, ...]], LanguageModel]
+    )
 
     def __post_init__(self) -> None:
-        """Read constitution and templates, so that a fault shows before the first call."""
+        """Read constitution, templates and reruns: a fault shows before the first call."""
         constitution = load_constitution(self.recipe.constitution)
         prompts = Prompts(self.recipe.templates)
         self.setting = Setting(constitution, prompts, self.recipe.seed)
+        path = self.folder.reruns
+        reruns = read_reruns(path)
+        self.rows_with_settings = reruns.rows
+        self._row_settings = RowSettings(reruns.kept)
+        self._recipes = {
+            settings: with_settings(self.recipe, settings, path)
+            for settings in self._row_settings.combinations()
+        }
 
-    def model(self, role: RoleName) -> LanguageModel:
-        """The model that plays a role, its answers bought through the ledger."""
-        return self.model_of(self.recipe.models.of(role))
+    def recipe_for(self, key: RowKey) -> Recipe:
+        """The recipe of a row: the run's, with what a rerun has set for the row."""
+        settings = self._row_settings.of(key)
+        return self._recipes[settings] if settings else self.recipe
+
+    def takes(self, item: RowKey) -> bool:
+        """Whether an item is to be made: every one, or those that a rerun has chosen."""
+        return self.chosen is None or self.chosen.take(item)
+
+    def model(self, role: RoleName, key: RowKey | None = None) -> LanguageModel:
+        """The model that plays a role, for a row or at large; its answers are bought."""
+        settings = () if key is None else self._row_settings.of(key)
+        if (role, settings) not in self._playing:
+            recipe = self._recipes[settings] if settings else self.recipe
+            self._playing[role, settings] = self.model_of(recipe.models.of(role))
+        return self._playing[role, settings]
 
     def model_of(self, settings: ModelSettings) -> LanguageModel:
         """A model by its settings, its answers bought through the ledger."""
@@ -95,6 +122,8 @@ class Studio:
     ) -> None:
         """Take every item through a step; rows of these stages not made this time are removed.
 
+        In a rerun, items are those chosen, and rows of other items stay.
+
         Args:
             title: of the stage, for people.
             items: gives the items, the same each time: they are counted first, then streamed.
@@ -104,7 +133,7 @@ class Studio:
         noted = dict(self.left_out)
         total = sum(1 for _ in items())
         self.left_out = noted
-        await run_rows(
+        sweep = await make_rows(
             _Counted(items, total),
             step,
             ledger=self.ledger,
@@ -112,6 +141,11 @@ class Studio:
             progress=self.progress.stage(title, self.tally),
             stages=stages,
         )
+        if self.chosen is None:
+            await self.ledger.prune(stages, sweep.number)
+        else:
+            rows = self.chosen.rows(stages, self.recipe.revisions.rounds)
+            await self.ledger.remove(rows, sweep.number)
 
     async def close(self) -> None:
         """Close every open model."""

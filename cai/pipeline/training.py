@@ -35,8 +35,15 @@ def write_sft_data(studio: Studio) -> None:
 
 def write_preference_data(studio: Studio) -> None:
     """Write ``datasets/preferences``: the AI labels and the judged pairs (§4.2)."""
-    sampling = studio.recipe.comparisons.sampling.model_dump(mode="json")
-    plan = PreferencePlan(studio.recipe.datasets.test_share, sampling)
+    plan = PreferencePlan(
+        studio.recipe.datasets.test_share,
+        studio.recipe.comparisons.sampling.model_dump(mode="json"),
+        {
+            key: studio.recipe_for(key).comparisons.sampling.model_dump(mode="json")
+            for key in studio.rows_with_settings
+            if key.stage == "pair"
+        },
+    )
     write_preferences(studio.ledger, studio.folder.dataset("preferences"), plan)
 
 

@@ -1,0 +1,246 @@
+"""Make single rows of a run again, by how they ended, with other settings if need be.
+
+Each row's item goes through its step again: calls that would be the same are found in the ledger,
+so that only what failed, what was set anew and what follows from them is bought.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from cai.datasets.parquet import folder_hash
+from cai.engine import Ledger, Progress
+from cai.errors import PermanentError
+from cai.pipeline.evaluating import (
+    measure_labels,
+    measure_policy,
+    measure_revisions,
+    policies,
+    sample_policy,
+)
+from cai.pipeline.folder import RunFolder
+from cai.pipeline.preferences import generate_comparisons, probe_labels
+from cai.pipeline.reruns import (
+    ChosenItems,
+    RowSettings,
+    item_of,
+    read_reruns,
+    write_reruns,
+)
+from cai.pipeline.revisions import generate_helpful_replies, generate_revisions
+from cai.pipeline.row_settings import SETTABLE, check_stage, settings_by_stage
+from cai.pipeline.run import row_counts
+from cai.pipeline.studio import Studio
+from cai.pipeline.training import write_preference_data, write_sft_data
+from cai.recipe import load_recipe, with_settings
+from cai.records import RowKey, RowStatus
+from cai.report import write_report
+
+Counts = Mapping[tuple[str, RowStatus], int]
+
+REVISIONS = frozenset({"response", "revision"})
+PAIRS = frozenset({"pair", "comparison"})
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which rows to make again, and how.
+
+    Args:
+        statuses: rows that ended so.
+        stage: only rows of this stage; empty for all.
+        settings: ``a.b=value`` overrides of the recipe; each holds for those of the rows whose
+            stage it belongs to.
+    """
+
+    statuses: tuple[RowStatus, ...]
+    stage: str = ""
+    settings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Redone:
+    """What a rerun did.
+
+    Args:
+        rows: rows chosen by their status.
+        continued: further rows, left by a rerun that was stopped.
+        lost: rows of both that were left as they are: the recipe no longer has their prompts, or
+            the run their model.
+        calls: made now.
+        before: rows of the stages made, by stage and status, before.
+        after: and after.
+        datasets: those written anew, and whether they differ from what they were.
+        outdated: models that were trained on what these data sets were.
+    """
+
+    rows: int
+    continued: int = 0
+    lost: int = 0
+    calls: int = 0
+    before: Counts = field(default_factory=dict[tuple[str, RowStatus], int])
+    after: Counts = field(default_factory=dict[tuple[str, RowStatus], int])
+    datasets: Mapping[str, bool] = field(default_factory=dict[str, bool])
+    outdated: tuple[str, ...] = ()
+
+
+def rerun(folder: RunFolder, wanted: Wanted) -> Redone:
+    """Make rows of a run again, with the recipe of its folder.
+
+    The settings are kept in the folder before the first call, and every later run uses them for
+    the same rows. Data sets, figures and report that the run has are written anew.
+
+    Raises:
+        RunError: another process writes to the run.
+        CaiError: there is no such stage, a setting belongs to none of the rows, or what a run
+            raises; calls are kept, and the same command goes on.
+    """
+    with Ledger.open(folder.ledger) as ledger, Progress(folder.log) as progress:
+        recipe, reruns = load_recipe(folder.recipe), read_reruns(folder.reruns)
+        rows = _rows(ledger, wanted)
+        meant = [wanted.stage] if wanted.stage else SETTABLE
+        stages = dict.fromkeys(row.stage for row in rows) or meant
+        for stage, settings in settings_by_stage(recipe, wanted.settings, stages).items():
+            reruns = reruns.keeping(settings, [row for row in rows if row.stage == stage])
+        reruns = reruns.to_do(dict.fromkeys([*rows, *reruns.unfinished]))
+        if not reruns.unfinished:
+            return Redone(rows=0)
+        for settings in RowSettings(reruns.kept).combinations():
+            with_settings(recipe, settings, "--set")
+        write_reruns(reruns, folder.reruns)
+        chosen = ChosenItems(frozenset(item_of(row) for row in reruns.unfinished))
+        studio = Studio(recipe, folder, ledger, progress, chosen)
+        redone = _redo(studio, chosen, reruns.unfinished, with_new_settings=bool(wanted.settings))
+        write_reruns(reruns.to_do(()), folder.reruns)
+        return replace(redone, rows=len(rows), continued=len(reruns.unfinished) - len(rows))
+
+
+def forget(folder: RunFolder, stage: str = "") -> int:
+    """Drop the settings that reruns gave to rows, of one stage or of all.
+
+    The rows stay as they are until the next run makes them as the recipe says.
+
+    Returns:
+        The number of rows whose settings were dropped.
+
+    Raises:
+        RunError: another process writes to the run.
+        CaiError: there is no such stage.
+    """
+    check_stage(stage)
+    with Ledger.open(folder.ledger):
+        reruns = read_reruns(folder.reruns)
+        left = reruns.without(stage)
+        write_reruns(left, folder.reruns)
+        return len(reruns.rows - left.rows)
+
+
+def _rows(ledger: Ledger, wanted: Wanted) -> list[RowKey]:
+    check_stage(wanted.stage)
+    rows: list[RowKey] = []
+    for stage, status in sorted(ledger.counts()):
+        if status in wanted.statuses and wanted.stage in ("", stage):
+            check_stage(stage)
+            rows += [row.key for row in ledger.rows(stage, status)]
+    return rows
+
+
+def _redo(
+    studio: Studio, chosen: ChosenItems, rows: Collection[RowKey], *, with_new_settings: bool
+) -> Redone:
+    stages = frozenset(row.stage for row in rows)
+    before = _counts(studio, stages)
+    try:
+        asyncio.run(_make(studio, stages))
+    except PermanentError as error:
+        if not with_new_settings:
+            raise
+        raise PermanentError(
+            f"{error}\nthe settings of this rerun are kept for its rows: correct them with another "
+            "--set, or drop them with --forget"
+        ) from error
+    datasets = _write_datasets(studio, stages)
+    _measure(studio, stages)
+    return Redone(
+        rows=len(rows),
+        lost=sum(item_of(row) not in chosen.found for row in rows),
+        calls=studio.tally.total.made,
+        before=before,
+        after=_counts(studio, stages),
+        datasets=datasets,
+        outdated=_outdated(studio.folder, datasets),
+    )
+
+
+async def _make(studio: Studio, stages: Collection[str]) -> None:
+    """Take the chosen items of these stages through their steps."""
+    try:
+        if not REVISIONS.isdisjoint(stages):
+            await generate_revisions(studio)
+        if "helpful" in stages:
+            await generate_helpful_replies(studio)
+        if not PAIRS.isdisjoint(stages):
+            await generate_comparisons(studio)
+        if "label_probe" in stages:
+            await probe_labels(studio)
+        for name, settings in policies(studio):
+            if f"evaluation_{name}" in stages:
+                await sample_policy(studio, name, studio.model_of(settings))
+    finally:
+        await studio.close()
+
+
+def _counts(studio: Studio, stages: frozenset[str]) -> Counts:
+    """Rows of these stages and of those that are made with them."""
+    for together in (REVISIONS, PAIRS):
+        stages |= frozenset() if together.isdisjoint(stages) else together
+    return {key: n for key, n in studio.ledger.counts().items() if key[0] in stages}
+
+
+def _write_datasets(studio: Studio, stages: Collection[str]) -> Mapping[str, bool]:
+    """Write anew the data sets that the run has of these stages; tells which have changed."""
+    changed: dict[str, bool] = {}
+    if not (REVISIONS | {"helpful"}).isdisjoint(stages):
+        changed |= _write_dataset(studio.folder.dataset("sft"), lambda: write_sft_data(studio))
+    if not PAIRS.isdisjoint(stages):
+        folder = studio.folder.dataset("preferences")
+        changed |= _write_dataset(folder, lambda: write_preference_data(studio))
+    return changed
+
+
+def _write_dataset(folder: Path, write: Callable[[], None]) -> Mapping[str, bool]:
+    if not folder.is_dir():
+        return {}
+    before = folder_hash(folder)
+    write()
+    return {folder.name: folder_hash(folder) != before}
+
+
+def _outdated(folder: RunFolder, datasets: Mapping[str, bool]) -> tuple[str, ...]:
+    models = {"sft": folder.model("sl_cai"), "preferences": folder.model("pm")}
+    return tuple(
+        models[name].name
+        for name, changed in datasets.items()
+        if changed and (models[name] / "training.json").is_file()
+    )
+
+
+def _measure(studio: Studio, stages: Collection[str]) -> None:
+    """Bring the run's figures and report up to date, if it has any."""
+    metrics = studio.folder.read_metrics()
+    if not metrics:
+        return
+    if not REVISIONS.isdisjoint(stages):
+        metrics |= measure_revisions(studio)
+    if not (PAIRS | {"label_probe"}).isdisjoint(stages):
+        metrics |= measure_labels(studio)
+    for name, _ in policies(studio):
+        if f"evaluation_{name}" in stages:
+            metrics.setdefault("stages", {})[name] = measure_policy(studio, name)
+    metrics["rows"] = row_counts(studio.ledger)
+    metrics.setdefault("run", {})["rows_with_rerun_settings"] = len(studio.rows_with_settings)
+    studio.folder.write_metrics(metrics)
+    write_report(studio.folder.path)

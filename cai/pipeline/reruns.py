@@ -1,0 +1,197 @@
+"""Settings that reruns gave to single rows, kept in the run folder so that they stick.
+
+A setting holds for its row and for what follows from that row in the same conversation: after a
+revision that was made again with longer replies, the rounds behind it have longer replies too. The
+rows before it keep the recipe's settings, and with them their calls.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from cai.errors import RunError
+from cai.records import RowKey
+
+
+class KeptSettings(BaseModel):
+    """What one rerun set for the rows of one stage.
+
+    Args:
+        settings: ``a.b=value`` overrides of the recipe, in their order.
+        rows: those that were made again with them.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    settings: tuple[str, ...]
+    rows: tuple[RowKey, ...]
+
+
+class RerunFile(BaseModel):
+    """All that a run folder's ``reruns.json`` says.
+
+    Args:
+        kept: from the oldest to the newest; a newer one has the last word.
+        unfinished: rows that a rerun was to make again when it was stopped.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kept: tuple[KeptSettings, ...] = ()
+    unfinished: tuple[RowKey, ...] = ()
+
+    @property
+    def rows(self) -> frozenset[RowKey]:
+        """The rows that settings were kept for."""
+        return frozenset(row for one in self.kept for row in one.rows)
+
+    def keeping(self, settings: tuple[str, ...], rows: Iterable[RowKey]) -> RerunFile:
+        """The same with newer settings for some rows; a row that has them already stays as is."""
+        known = RowSettings(self.kept)
+        new = tuple(row for row in rows if known.of(row)[-len(settings) :] != settings)
+        if not (settings and new):
+            return self
+        return RerunFile(
+            kept=(*self.kept, KeptSettings(settings=settings, rows=new)),
+            unfinished=self.unfinished,
+        )
+
+    def without(self, stage: str) -> RerunFile:
+        """The same without the settings of a stage's rows; of all rows if the stage is empty."""
+        left = (
+            KeptSettings(settings=one.settings, rows=tuple(r for r in one.rows if r.stage != stage))
+            for one in self.kept
+            if stage
+        )
+        return RerunFile(kept=tuple(one for one in left if one.rows), unfinished=self.unfinished)
+
+    def to_do(self, rows: Iterable[RowKey]) -> RerunFile:
+        """The same with these rows as the unfinished ones."""
+        return RerunFile(kept=self.kept, unfinished=tuple(rows))
+
+
+def read_reruns(path: Path) -> RerunFile:
+    """Read a run folder's ``reruns.json``; empty if there is none.
+
+    Raises:
+        RunError: it cannot be read.
+    """
+    if not path.is_file():
+        return RerunFile()
+    try:
+        return RerunFile.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise RunError(
+            f"{path} cannot be read ({error}); restore it, or delete it to make all rows as the "
+            "recipe says"
+        ) from error
+
+
+def write_reruns(reruns: RerunFile, path: Path) -> None:
+    """Replace the file in one step; it is on disk when this returns, or gone if it says nothing.
+
+    Raises:
+        RunError: it cannot be written.
+    """
+    new = path.with_name(path.name + ".new")
+    try:
+        if reruns == RerunFile():
+            path.unlink(missing_ok=True)
+            return
+        with new.open("w", encoding="utf-8") as stream:
+            stream.write(reruns.model_dump_json())
+            stream.flush()
+            os.fsync(stream.fileno())
+        new.replace(path)
+    except OSError as error:
+        raise RunError(f"{path} cannot be written: {error.strerror}") from error
+
+
+class RowSettings:
+    """Looks up the overrides that hold for a row.
+
+    Args:
+        kept: what reruns have set.
+    """
+
+    def __init__(self, kept: Sequence[KeptSettings]) -> None:
+        """Sort the settings by conversation."""
+        self._by_conversation: defaultdict[RowKey, list[tuple[int, tuple[str, ...]]]]
+        self._by_conversation = defaultdict(list)
+        for one in kept:
+            for row in one.rows:
+                conversation, place = _place(row)
+                self._by_conversation[conversation].append((place, one.settings))
+
+    def of(self, key: RowKey) -> tuple[str, ...]:
+        """The overrides of a row, to be applied in this order; none for most rows."""
+        if not self._by_conversation:
+            return ()
+        conversation, place = _place(key)
+        return self._until(self._by_conversation.get(conversation, ()), place)
+
+    def combinations(self) -> Iterator[tuple[str, ...]]:
+        """Every sequence of overrides that some row has, each once."""
+        found: dict[tuple[str, ...], None] = {}
+        for settings in self._by_conversation.values():
+            found.update((self._until(settings, place), None) for place, _ in settings)
+        return iter(found)
+
+    @staticmethod
+    def _until(settings: Sequence[tuple[int, tuple[str, ...]]], place: int) -> tuple[str, ...]:
+        return tuple(one for first, several in settings if first <= place for one in several)
+
+
+@dataclass
+class ChosenItems:
+    """The items that a rerun takes through their steps, each named by `item_of`.
+
+    Args:
+        items: those chosen.
+        found: those of them that the recipe's prompts and pairs still have.
+    """
+
+    items: frozenset[RowKey]
+    found: set[RowKey] = field(default_factory=set[RowKey])
+
+    def take(self, item: RowKey) -> bool:
+        """Whether an item was chosen; then it counts as found."""
+        if item not in self.items:
+            return False
+        self.found.add(item)
+        return True
+
+    def rows(self, stages: Sequence[str], rounds: int) -> Iterator[RowKey]:
+        """Every row of these stages that the items found could have, up to a number of rounds."""
+        for item in self.found:
+            yield from (row for row in _rows_of(item, rounds) if row.stage in stages)
+
+
+def item_of(row: RowKey) -> RowKey:
+    """The item that makes a row: of a conversation its first response, of a pair its comparison."""
+    if row.stage == "pair":
+        return replace(row, stage="comparison", sample=row.sample // 2)
+    return _place(row)[0]
+
+
+def _place(row: RowKey) -> tuple[RowKey, int]:
+    """The conversation of a row, by its first row, and the row's place in it."""
+    if row.stage == "revision":
+        return replace(row, stage="response", round=0), row.round
+    return row, 0
+
+
+def _rows_of(item: RowKey, rounds: int) -> Iterator[RowKey]:
+    yield item
+    if item.stage == "response":
+        for round_number in range(1, rounds + 1):
+            yield replace(item, stage="revision", round=round_number)
+    if item.stage == "comparison":
+        for sample in (2 * item.sample, 2 * item.sample + 1):
+            yield replace(item, stage="pair", sample=sample)

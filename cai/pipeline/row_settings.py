@@ -1,0 +1,75 @@
+"""Which of a recipe's fields can be set for single rows: those that the rows of a stage read."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+from cai.errors import CaiError
+from cai.recipe import Recipe
+
+SETTABLE: Mapping[str, tuple[str, ...]] = {
+    "response": ("revisions.sampling", "models.assistant"),
+    "revision": ("revisions.sampling", "models.critic", "models.reviser"),
+    "helpful": ("revisions.sampling", "models.assistant"),
+    "pair": ("comparisons.sampling", "models.assistant"),
+    "comparison": ("comparisons.minimum_mass", "models.judge"),
+    "label_probe": ("comparisons.minimum_mass", "models.judge"),
+    "evaluation_helpful": ("evaluation.sampling",),
+    "evaluation_sl_cai": ("evaluation.sampling",),
+    "evaluation_rl_cai": ("evaluation.sampling",),
+}
+"""Every stage whose rows can be made again alone, and the recipe's fields that its rows read."""
+
+
+def check_stage(stage: str) -> None:
+    """Refuse a stage whose rows cannot be made again alone; an empty one means all.
+
+    Raises:
+        CaiError: there is no such stage.
+    """
+    if stage and stage not in SETTABLE:
+        raise CaiError(
+            f"rows of stage {stage!r} cannot be made again alone; choose --stage from "
+            f"{', '.join(SETTABLE)}"
+        )
+
+
+def settings_by_stage(
+    recipe: Recipe, settings: Sequence[str], stages: Iterable[str]
+) -> Mapping[str, tuple[str, ...]]:
+    """The settings that belong to each stage, in the order given.
+
+    Args:
+        recipe: of the run; what its rows do not read cannot be set.
+        settings: ``a.b=value`` overrides.
+        stages: those of the rows that are to have them.
+
+    Raises:
+        CaiError: a setting belongs to none of the stages.
+    """
+    settable = {stage: _settable(recipe, stage) for stage in stages}
+    by_stage = {
+        stage: tuple(one for one in settings if _is_within(one, fields))
+        for stage, fields in settable.items()
+    }
+    strange = [one for one in settings if all(one not in of for of in by_stage.values())]
+    if strange:
+        choices = "".join(f"\n  {stage}: {', '.join(of)}" for stage, of in settable.items())
+        raise CaiError(
+            f"--set {strange[0]} cannot be set for single rows of these stages; what can be is"
+            f"{choices}"
+        )
+    return by_stage
+
+
+def _settable(recipe: Recipe, stage: str) -> tuple[str, ...]:
+    """The fields that rows of a stage read under this recipe."""
+    unread = {"models.critic"} if not recipe.revisions.critique else set[str]()
+    if stage == "pair" and recipe.comparisons.responder != "assistant":
+        unread.add("models.assistant")
+    return tuple(field for field in SETTABLE[stage] if field not in unread)
+
+
+def _is_within(setting: str, fields: Collection[str]) -> bool:
+    name = setting.partition("=")[0].strip()
+    return any(name == field or name.startswith(f"{field}.") for field in fields)
