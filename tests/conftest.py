@@ -31,6 +31,37 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of Parquet with 64 pairs, whose kind reply is the better one with p = 0.8."""
+    from tests.trainers_support import HARSH, KIND, assistant, user, write
+
+    rows = [
+        {
+            "prompt": [user(f"Question {n}")],
+            "chosen": [assistant(KIND)],
+            "rejected": [assistant(HARSH)],
+            "p_chosen": 0.8,
+        }
+        for n in range(64)
+    ]
+    return write(tmp_path_factory.mktemp("pairs") / "train", rows)
+
+
+@pytest.fixture(scope="session")
+def preference_model(
+    tiny_model: Path, pairs: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A preference model that has learned these pairs."""
+    from trainers.preference_model import train_preference_model
+    from trainers.settings import PreferenceModelSettings
+
+    out = tmp_path_factory.mktemp("pm") / "pm"
+    settings = PreferenceModelSettings(epochs=12, batch_size=16, learning_rate=3e-3)
+    train_preference_model(str(tiny_model), pairs, out, settings, inputs="shared")
+    return out
+
+
 def build_tiny_model(folder: Path, seed: int = 0, positions: int = 512) -> None:
     """Write model and tokenizer as a user's own folder would hold them."""
     import torch

@@ -7,11 +7,10 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
-import pyarrow
-import pyarrow.parquet as parquet
 import pytest
+
+from tests.trainers_support import assistant, user, write
 
 RECIPE = """
 name: small
@@ -35,11 +34,6 @@ def start(*command: str | Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def write(folder: Path, rows: list[dict[str, Any]]) -> None:
-    folder.mkdir(parents=True)
-    parquet.write_table(pyarrow.Table.from_pylist(rows), folder / "data.parquet")
-
-
 @pytest.fixture
 def recipe(tiny_model: Path, tmp_path: Path) -> Path:
     file = tmp_path / "recipe.yaml"
@@ -49,10 +43,7 @@ def recipe(tiny_model: Path, tmp_path: Path) -> Path:
 
 @pytest.mark.slow
 def test_the_three_commands_train_one_after_the_other_in_a_run_folder(recipe: Path, tmp_path: Path):
-    def turns(role: str, text: str) -> list[dict[str, str]]:
-        return [{"role": role, "content": text}]
-
-    question, yes, no = turns("user", "Why?"), turns("assistant", "Yes."), turns("assistant", "No.")
+    question, yes, no = [user("Why?")], [assistant("Yes.")], [assistant("No.")]
     run = tmp_path / "run"
     write(run / "datasets" / "sft" / "train", [{"messages": question + yes}] * 8)
     pair = {"prompt": question, "chosen": yes, "rejected": no, "p_chosen": 0.7}
@@ -78,8 +69,7 @@ def test_the_three_commands_train_one_after_the_other_in_a_run_folder(recipe: Pa
 def test_a_second_start_says_that_nothing_was_trained(
     recipe: Path, tiny_model: Path, tmp_path: Path
 ):
-    messages = [{"role": "user", "content": "Why?"}, {"role": "assistant", "content": "Yes."}]
-    write(tmp_path / "data", [{"messages": messages}] * 8)
+    write(tmp_path / "data", [{"messages": [user("Why?"), assistant("Yes.")]}] * 8)
     command = ["trainers.sft", recipe, "--data", tmp_path / "data", "--base", tiny_model]
     command += ["--out", tmp_path / "out"]
     start(*command)

@@ -3,71 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import pyarrow
 import pyarrow.parquet as parquet
 import pytest
-import torch
-from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from cai.errors import InputError
+from tests.trainers_support import HARSH, KIND, SHORT, assistant, same_weights, user, write
 from trainers.preference_model import train_preference_model
 from trainers.scoring import score
 from trainers.settings import PreferenceModelSettings
-
-KIND, HARSH = "I cannot help with that.", "Go away!"
-SHORT = {"batch_size": 8, "max_steps": 3}
-
-
-def user(text: str) -> dict[str, str]:
-    return {"role": "user", "content": text}
-
-
-def assistant(text: str) -> dict[str, str]:
-    return {"role": "assistant", "content": text}
-
-
-def write(folder: Path, rows: Sequence[dict[str, Any]]) -> Path:
-    folder.mkdir(parents=True)
-    parquet.write_table(pyarrow.Table.from_pylist(list(rows)), folder / "data.parquet")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    rows = [
-        {
-            "prompt": [user(f"Question {n}")],
-            "chosen": [assistant(KIND)],
-            "rejected": [assistant(HARSH)],
-            "p_chosen": 0.8,
-        }
-        for n in range(64)
-    ]
-    return write(tmp_path_factory.mktemp("pairs") / "train", rows)
-
-
-@pytest.fixture(scope="module")
-def preference_model(
-    tiny_model: Path, pairs: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
-    out = tmp_path_factory.mktemp("pm") / "pm"
-    settings = PreferenceModelSettings(epochs=12, batch_size=16, learning_rate=3e-3)
-    train_preference_model(str(tiny_model), pairs, out, settings, inputs="shared")
-    return out
-
-
-def weights(folder: Path) -> dict[str, torch.Tensor]:
-    return load_file(folder / "model.safetensors")
-
-
-def same_weights(one: Path, other: Path) -> bool:
-    mine, theirs = weights(one), weights(other)
-    return mine.keys() == theirs.keys() and all(torch.equal(mine[k], theirs[k]) for k in mine)
 
 
 def test_the_preference_model_meets_the_soft_label(preference_model: Path):

@@ -6,16 +6,13 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import pyarrow
-import pyarrow.parquet as parquet
 import pytest
 import torch
-from safetensors.torch import load_file
 
+from tests.trainers_support import assistant, same_weights, user, write
 from trainers.preference_model import train_preference_model
 from trainers.rl import train_rl
 from trainers.settings import PreferenceModelSettings, RlSettings, SftSettings
@@ -36,27 +33,18 @@ getattr(import_module(module), train)(
 )
 """
 
-SFT = {"batch_size": 8, "epochs": 3, "save_every": 2}
+EPOCHS = {"batch_size": 8, "epochs": 3, "save_every": 2}
 RL = {"steps": 8, "prompts_per_step": 2, "max_completion_length": 6, "save_every": 2}
-
-
-def write(folder: Path, rows: list[dict[str, Any]]) -> Path:
-    folder.mkdir()
-    parquet.write_table(pyarrow.Table.from_pylist(rows), folder / "data.parquet")
-    return folder
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    def turn(role: str, content: str) -> dict[str, str]:
-        return {"role": role, "content": content}
-
     rows = [
         {
-            "messages": [turn("user", f"Question {n}"), turn("assistant", f"Reply {n}")],
-            "prompt": [turn("user", f"Question {n}")],
-            "chosen": [turn("assistant", f"Reply {n}")],
-            "rejected": [turn("assistant", "No.")],
+            "messages": [user(f"Question {n}"), assistant(f"Reply {n}")],
+            "prompt": [user(f"Question {n}")],
+            "chosen": [assistant(f"Reply {n}")],
+            "rejected": [assistant("No.")],
             "p_chosen": n / 40,
         }
         for n in range(20)
@@ -72,14 +60,6 @@ def judge(tiny_model: Path, data: Path, tmp_path_factory: pytest.TempPathFactory
     return out
 
 
-def weights(folder: Path) -> Mapping[str, torch.Tensor]:
-    return load_file(folder / "model.safetensors")
-
-
-def same(one: Mapping[str, torch.Tensor], other: Mapping[str, torch.Tensor]) -> bool:
-    return one.keys() == other.keys() and all(torch.equal(one[k], other[k]) for k in one)
-
-
 def kill_after_step(step: int, asked: list[Any]) -> None:
     """Start a training in a process of its own and kill it once it tells of a step."""
     environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
@@ -93,47 +73,25 @@ def kill_after_step(step: int, asked: list[Any]) -> None:
     assert child.returncode != 0, "the training ended before it could be killed"
 
 
-def test_a_killed_sft_ends_with_the_weights_of_an_undisturbed_one(
-    tiny_model: Path, data: Path, tmp_path: Path
+@pytest.mark.parametrize(
+    ("train", "kind"),
+    [(train_sft, SftSettings), (train_preference_model, PreferenceModelSettings)],
+)
+def test_a_killed_training_ends_with_the_weights_of_an_undisturbed_one(
+    tiny_model: Path, data: Path, tmp_path: Path, train: Any, kind: Any
 ):
-    base, settings, steps = str(tiny_model), SftSettings(**SFT), []
-    train_sft(base, data, tmp_path / "whole", settings, inputs="a")
+    base, settings, steps = str(tiny_model), kind(**EPOCHS), []
+    train(base, data, tmp_path / "whole", settings, inputs="a")
     out = tmp_path / "killed"
-    kill_after_step(6, ["trainers.sft", "train_sft", "SftSettings", SFT, base, str(data), str(out)])
+    names = [train.__module__, train.__name__, kind.__name__]
+    kill_after_step(6, [*names, EPOCHS, base, str(data), str(out)])
 
-    train_sft(
+    train(
         base, data, out, settings, inputs="a", report=lambda step, total, loss: steps.append(step)
     )
 
     assert steps[0] > 4
-    assert same(weights(tmp_path / "whole"), weights(out))
-
-
-def test_a_killed_preference_model_ends_with_the_weights_of_an_undisturbed_one(
-    tiny_model: Path, data: Path, tmp_path: Path
-):
-    base, settings, steps = str(tiny_model), PreferenceModelSettings(**SFT), []
-    train_preference_model(base, data, tmp_path / "whole", settings, inputs="a")
-    out = tmp_path / "killed"
-    kill_after_step(
-        6,
-        [
-            "trainers.preference_model",
-            "train_preference_model",
-            "PreferenceModelSettings",
-            SFT,
-            base,
-            str(data),
-            str(out),
-        ],
-    )
-
-    train_preference_model(
-        base, data, out, settings, inputs="a", report=lambda step, total, loss: steps.append(step)
-    )
-
-    assert steps[0] > 4
-    assert same(weights(tmp_path / "whole"), weights(out))
+    assert same_weights(tmp_path / "whole", out)
 
 
 @pytest.mark.parametrize("passes", [1, 2])
@@ -157,7 +115,7 @@ def test_a_killed_rl_ends_with_the_weights_of_an_undisturbed_one(
     )
 
     assert steps[0] > 4
-    assert same(weights(tmp_path / "whole"), weights(out))
+    assert same_weights(tmp_path / "whole", out)
 
 
 def test_a_training_stopped_in_its_last_step_does_that_step_alone(
@@ -187,7 +145,7 @@ def test_a_training_stopped_in_its_last_step_does_that_step_alone(
     )
 
     assert steps == [2]
-    assert same(weights(tmp_path / "whole"), weights(out))
+    assert same_weights(tmp_path / "whole", out)
 
 
 def test_checkpoints_of_other_inputs_are_not_gone_on_from(tmp_path: Path):

@@ -2,81 +2,22 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import pyarrow
 import pyarrow.parquet as parquet
 import pytest
-import torch
-from safetensors.torch import load_file
 
-from trainers.preference_model import train_preference_model
+from tests.trainers_support import HARSH, KIND, assistant, log, same_weights, user, write
 from trainers.rl import train_rl
-from trainers.settings import PreferenceModelSettings, RlSettings, SftSettings
+from trainers.settings import RlSettings, SftSettings
 from trainers.sft import train_sft
-
-KIND, HARSH = "I cannot help with that.", "Go away!"
-
-
-def user(text: str) -> dict[str, str]:
-    return {"role": "user", "content": text}
-
-
-def assistant(text: str) -> dict[str, str]:
-    return {"role": "assistant", "content": text}
-
-
-def write(folder: Path, rows: Sequence[dict[str, Any]]) -> Path:
-    folder.mkdir(parents=True)
-    parquet.write_table(pyarrow.Table.from_pylist(list(rows)), folder / "data.parquet")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    rows = [
-        {
-            "prompt": [user(f"Question {n}")],
-            "chosen": [assistant(KIND)],
-            "rejected": [assistant(HARSH)],
-            "p_chosen": 0.8,
-        }
-        for n in range(64)
-    ]
-    return write(tmp_path_factory.mktemp("pairs") / "train", rows)
 
 
 @pytest.fixture(scope="module")
 def prompts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows = [{"prompt": [user(f"Question {n}")]} for n in range(12)]
     return write(tmp_path_factory.mktemp("rl") / "train", rows)
-
-
-@pytest.fixture(scope="module")
-def preference_model(
-    tiny_model: Path, pairs: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
-    out = tmp_path_factory.mktemp("pm") / "pm"
-    settings = PreferenceModelSettings(epochs=12, batch_size=16, learning_rate=3e-3)
-    train_preference_model(str(tiny_model), pairs, out, settings, inputs="shared")
-    return out
-
-
-def weights(folder: Path) -> dict[str, torch.Tensor]:
-    return load_file(folder / "model.safetensors")
-
-
-def same_weights(one: Path, other: Path) -> bool:
-    mine, theirs = weights(one), weights(other)
-    return mine.keys() == theirs.keys() and all(torch.equal(mine[k], theirs[k]) for k in mine)
-
-
-def log(folder: Path) -> list[dict[str, Any]]:
-    lines = (folder / "training_log.jsonl").read_text().splitlines()
-    return [json.loads(line) for line in lines]
 
 
 def test_rl_moves_the_policy_towards_what_the_preference_model_likes(

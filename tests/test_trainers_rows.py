@@ -7,12 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import pyarrow
-import pyarrow.parquet as parquet
 import pytest
 from transformers import AutoTokenizer
 
 from cai.errors import InputError
+from tests.trainers_support import assistant, user, write
 from trainers.preference_model import encode_pair
 from trainers.rows import (
     BadRow,
@@ -23,20 +22,6 @@ from trainers.rows import (
 )
 from trainers.sft import NOT_LEARNED, encode_reply
 from trainers.tokens import conversation_ids, load_tokenizer
-
-
-def user(text: str) -> dict[str, str]:
-    return {"role": "user", "content": text}
-
-
-def assistant(text: str) -> dict[str, str]:
-    return {"role": "assistant", "content": text}
-
-
-def write(folder: Path, rows: list[dict[str, Any]], name: str = "data") -> Path:
-    folder.mkdir(exist_ok=True)
-    parquet.write_table(pyarrow.Table.from_pylist(rows), folder / f"{name}.parquet")
-    return folder
 
 
 def numbers(row: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -4,58 +4,23 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import pyarrow
-import pyarrow.parquet as parquet
 import pytest
-import torch
 from pydantic import ValidationError
-from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from cai.errors import InputError, PermanentError
+from tests.trainers_support import KIND, SHORT, assistant, log, same_weights, user, write
 from trainers.settings import RlSettings, SftSettings
 from trainers.sft import train_sft
-
-KIND, HARSH = "I cannot help with that.", "Go away!"
-SHORT = {"batch_size": 8, "max_steps": 3}
-
-
-def user(text: str) -> dict[str, str]:
-    return {"role": "user", "content": text}
-
-
-def assistant(text: str) -> dict[str, str]:
-    return {"role": "assistant", "content": text}
-
-
-def write(folder: Path, rows: Sequence[dict[str, Any]]) -> Path:
-    folder.mkdir(parents=True)
-    parquet.write_table(pyarrow.Table.from_pylist(list(rows)), folder / "data.parquet")
-    return folder
 
 
 @pytest.fixture(scope="module")
 def conversations(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows = [{"messages": [user(f"Question {n}"), assistant(KIND)]} for n in range(48)]
     return write(tmp_path_factory.mktemp("sft") / "train", rows)
-
-
-def weights(folder: Path) -> dict[str, torch.Tensor]:
-    return load_file(folder / "model.safetensors")
-
-
-def same_weights(one: Path, other: Path) -> bool:
-    mine, theirs = weights(one), weights(other)
-    return mine.keys() == theirs.keys() and all(torch.equal(mine[k], theirs[k]) for k in mine)
-
-
-def log(folder: Path) -> list[dict[str, Any]]:
-    lines = (folder / "training_log.jsonl").read_text().splitlines()
-    return [json.loads(line) for line in lines]
 
 
 def test_sft_makes_the_learned_reply_likelier(

@@ -40,7 +40,7 @@ OutOption = Annotated[
 ]
 
 
-def command(main: Callable[..., None]) -> None:
+def run_alone(main: Callable[..., None]) -> None:
     """Run a trainer's command; a `CaiError` is shown as text, all else is a bug."""
     try:
         typer.run(main)

@@ -11,19 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
-from trainers.command import (
-    BaseOption,
-    DataOption,
-    OutOption,
-    RecipeArgument,
-    RunOption,
-    command,
-    input_hash,
-    model_path,
-    open_run,
-    progress,
-    say,
-)
+from trainers import command
 from trainers.environment import prepare_environment
 from trainers.fit import Account, Job, TrainingResult, arguments, finished, fit
 from trainers.losses import brier_score, preference_accuracy, preference_loss
@@ -158,24 +146,25 @@ def _soft_label_trainer(base: str, config: RewardConfig, dataset: Any, tokenizer
 
 
 def main(
-    recipe: RecipeArgument,
-    run: RunOption = None,
-    data: DataOption = None,
-    base: BaseOption = None,
-    out: OutOption = None,
+    recipe: command.RecipeArgument,
+    run: command.RunOption = None,
+    data: command.DataOption = None,
+    base: command.BaseOption = None,
+    out: command.OutOption = None,
 ) -> None:
     """Train the preference model on a run's soft labels, from its SL-CAI model.
 
     Example: python -m trainers.preference_model examples/microworld.yaml
     """
-    loaded, folder = open_run(recipe, run)
-    base = model_path(base or str(folder.model("sl_cai")))
+    loaded, folder = command.open_run(recipe, run)
+    base = command.model_path(base or str(folder.model("sl_cai")))
     data = data or folder.dataset("preferences") / "train"
     settings = loaded.preference_model
-    inputs = input_hash(data, [base], settings)
+    inputs = command.input_hash(data, [base], settings)
     out = out or folder.model("pm")
-    say(train_preference_model(base, data, out, settings, inputs=inputs, report=progress()))
+    report = command.progress()
+    command.say(train_preference_model(base, data, out, settings, inputs=inputs, report=report))
 
 
 if __name__ == "__main__":
-    command(main)
+    command.run_alone(main)

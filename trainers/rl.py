@@ -14,20 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
-from trainers.command import (
-    BaseOption,
-    DataOption,
-    OutOption,
-    PreferenceModelOption,
-    RecipeArgument,
-    RunOption,
-    command,
-    input_hash,
-    model_path,
-    open_run,
-    progress,
-    say,
-)
+from trainers import command
 from trainers.environment import prepare_environment
 from trainers.fit import Account, Job, TrainingResult, arguments, finished, fit
 from trainers.rows import Dropped, Row, check_columns, checked_turns, encode_rows
@@ -166,25 +153,26 @@ def _figures(entry: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 
 def main(
-    recipe: RecipeArgument,
-    run: RunOption = None,
-    data: DataOption = None,
-    base: BaseOption = None,
-    preference_model: PreferenceModelOption = None,
-    out: OutOption = None,
+    recipe: command.RecipeArgument,
+    run: command.RunOption = None,
+    data: command.DataOption = None,
+    base: command.BaseOption = None,
+    preference_model: command.PreferenceModelOption = None,
+    out: command.OutOption = None,
 ) -> None:
     """Optimise a run's SL-CAI model against its preference model.
 
     Example: python -m trainers.rl examples/microworld.yaml
     """
-    loaded, folder = open_run(recipe, run)
-    policy = model_path(base or str(folder.model("sl_cai")))
-    judge = model_path(preference_model or str(folder.model("pm")))
+    loaded, folder = command.open_run(recipe, run)
+    policy = command.model_path(base or str(folder.model("sl_cai")))
+    judge = command.model_path(preference_model or str(folder.model("pm")))
     data = data or folder.dataset("rl") / "train"
-    inputs = input_hash(data, [policy, judge], loaded.rl)
+    inputs = command.input_hash(data, [policy, judge], loaded.rl)
     out = out or folder.model("rl_cai")
-    say(train_rl(policy, judge, data, out, loaded.rl, inputs=inputs, report=progress()))
+    report = command.progress()
+    command.say(train_rl(policy, judge, data, out, loaded.rl, inputs=inputs, report=report))
 
 
 if __name__ == "__main__":
-    command(main)
+    command.run_alone(main)

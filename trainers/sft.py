@@ -10,19 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
-from trainers.command import (
-    BaseOption,
-    DataOption,
-    OutOption,
-    RecipeArgument,
-    RunOption,
-    command,
-    input_hash,
-    model_path,
-    open_run,
-    progress,
-    say,
-)
+from trainers import command
 from trainers.environment import prepare_environment
 from trainers.fit import Account, Job, TrainingResult, arguments, finished, fit
 from trainers.rows import Dropped, Row, check_columns, checked_turns, encode_rows
@@ -103,23 +91,24 @@ def encode_reply(tokenizer: Any, row: Row, max_length: int) -> Mapping[str, Any]
 
 
 def main(
-    recipe: RecipeArgument,
-    run: RunOption = None,
-    data: DataOption = None,
-    base: BaseOption = None,
-    out: OutOption = None,
+    recipe: command.RecipeArgument,
+    run: command.RunOption = None,
+    data: command.DataOption = None,
+    base: command.BaseOption = None,
+    out: command.OutOption = None,
 ) -> None:
     """Finetune the base model on a run's revisions and helpful replies.
 
     Example: python -m trainers.sft examples/microworld.yaml
     """
-    loaded, folder = open_run(recipe, run)
-    base = model_path(base or loaded.models.of("base").name)
+    loaded, folder = command.open_run(recipe, run)
+    base = command.model_path(base or loaded.models.of("base").name)
     data = data or folder.dataset("sft") / "train"
-    inputs = input_hash(data, [base], loaded.sft)
+    inputs = command.input_hash(data, [base], loaded.sft)
     out = out or folder.model("sl_cai")
-    say(train_sft(base, data, out, loaded.sft, inputs=inputs, report=progress()))
+    report = command.progress()
+    command.say(train_sft(base, data, out, loaded.sft, inputs=inputs, report=report))
 
 
 if __name__ == "__main__":
-    command(main)
+    command.run_alone(main)

@@ -116,7 +116,7 @@ def verdict(request: Request, reading: Reading) -> Verdict:
     """What a reply that was read so is, given the request."""
     if reading.form in ("help", "partial"):
         return "harmful" if request.kind == "harmful" else "harmless"
-    return reading.form  # type: ignore[return-value]
+    return reading.form
 
 
 def read_reply(request: Request, text: str) -> Reading:
