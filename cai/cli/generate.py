@@ -4,28 +4,40 @@ from __future__ import annotations
 
 import typer
 
-from cai.cli.run import Limit, Recipe, Run, Set, do_steps
+from cai.cli.run import Limit, LogJson, Recipe, Run, Set, do_steps
 
 app = typer.Typer(help="Generate data.", no_args_is_help=True)
 
 
 @app.command()
-def revisions(recipe: Recipe, run: Run = None, limit: Limit = None, set_: Set = None) -> None:
+def revisions(
+    recipe: Recipe,
+    run: Run = None,
+    limit: Limit = None,
+    set_: Set = None,
+    log_json: LogJson = False,
+) -> None:
     """Write critique and revision data, as datasets/sft of the run.
 
     Example: cai generate revisions examples/microworld.yaml --limit 100
     """
     from cai.pipeline import steps_until
 
-    do_steps(steps_until("revisions"), recipe, run, limit, set_)
+    do_steps(steps_until("revisions"), recipe, run, limit, set_, log_json=log_json)
 
 
 @app.command()
-def comparisons(recipe: Recipe, run: Run = None, limit: Limit = None, set_: Set = None) -> None:
+def comparisons(
+    recipe: Recipe,
+    run: Run = None,
+    limit: Limit = None,
+    set_: Set = None,
+    log_json: LogJson = False,
+) -> None:
     """Write preference labels, as datasets/preferences of the run.
 
     Example: cai generate comparisons examples/microworld.yaml --limit 100
     """
     from cai.pipeline import steps_until
 
-    do_steps(steps_until("preferences"), recipe, run, limit, set_)
+    do_steps(steps_until("preferences"), recipe, run, limit, set_, log_json=log_json)

@@ -23,6 +23,9 @@ Set = Annotated[
 Limit = Annotated[
     int | None, typer.Option(min=1, help="Cut every prompt and pair set to this many.")
 ]
+LogJson = Annotated[
+    bool, typer.Option("--log-json", help="Events as JSON lines on standard error, no bars.")
+]
 
 
 def run(
@@ -34,6 +37,7 @@ def run(
     ] = "evaluate",
     limit: Limit = None,
     set_: Set = None,
+    log_json: LogJson = False,
 ) -> None:
     """Take a recipe from its constitution to measured models.
 
@@ -41,7 +45,7 @@ def run(
     """
     from cai.pipeline import steps_until
 
-    do_steps(steps_until(until), recipe, run, limit, set_)
+    do_steps(steps_until(until), recipe, run, limit, set_, log_json=log_json)
 
 
 def do_steps(
@@ -50,6 +54,8 @@ def do_steps(
     run: Path | None,
     limit: int | None,
     overrides: list[str] | None,
+    *,
+    log_json: bool = False,
 ) -> None:
     """Do steps of a recipe, then print the tables and where the report is."""
     from cai.pipeline import RunFolder, run_recipe
@@ -63,6 +69,7 @@ def do_steps(
     if kept := len(read_reruns(folder.reruns).rows):
         drop = f"`cai rows rerun {folder.path} --forget` drops them"
         typer.echo(f"{kept} rows keep the settings of a rerun; {drop}")
-    metrics = run_recipe(loaded, folder, steps=steps, command=command)
+    events = sys.stderr.buffer if log_json else None
+    metrics = run_recipe(loaded, folder, steps=steps, command=command, events=events)
     print_table(metrics)
     typer.echo(f"report: {folder.report}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
+import orjson
 import typer
 
 app = typer.Typer(help="Look at runs.", no_args_is_help=True)
@@ -14,23 +15,34 @@ app = typer.Typer(help="Look at runs.", no_args_is_help=True)
 def list_(
     folder: Annotated[Path, typer.Argument(help="Folder that holds runs.")] = Path("runs"),
 ) -> None:
-    """List the runs of a folder with their headline figures.
+    """List the runs of a folder with their states and headline figures.
 
     Example: cai runs list
     """
-    from cai.pipeline.status import run_lines
+    from cai.pipeline.status import read_runs
+    from cai.pipeline.status_tables import print_runs
 
-    for line in run_lines(folder):
-        typer.echo(line)
+    runs = list(read_runs(folder))
+    if runs:
+        print_runs(runs)
+    else:
+        typer.echo(f"no runs in {folder}")
 
 
 @app.command()
-def status(run: Annotated[Path, typer.Argument(help="Run folder.")]) -> None:
-    """Say how far a run is: its rows, calls and models, finished or not.
+def status(
+    run: Annotated[Path, typer.Argument(help="Run folder.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
+) -> None:
+    """Say how far a run is, whether it is under way, finished, stopped or dead.
 
     Example: cai runs status runs/microworld
     """
-    from cai.pipeline.status import status_lines
+    from cai.pipeline.status import read_status
+    from cai.pipeline.status_tables import print_status
 
-    for line in status_lines(run):
-        typer.echo(line)
+    found = read_status(run)
+    if as_json:
+        typer.echo(orjson.dumps(found.to_json(), option=orjson.OPT_INDENT_2))
+    else:
+        print_status(found)

@@ -59,8 +59,12 @@ class RowWatcher(Protocol):
         """A row ended."""
         ...
 
-    def item(self) -> None:
-        """An item ended, with all of its rows."""
+    def item(self, calls: int) -> None:
+        """An item ended, with all of its rows, which came from so many calls."""
+        ...
+
+    def tick(self, stopping: bool = False) -> None:
+        """Some time has passed; if `stopping`, no item is taken and calls are waited for."""
         ...
 
     def end(self) -> None:
@@ -99,10 +103,10 @@ class Sweep:
             self._watcher.row(row)
         return kept
 
-    def item_ended(self) -> None:
-        """An item ended, with all of its rows on disk."""
+    def item_ended(self, calls: int) -> None:
+        """An item ended, with all of its rows on disk, which came from so many calls."""
         if self._watcher is not None:
-            self._watcher.item()
+            self._watcher.item(calls)
 
 
 class RowLog:
@@ -110,6 +114,7 @@ class RowLog:
 
     def __init__(self, sweep: Sweep) -> None:
         """Begin with no rows."""
+        self.calls = 0
         self._sweep = sweep
         self._asked: list[asyncio.Future[None]] = []
 
@@ -121,7 +126,7 @@ class RowLog:
             record: its record as JSON data.
             calls: ledger keys of the calls that made it.
         """
-        self._asked.append(self._sweep.keep(Row(key, "ok", "", record, tuple(calls))))
+        self._keep(Row(key, "ok", "", record, tuple(calls)))
 
     def end(self, key: RowKey, status: RowStatus, reason: str) -> NoReturn:
         """End a row and with it the item.
@@ -133,7 +138,7 @@ class RowLog:
 
     def ended(self, end: RowEnded) -> None:
         """Keep a row that ended early."""
-        self._asked.append(self._sweep.keep(end.row))
+        self._keep(end.row)
 
     async def written(self) -> None:
         """Wait until every row of the item is on disk.
@@ -143,3 +148,7 @@ class RowLog:
             ValueError: a row was made twice.
         """
         await asyncio.gather(*self._asked)
+
+    def _keep(self, row: Row) -> None:
+        self.calls += len(row.calls)
+        self._asked.append(self._sweep.keep(row))

@@ -26,6 +26,10 @@ from cai.engine.rows import RowEnded, RowLog, RowWatcher, Sweep
 from cai.records import RowStatus
 
 Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+TICK_SECONDS = 0.25
+"""Between two moments at which a watcher is told that time has passed."""
 
 
 async def run_rows(
@@ -89,7 +93,7 @@ async def make_rows(
         progress.begin(len(items) if isinstance(items, Sized) else None)
     feed = _Feed(items)
     try:
-        await _work_off([lambda: _work(feed, step, sweep)] * in_flight, ledger)
+        await _work_off([lambda: _work(feed, step, sweep)] * in_flight, ledger, progress)
     finally:
         if progress is not None:
             progress.end()
@@ -97,20 +101,36 @@ async def make_rows(
 
 
 async def _work_off(
-    workers: Sequence[Callable[[], Coroutine[Any, Any, None]]], ledger: Ledger
+    workers: Sequence[Callable[[], Coroutine[Any, Any, None]]],
+    ledger: Ledger,
+    watcher: RowWatcher | None,
 ) -> None:
     """Run workers until all are done or one fails; leave nothing under way behind."""
     tasks = [asyncio.create_task(worker()) for worker in workers]
     try:
-        ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
-        for task in ended:
+        all_done = asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+        for task in (await _watched(all_done, watcher))[0]:
             task.result()
     finally:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await ledger.purchases.finish()
+        await _watched(ledger.purchases.finish(), watcher, stopping=True)
         await ledger.flush()
+
+
+async def _watched(
+    work: Coroutine[Any, Any, Result], watcher: RowWatcher | None, *, stopping: bool = False
+) -> Result:
+    """Wait for work, and let the watcher know that time passes: calls may take minutes."""
+    task = asyncio.create_task(work)
+    try:
+        while not (await asyncio.wait({task}, timeout=TICK_SECONDS))[0]:
+            if watcher is not None:
+                watcher.tick(stopping)
+    finally:
+        task.cancel()
+    return task.result()
 
 
 async def _work(
@@ -124,7 +144,7 @@ async def _work(
             log.ended(end)
         finally:
             await log.written()
-        sweep.item_ended()
+        sweep.item_ended(log.calls)
 
 
 class _Feed(Generic[Item]):

@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any, BinaryIO, Literal, get_args
 
 from cai.engine import Ledger, Progress
 from cai.pipeline import training
@@ -61,7 +61,12 @@ def steps_until(last: Step) -> tuple[Step, ...]:
 
 
 def run_recipe(
-    recipe: Recipe, folder: RunFolder, *, steps: Sequence[Step] = STEPS, command: str = ""
+    recipe: Recipe,
+    folder: RunFolder,
+    *,
+    steps: Sequence[Step] = STEPS,
+    command: str = "",
+    events: BinaryIO | None = None,
 ) -> Mapping[str, Any]:
     """Do some steps of a recipe, in their order; gives the figures.
 
@@ -70,12 +75,16 @@ def run_recipe(
         folder: where; made if it is not there, gone on with if it is.
         steps: what to do; a step takes up what the steps before it have left in the folder.
         command: how the run was started, for the report.
+        events: gets the events of the run's log as they come, in place of a progress display.
 
     Raises:
         CaiError: what the person at the terminal can put right; all finished calls are kept.
     """
     folder.path.mkdir(parents=True, exist_ok=True)
-    with Ledger.open(folder.ledger) as ledger, Progress(folder.log) as progress:
+    with (
+        Ledger.open(folder.ledger) as ledger,
+        Progress(folder.log, about={"command": command, "steps": steps}, events=events) as progress,
+    ):
         studio = Studio(recipe, folder, ledger, progress)
         save_recipe(recipe, folder.recipe)
         figures = Figures(folder)

@@ -1,54 +1,169 @@
-"""How the runs of a folder stand, read from their files alone: dead runs can be looked at too."""
+"""How a run stands, read from its files alone: runs under way, finished, stopped and dead."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from cai.engine import Ledger
+from cai.engine.holder import holder_of
+from cai.errors import RunError
 from cai.pipeline.folder import RunFolder, existing_run
+from cai.pipeline.run_log import PartLog, RunLog, read_run_log
 
-HEADLINES = (("helpful", "helpful-only"), ("sl_cai", "SL-CAI"), ("rl_cai", "RL-CAI"))
+State = Literal["running", "finished", "stopped", "died", "unknown"]
+"""Running: a process has the run's lock. Finished: its last process did what it was to do.
+Stopped: an error or Ctrl-C ended it. Died: it ended without a word, as by kill -9 or a power cut.
+Unknown: the log does not tell of any process."""
+
+PartState = Literal["running", "done", "unfinished"]
+
+HEADLINES = {"helpful": "helpful-only", "sl_cai": "SL-CAI", "rl_cai": "RL-CAI"}
+"""Policies that a run measures, in the order of their making, with their names for people."""
+
+MODELS = ("sl_cai", "pm", "rl_cai")
 
 
-def run_lines(folder: Path) -> Iterator[str]:
-    """One line for each run of a folder, with the harmful compliance of each stage."""
-    runs = sorted(path.parent for path in folder.glob("*/ledger.sqlite"))
-    if not runs:
-        yield f"no runs in {folder}"
-    for path in runs:
-        metrics = RunFolder(path).read_metrics()
-        yield f"{path}  {_headline(metrics) or 'not evaluated yet'}"
+@dataclass(frozen=True)
+class RunStatus:
+    """All that the files of a run say of it.
+
+    Args:
+        path: the run folder.
+        state: whether a process works on it, or how the last one ended.
+        process: id of the process that works on it.
+        log: what its log tells.
+        rows: number of rows in the ledger by stage and status.
+        calls: number of calls in the ledger; None if it cannot be read.
+        models: whether each model is trained.
+        headline: harmful compliance of each policy that was measured, a share in [0, 1].
+        report: the page for people, if it is written.
+        notes: what could not be read, for people.
+    """
+
+    path: Path
+    state: State
+    process: str | None
+    log: RunLog
+    rows: Mapping[str, Mapping[str, int]]
+    calls: int | None
+    models: Mapping[str, bool]
+    headline: Mapping[str, float]
+    report: Path | None
+    notes: tuple[str, ...]
+
+    def part_state(self, part: PartLog) -> PartState:
+        """Whether a part is done, under way now, or was left."""
+        standing = part.standing
+        last = part.attempt == self.log.attempts
+        if standing.ended and standing.done == standing.total:
+            return "done"
+        if last and not standing.ended and self.state == "running":
+            return "running"
+        whole = standing.ended and standing.total is None and self.state != "stopped"
+        return "done" if whole else "unfinished"
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything as JSON data; the fields are described in docs/runs.md."""
+        log = self.log
+        return {
+            "run": str(self.path),
+            "state": self.state,
+            "process": self.process,
+            "attempts": log.attempts,
+            "command": log.command,
+            "steps": log.steps,
+            "began": log.began,
+            "latest": log.latest,
+            "error": log.error,
+            "parts": [
+                {"state": self.part_state(one), "attempt": one.attempt, **asdict(one.standing)}
+                for one in log.parts
+            ],
+            "all_attempts": {"seconds": round(log.seconds, 3), **asdict(log.calls)},
+            "rows": self.rows,
+            "calls_in_ledger": self.calls,
+            "models": self.models,
+            "harmful_compliance": self.headline,
+            "report": None if self.report is None else str(self.report),
+            "notes": self.notes,
+        }
 
 
-def status_lines(path: Path) -> Iterator[str]:
-    """Rows by stage and status, calls, models and report of one run.
+def read_status(path: Path) -> RunStatus:
+    """Read how a run stands; its lock is not taken, and nothing is written.
 
     Raises:
         RunError: the folder holds no run.
     """
     folder = existing_run(path)
-    with Ledger.open(folder.ledger, read_only=True) as ledger:
-        counts = ledger.counts()
-        yield f"run: {path}"
-        for (stage, status), number in sorted(counts.items()):
-            yield f"rows: {stage} {status}: {number}"
-        yield f"calls in the ledger: {ledger.call_count()}"
-    for name in ("sl_cai", "pm", "rl_cai"):
-        done = (folder.model(name) / "training.json").is_file()
-        yield f"model {name}: {'trained' if done else 'not trained yet'}"
-    headline = _headline(folder.read_metrics())
-    yield f"harmful compliance: {headline}" if headline else "policies: not evaluated yet"
-    if folder.report.is_file():
-        yield f"report: {folder.report}"
+    notes: list[str] = []
+    process, log = _read_process(folder, notes)
+    notes += log.notes
+    rows, calls = _read_ledger(folder, notes)
+    return RunStatus(
+        path=path,
+        state=_state(log, process),
+        process=process or None,
+        log=log,
+        rows=rows,
+        calls=calls,
+        models={name: (folder.model(name) / "training.json").is_file() for name in MODELS},
+        headline=_headline(folder, notes),
+        report=folder.report if folder.report.is_file() else None,
+        notes=tuple(notes),
+    )
 
 
-def _headline(metrics: dict[str, Any]) -> str:
-    stages = metrics.get("stages", {})
-    parts: list[str] = []
-    for name, title in HEADLINES:
-        rate = stages.get(name, {}).get("harmful_compliance")
-        if rate is not None:
-            parts.append(f"{title} {rate['value']:.2f}")
-    return ", ".join(parts)
+def read_runs(folder: Path) -> Iterator[RunStatus]:
+    """How each run of a folder stands, by name."""
+    for path in sorted(path.parent for path in folder.glob("*/ledger.sqlite")):
+        yield read_status(path)
+
+
+def _read_process(folder: RunFolder, notes: list[str]) -> tuple[str | None, RunLog]:
+    """The process on a run, "" if it cannot be told; and the run's log."""
+    try:
+        process, log = holder_of(folder.ledger), read_run_log(folder.log)
+        if process is None and log.end is None:
+            # A process that began after the lock was looked at has not died.
+            process = holder_of(folder.ledger)
+    except RunError as error:
+        notes.append(str(error))
+        return "", RunLog()
+    return process, log
+
+
+def _state(log: RunLog, process: str | None) -> State:
+    if process:
+        return "running"
+    if log.end is None:
+        return "died" if log.attempts else "unknown"
+    return "finished" if log.end == "run_ended" else "stopped"
+
+
+def _read_ledger(
+    folder: RunFolder, notes: list[str]
+) -> tuple[dict[str, dict[str, int]], int | None]:
+    """Rows by stage and status, and the number of calls; a damaged ledger is noted."""
+    rows: dict[str, dict[str, int]] = {}
+    try:
+        with Ledger.open(folder.ledger, read_only=True) as ledger:
+            for (stage, status), number in sorted(ledger.counts().items()):
+                rows.setdefault(stage, {})[status] = number
+            return rows, ledger.call_count()
+    except RunError as error:
+        notes.append(str(error))
+        return {}, None
+
+
+def _headline(folder: RunFolder, notes: list[str]) -> dict[str, float]:
+    try:
+        stages = folder.read_metrics().get("stages", {})
+    except RunError as error:
+        notes.append(str(error))
+        return {}
+    rates = {name: stages.get(name, {}).get("harmful_compliance") for name in HEADLINES}
+    return {name: rate["value"] for name, rate in rates.items() if rate is not None}

@@ -1,0 +1,190 @@
+"""The standing of runs as tables for people: on a terminal, in a pipe or in a file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, get_args
+
+from cai.engine.display import printable
+from cai.engine.standing import brief, clock, dollars, rate
+from cai.engine.tally import Counts
+from cai.pipeline.run_log import PartLog
+from cai.pipeline.status import HEADLINES, RunStatus
+from cai.records import RowStatus
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+    from rich.table import Table
+
+WIDE = 1000
+"""Columns of a page that is no terminal: nothing is broken or cut there."""
+
+SIGNALS = {"KeyboardInterrupt": "Ctrl-C", "Terminated": "SIGTERM"}
+"""Errors that are none, with what a person knows them by."""
+
+
+def print_status(status: RunStatus) -> None:
+    """Print how a run stands to standard output, tables after the facts."""
+    from rich.text import Text
+
+    console = _page()
+    for name, text in _facts(status):
+        console.print(Text(printable(f"{name:<10}{text}"), overflow="fold"))
+    for table in _tables(status):
+        console.print()
+        console.print(table)
+    if status.notes:
+        console.print()
+    for note in status.notes:
+        console.print(Text(printable(f"note: {note}")))
+
+
+def print_runs(runs: Iterable[RunStatus]) -> None:
+    """Print one line for each run, with its state and its headline figures."""
+    table = _table(["run", "state", "came to", "harmful compliance"], words=4)
+    for status in runs:
+        came_to = _progress(status.log.parts[-1]) if status.log.parts else ""
+        headline = _headline(status) or "not evaluated yet"
+        noted = f" ({len(status.notes)} notes)" if status.notes else ""
+        _add(table, [str(status.path), status.state + noted, came_to, headline])
+    _page().print(table)
+
+
+def _facts(status: RunStatus) -> list[tuple[str, str]]:
+    log = status.log
+    facts = [("run", str(status.path)), ("state", _state(status))]
+    if log.error:
+        facts.append(("error", SIGNALS.get(log.error, log.error)))
+    if log.command:
+        facts.append(("command", log.command))
+    if log.steps:
+        facts.append(("steps", ", ".join(log.steps)))
+    attempts = f"{log.attempts} attempt{'' if log.attempts == 1 else 's'}, {clock(log.seconds)}"
+    facts.append(("in all", f"{attempts}, {_bought(log.calls)}"))
+    if status.calls is not None:
+        facts.append(("ledger", f"{status.calls:,} calls"))
+    trained = [name for name, done in status.models.items() if done]
+    facts.append(("models", f"trained: {', '.join(trained)}" if trained else "none trained yet"))
+    headline = _headline(status)
+    measured = f"harmful compliance: {headline}" if headline else "not evaluated yet"
+    facts.append(("policies", measured))
+    if status.report is not None:
+        facts.append(("report", str(status.report)))
+    return facts
+
+
+def _state(status: RunStatus) -> str:
+    when = _time(status.log.latest)
+    match status.state:
+        case "running":
+            return f"running, in process {status.process}; last noted {when}"
+        case "finished":
+            return f"finished {when}"
+        case "stopped":
+            return f"stopped {when}; the same command goes on from there"
+        case "died":
+            process = f"process {status.log.process}" if status.log.process else "its process"
+            return f"died: {process} is gone, last noted {when}; the same command goes on"
+        case "unknown":
+            return "unknown: log.jsonl tells of no process that worked on it"
+
+
+def _tables(status: RunStatus) -> list[RenderableType]:
+    tables: list[RenderableType] = []
+    if status.log.parts:
+        tables.append(_parts(status))
+    stages = [part for part in status.log.parts if part.standing.calls is not None]
+    if stages:
+        tables.append(_calls(stages))
+    if status.rows:
+        tables.append(_rows(status))
+    return tables
+
+
+def _parts(status: RunStatus) -> Table:
+    table = _table(["part", "state", "done", "ok", "refused", "failed", "time"], words=2)
+    for part in status.log.parts:
+        standing, state = part.standing, str(status.part_state(part))
+        if part.attempt != status.log.attempts:
+            state += f" in attempt {part.attempt}"
+        ended = ["", "", "" if standing.loss is None else f"loss {standing.loss:.4f}"]
+        if standing.calls is not None:
+            failed = "".join(f"\n{n:,} {name}" for name, n in standing.failures.items())
+            failed = f"{sum(standing.failures.values()):,}{failed}"
+            ended = [f"{standing.rows.get('ok', 0):,}", f"{standing.refused:,}", failed]
+        _add(table, [standing.title, state, _count(part), *ended, clock(standing.seconds)])
+    return table
+
+
+def _calls(stages: Sequence[PartLog]) -> Table:
+    columns = ["calls of", "made", "cached", "retries", "tokens in", "out", "cost", "per s"]
+    table = _table(columns)
+    for part in stages:
+        standing, calls = part.standing, part.standing.calls or Counts()
+        cells = [f"{calls.made:,}", f"{calls.cached:,}", f"{calls.retries:,}"]
+        cells += [brief(calls.input_tokens), brief(calls.output_tokens), _cost(calls)]
+        _add(table, [standing.title, *cells, rate(standing.calls_per_second)])
+    return table
+
+
+def _rows(status: RunStatus) -> Table:
+    statuses = get_args(RowStatus)
+    table = _table(["rows in ledger", *statuses])
+    for stage, counts in status.rows.items():
+        _add(table, [stage, *(f"{counts.get(name, 0):,}" for name in statuses)])
+    return table
+
+
+def _progress(part: PartLog) -> str:
+    return f"{part.standing.title} {_count(part)}"
+
+
+def _count(part: PartLog) -> str:
+    total = part.standing.total
+    return f"{part.standing.done:,}" + ("" if total is None else f"/{total:,}")
+
+
+def _bought(calls: Counts) -> str:
+    tokens = f"{brief(calls.input_tokens)} tokens in, {brief(calls.output_tokens)} out"
+    made = f"{calls.made:,} calls made, {tokens}, {calls.retries:,} retries"
+    return f"{made}, {_cost(calls)}" if calls.cost != 0 else made
+
+
+def _cost(calls: Counts) -> str:
+    if calls.cost is None:
+        return "cost unknown"
+    return dollars(calls.cost) if calls.cost else ""
+
+
+def _headline(status: RunStatus) -> str:
+    return ", ".join(f"{HEADLINES[name]} {value:.2f}" for name, value in status.headline.items())
+
+
+def _time(moment: datetime | None) -> str:
+    return "never" if moment is None else moment.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _page() -> Console:
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=WIDE)
+
+
+def _table(columns: Sequence[str], *, words: int = 1) -> Table:
+    """A table whose first columns hold words, which may be broken, and the others numbers."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+    for index, column in enumerate(columns):
+        number = index >= words
+        table.add_column(column, justify="right" if number else "left", no_wrap=number)
+    return table
+
+
+def _add(table: Table, cells: Iterable[str]) -> None:
+    from rich.text import Text
+
+    table.add_row(*(Text(cell) for cell in cells))
