@@ -281,6 +281,15 @@ def test_a_row_that_fails_again_is_said_to_have_failed(server, recipe, tmp_path)
     )
 
 
+def test_cut_off_rows_asked_for_as_before_are_the_same_and_the_way_out_is_said(server, run):
+    rows, asked = rows_of(run), len(server.asked)
+
+    said = cai("rows", "rerun", run, "--status", "truncated", "--stage", "helpful")
+
+    assert (rows_of(run), len(server.asked)) == (rows, asked)
+    assert "--set changes what is asked" in said
+
+
 def test_a_status_that_no_row_has_is_said(server, run):
     asked = len(server.asked)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import heapq
+import shlex
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from itertools import islice
@@ -107,7 +109,8 @@ def rerun(
         typer.echo(f"settings of {dropped} rows dropped; the next `cai run` makes them without")
         return
     wanted = rerunning.Wanted(_statuses(status), stage, tuple(set_ or ()))
-    _tell(rerunning.rerun(folder, wanted), run, status)
+    command = shlex.join(["cai", *sys.argv[1:]])
+    _tell(rerunning.rerun(folder, wanted, command=command), run, status)
 
 
 def _ledger(run: Path) -> Ledger:
@@ -194,6 +197,8 @@ def _tell(redone: Redone, run: Path, status: str) -> None:
     typer.echo(
         f"{redone.rows + redone.continued - redone.lost} rows made again, {redone.calls} calls made"
     )
+    if not redone.calls and redone.before == redone.after:
+        typer.echo("the ledger has the answers to these very calls; --set changes what is asked")
     if redone.lost:
         typer.echo(
             f"{redone.lost} rows left as they were: the recipe has lost their prompts, "

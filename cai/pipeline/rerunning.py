@@ -87,18 +87,27 @@ class Redone:
     outdated: tuple[str, ...] = ()
 
 
-def rerun(folder: RunFolder, wanted: Wanted) -> Redone:
+def rerun(folder: RunFolder, wanted: Wanted, *, command: str = "") -> Redone:
     """Make rows of a run again, with the recipe of its folder.
 
     The settings are kept in the folder before the first call, and every later run uses them for
     the same rows. Data sets, figures and report that the run has are written anew.
+
+    Args:
+        folder: of the run.
+        wanted: which rows, and what is set for them.
+        command: how the rerun was started, for the run's log.
 
     Raises:
         RunError: another process writes to the run.
         CaiError: there is no such stage, a setting belongs to none of the rows, or what a run
             raises; calls are kept, and the same command goes on.
     """
-    with Ledger.open(folder.ledger) as ledger, Progress(folder.log) as progress:
+    about = {"command": command, "steps": ("rerun",)}
+    with (
+        Ledger.open(folder.ledger) as ledger,
+        Progress(folder.log, about=about) as progress,
+    ):
         recipe, reruns = load_recipe(folder.recipe), read_reruns(folder.reruns)
         rows = _rows(ledger, wanted)
         meant = [wanted.stage] if wanted.stage else SETTABLE
