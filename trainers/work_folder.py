@@ -43,7 +43,7 @@ class WorkFolder:
     def finished(self) -> Mapping[str, Any] | None:
         """The record of a finished training with the same inputs, its model in its place."""
         for folder in (self.out, self.model):
-            record = _read_record(folder)
+            record = read_record(folder)
             if record is not None and record.get("inputs") == self.inputs:
                 if folder == self.model:
                     self.install()
@@ -87,7 +87,12 @@ class WorkFolder:
         shutil.rmtree(self.path)
 
 
-def _read_record(folder: Path) -> Mapping[str, Any] | None:
+def read_record(folder: Path) -> Mapping[str, Any] | None:
+    """What a model's folder says of its training; None if it holds no trained model.
+
+    Raises:
+        RunError: it is no JSON.
+    """
     file = folder / RECORD
     if not file.is_file():
         return None

@@ -3,7 +3,7 @@
 from cai.engine.calls import Backoff, BoughtModel
 from cai.engine.ledger import Ledger, StoredCall
 from cai.engine.progress import Progress
-from cai.engine.rows import RowEnded, RowLog, RowWatcher, making
+from cai.engine.rows import RowEnded, RowKeeper, RowLog, RowWatcher, making
 from cai.engine.runner import make_rows, run_rows
 from cai.engine.tally import Tally
 
@@ -13,6 +13,7 @@ __all__ = [
     "Ledger",
     "Progress",
     "RowEnded",
+    "RowKeeper",
     "RowLog",
     "RowWatcher",
     "StoredCall",

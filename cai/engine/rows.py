@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Generator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, NoReturn, Protocol
 
-from cai.engine.ledger import Ledger
+from cai.engine.ledger import StoredCall
+from cai.engine.purchases import Purchases
 from cai.errors import RejectedRequest, TransientError
 from cai.records import Row, RowKey, RowStatus
+
+_PART: ContextVar[str] = ContextVar("part", default="")
 
 
 class RowEnded(Exception):
@@ -33,19 +37,53 @@ class RowEnded(Exception):
 
 
 @contextmanager
-def making(key: RowKey) -> Generator[None, None, None]:
+def making(key: RowKey, part: str = "") -> Generator[None, None, None]:
     """Say which row the calls inside the block are made for, and so which one ends if they fail.
+
+    Args:
+        key: the row.
+        part: what the calls are for within the row, if that is not its stage: "critique".
 
     Raises:
         RowEnded: "filtered" if the model cannot answer such a request, "error" if it has not
             answered after the last try. What concerns the whole run is raised as it is.
     """
+    before = _PART.get()
+    _PART.set(part or key.stage)
     try:
         yield
     except RejectedRequest as error:
         raise RowEnded(key, "filtered", str(error)) from error
     except TransientError as error:
         raise RowEnded(key, "error", str(error)) from error
+    finally:
+        _PART.set(before)
+
+
+def part_made() -> str:
+    """What the call under way is made for, as `making` was told; empty outside of any row."""
+    return _PART.get()
+
+
+class RowKeeper(Protocol):
+    """Where the rows of a pass go: the ledger of a run, or what stands in for it."""
+
+    @property
+    def purchases(self) -> Purchases[StoredCall]:
+        """The calls under way."""
+        ...
+
+    async def begin_sweep(self) -> int:
+        """Number a new pass."""
+        ...
+
+    def queue_rows(self, rows: Iterable[Row], sweep: int = 0) -> asyncio.Future[None]:
+        """Keep rows; the future is done once they are where they stay."""
+        ...
+
+    async def flush(self) -> None:
+        """Wait until everything asked for so far is where it stays."""
+        ...
 
 
 class RowWatcher(Protocol):
@@ -83,7 +121,7 @@ class Sweep:
     """
 
     def __init__(
-        self, ledger: Ledger, number: int, *, stages: Collection[str], watcher: RowWatcher | None
+        self, ledger: RowKeeper, number: int, *, stages: Collection[str], watcher: RowWatcher | None
     ) -> None:
         """Begin with no rows."""
         self.number = number

@@ -22,7 +22,7 @@ from collections.abc import (
 from typing import Any, Generic, TypeVar
 
 from cai.engine.ledger import Ledger
-from cai.engine.rows import RowEnded, RowLog, RowWatcher, Sweep
+from cai.engine.rows import RowEnded, RowKeeper, RowLog, RowWatcher, Sweep
 from cai.records import RowStatus
 
 Item = TypeVar("Item")
@@ -59,7 +59,7 @@ async def make_rows(
     items: Iterable[Item] | AsyncIterable[Item],
     step: Callable[[Item, RowLog], Awaitable[None]],
     *,
-    ledger: Ledger,
+    ledger: RowKeeper,
     in_flight: int,
     progress: RowWatcher | None = None,
     stages: Collection[str],

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeVar
 
 from cai.constitution import load_constitution
-from cai.engine import BoughtModel, Ledger, Progress, RowLog, Tally, make_rows
+from cai.engine import BoughtModel, Ledger, Progress, RowKeeper, RowLog, Tally, make_rows
 from cai.models import ModelSettings, open_model
 from cai.models.base import LanguageModel
 from cai.pipeline.folder import RunFolder
@@ -22,6 +22,21 @@ Item = TypeVar("Item")
 SetName = Literal["red_team", "helpful", "evaluation"]
 
 
+@dataclass(frozen=True)
+class Trial:
+    """How passes are taken that leave the rows of the run as they are.
+
+    Args:
+        keeper: where rows go in place of the ledger.
+        opener: gives the models; None: the real ones, their answers bought.
+        sample: how many items of each pass to take, spread evenly over them; None for all.
+    """
+
+    keeper: RowKeeper
+    opener: Callable[[ModelSettings], LanguageModel] | None = None
+    sample: int | None = None
+
+
 @dataclass
 class Studio:
     """Owns the open models of a run; each is opened at its first use, and once.
@@ -32,6 +47,7 @@ class Studio:
         ledger: every call and row.
         progress: what the person at the terminal sees.
         chosen: the only items to be made again; None for all.
+        trial: how passes are taken if not in earnest.
     """
 
     recipe: Recipe
@@ -39,6 +55,7 @@ class Studio:
     ledger: Ledger
     progress: Progress
     chosen: ChosenItems | None = None
+    trial: Trial | None = None
     tally: Tally = field(default_factory=Tally)
     left_out: dict[str, int] = field(default_factory=dict[str, int])
     _open: dict[str, LanguageModel] = field(default_factory=dict[str, LanguageModel])
@@ -81,14 +98,18 @@ class Studio:
         """A model by its settings, its answers bought through the ledger."""
         name = settings.model_dump_json()
         if name not in self._open:
-            self._open[name] = BoughtModel(
-                open_model(settings),
-                self.ledger,
-                tally=self.tally,
-                attempts=self.recipe.engine.attempts,
-                prices=settings.known_prices,
-            )
+            opener = self.trial.opener if self.trial else None
+            self._open[name] = (opener or self._bought)(settings)
         return self._open[name]
+
+    def _bought(self, settings: ModelSettings) -> LanguageModel:
+        return BoughtModel(
+            open_model(settings),
+            self.ledger,
+            tally=self.tally,
+            attempts=self.recipe.engine.attempts,
+            prices=settings.known_prices,
+        )
 
     def prompts(self, name: SetName) -> Iterator[Prompt]:
         """The prompts of a set; each once, and rows that are no prompt counted by reason."""
@@ -134,13 +155,15 @@ class Studio:
         total = sum(1 for _ in items())
         self.left_out = noted
         sweep = await make_rows(
-            _Counted(items, total),
+            _Counted(items, total, self.trial.sample if self.trial else None),
             step,
-            ledger=self.ledger,
+            ledger=self.trial.keeper if self.trial else self.ledger,
             in_flight=self.recipe.engine.in_flight,
             progress=self.progress.stage(title, self.tally),
             stages=stages,
         )
+        if self.trial is not None:
+            return
         if self.chosen is None:
             await self.ledger.prune(stages, sweep.number)
         else:
@@ -154,14 +177,17 @@ class Studio:
 
 
 class _Counted(Iterable[Item]):
-    """Items whose number is known before they are made."""
+    """Items whose number is known before they are made; of a sample, every so manieth of them."""
 
-    def __init__(self, items: Callable[[], Iterable[Item]], total: int) -> None:
+    def __init__(self, items: Callable[[], Iterable[Item]], total: int, sample: int | None) -> None:
         self._items = items
         self._total = total
+        self._taken = total if sample is None else min(sample, total)
 
     def __iter__(self) -> Iterator[Item]:
-        return iter(self._items())
+        for number, item in enumerate(self._items()):
+            if number * self._taken % self._total < self._taken:
+                yield item
 
     def __len__(self) -> int:
-        return self._total
+        return self._taken

@@ -6,8 +6,9 @@ the hash of what went into it has changed.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from cai.datasets.preferences import PreferencePlan, write_preferences
 from cai.datasets.prompts import write_rl_prompts
@@ -15,7 +16,13 @@ from cai.datasets.sft import SftPlan, write_sft
 from cai.models import ModelSettings, local_path
 from cai.pipeline.studio import Studio
 from cai.records import digest
-from trainers.settings import TrainingSettings
+from trainers.settings import (
+    PreferenceModelSettings,
+    RlSettings,
+    SftSettings,
+    TrainingSettings,
+)
+from trainers.work_folder import read_record
 
 Settings = TypeVar("Settings", bound=TrainingSettings)
 
@@ -47,53 +54,101 @@ def write_preference_data(studio: Studio) -> None:
     write_preferences(studio.ledger, studio.folder.dataset("preferences"), plan)
 
 
+def write_rl_data(studio: Studio) -> None:
+    """Write ``datasets/rl``: the prompts that the policy answers in training (§4.2)."""
+    prompts = (*studio.prompts("red_team"), *studio.prompts("helpful"))
+    write_rl_prompts(prompts, studio.folder.dataset("rl"), studio.recipe.datasets.test_share)
+
+
+@dataclass(frozen=True)
+class Ingredients(Generic[Settings]):
+    """What a model is made of.
+
+    Args:
+        data: the rows it learns from.
+        models: what it starts from.
+        settings: the recipe's section, with the run's seed.
+    """
+
+    data: Path
+    models: list[str]
+    settings: Settings
+
+    @property
+    def hash(self) -> str:
+        """Hash of all three; files by their content."""
+        from trainers.command import input_hash
+
+        return input_hash(self.data, self.models, self.settings)
+
+
+def sl_cai_ingredients(studio: Studio) -> Ingredients[SftSettings]:
+    """What SL-CAI is made of."""
+    data = studio.folder.dataset("sft") / "train"
+    base = local_path(studio.recipe.models.of("base").name)
+    return Ingredients(data, [base], _seeded(studio.recipe.sft, studio))
+
+
+def preference_model_ingredients(studio: Studio) -> Ingredients[PreferenceModelSettings]:
+    """What the preference model is made of."""
+    data, base = studio.folder.dataset("preferences") / "train", studio.folder.model("sl_cai")
+    return Ingredients(data, [str(base)], _seeded(studio.recipe.preference_model, studio))
+
+
+def rl_cai_ingredients(studio: Studio) -> Ingredients[RlSettings]:
+    """What RL-CAI is made of."""
+    data, folder = studio.folder.dataset("rl") / "train", studio.folder
+    models = [str(folder.model("sl_cai")), str(folder.model("pm"))]
+    return Ingredients(data, models, _seeded(studio.recipe.rl, studio))
+
+
 def train_sft(studio: Studio) -> None:
     """SL-CAI: the base model, finetuned on revisions and helpful replies (§3.2)."""
-    from trainers.command import input_hash
     from trainers.sft import train_sft as train
 
-    settings, folder = _seeded(studio.recipe.sft, studio), studio.folder
-    data, base = folder.dataset("sft") / "train", local_path(studio.recipe.models.of("base").name)
-    inputs = input_hash(data, [base], settings)
+    of, out = sl_cai_ingredients(studio), studio.folder.model("sl_cai")
     report = studio.progress.training("train SL-CAI")
-    train(base, data, folder.model("sl_cai"), settings, inputs=inputs, report=report)
+    train(of.models[0], of.data, out, of.settings, inputs=of.hash, report=report)
 
 
 def train_preference_model(studio: Studio) -> None:
     """PM: from the SL-CAI model, on soft AI labels and judged helpfulness pairs (§4.2)."""
-    from trainers.command import input_hash
     from trainers.preference_model import train_preference_model as train
 
-    settings, folder = _seeded(studio.recipe.preference_model, studio), studio.folder
-    data, base = folder.dataset("preferences") / "train", str(folder.model("sl_cai"))
-    inputs = input_hash(data, [base], settings)
+    of, out = preference_model_ingredients(studio), studio.folder.model("pm")
     report = studio.progress.training("train the preference model")
-    train(base, data, folder.model("pm"), settings, inputs=inputs, report=report)
+    train(of.models[0], of.data, out, of.settings, inputs=of.hash, report=report)
 
 
 def train_rl(studio: Studio) -> None:
     """RL-CAI: from the SL-CAI model, against the preference model (§4.2)."""
-    from trainers.command import input_hash
     from trainers.rl import train_rl as train
 
-    settings, folder = _seeded(studio.recipe.rl, studio), studio.folder
-    data, policy, judge = folder.dataset("rl"), folder.model("sl_cai"), folder.model("pm")
-    prompts = (*studio.prompts("red_team"), *studio.prompts("helpful"))
-    write_rl_prompts(prompts, data, studio.recipe.datasets.test_share)
-    train(
-        str(policy),
-        judge,
-        data / "train",
-        folder.model("rl_cai"),
-        settings,
-        inputs=input_hash(data / "train", [str(policy), str(judge)], settings),
-        report=studio.progress.training("train RL-CAI"),
-    )
+    write_rl_data(studio)
+    of, out = rl_cai_ingredients(studio), studio.folder.model("rl_cai")
+    report = studio.progress.training("train RL-CAI")
+    policy, judge = of.models
+    train(policy, Path(judge), of.data, out, of.settings, inputs=of.hash, report=report)
+
+
+def inputs_of(model: Path) -> str | None:
+    """Hash of the ingredients that a model was trained from; None if there is no such model.
+
+    Raises:
+        RunError: the record of its training is no JSON.
+    """
+    record = read_record(model)
+    return None if record is None else record.get("inputs")
 
 
 def policy_settings(path: Path, like: ModelSettings) -> ModelSettings:
     """Settings of a trained policy: as those it started from, with its own weights."""
-    return like.model_copy(update={"name": str(path.resolve())})
+    return like.model_copy(update={"name": policy_name(path)})
+
+
+def policy_name(path: Path) -> str:
+    """How settings name the policy in a folder."""
+    return str(path.resolve())
 
 
 def _seeded(settings: Settings, studio: Studio) -> Settings:

@@ -63,7 +63,7 @@ async def revise_once(
     if models.critic is not None:
         messages = setting.prompts.render("critique", **given)
         asked = replace(sampling, seed=setting.call_seed(key, "critique"))
-        with making(key):
+        with making(key, "critique"):
             completion = await models.critic.complete(messages, asked)
         critique = usable_text(completion, key, "critique")
         calls = (completion.call,)
