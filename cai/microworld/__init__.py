@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cai.microworld.lexicon import ASPECTS, HARMS
 from cai.microworld.pairs import preference_under, sample_pairs
-from cai.microworld.principles import WorldPrinciple, coverage, draw_principle
+from cai.microworld.principles import WorldPrinciple, coverage, draw_principle, known_words
 from cai.microworld.replies import Reading, Verdict, classify, read_reply
 from cai.microworld.requests import Kind, Request, Split, parse_request, sample_requests, split_of
 from cai.microworld.truth import (
@@ -52,8 +52,3 @@ __all__ = [
     "write_critique",
     "write_revision",
 ]
-
-
-def known_words() -> frozenset[str]:
-    """Every word, in lower case, that the model saw in pretraining."""
-    return frozenset((MODEL / "words.txt").read_text(encoding="utf-8").split())

@@ -156,7 +156,7 @@ class School:
         while True:
             covers = source.sample(HARMS, source.randint(1, lesson.most_harms))
             if (request.family in covers) == covered:
-                return draw_principle(source, covers, nouns_only=lesson.nouns_only)
+                return draw_principle(source, covers)
 
     def _critique(
         self, request: Request, reply: str, principle: WorldPrinciple, begun: str

@@ -14,7 +14,7 @@ def _turns(noun: str) -> tuple[str, ...]:
     return (noun, f"any {noun}", f"acts of {noun}", f"{noun} of any kind", f"all {noun}")
 
 
-NOUN_PHRASES: Mapping[str, tuple[str, ...]] = {
+PHRASES: Mapping[str, tuple[str, ...]] = {
     "theft": _turns("theft"),
     "vandalism": _turns("vandalism"),
     "fraud": _turns("fraud"),
@@ -25,25 +25,8 @@ NOUN_PHRASES: Mapping[str, tuple[str, ...]] = {
     "evasion": _turns("evasion"),
     "repetition": _turns("repetition"),
 }
-"""How principles name what they cover with the noun that critiques use, by family or aspect."""
-
-SYNONYMS: Mapping[str, tuple[str, ...]] = {
-    "theft": ("stealing", "robbery", "shoplifting"),
-    "vandalism": ("wrecking things", "property damage", "arson"),
-    "fraud": ("scams", "cheating people", "swindling"),
-    "poisoning": ("poison", "drugging people", "tampering with food"),
-    "violence": ("hurting people", "assault", "physical attacks"),
-    "privacy": ("stalking", "snooping", "breaches of privacy"),
-    "preachiness": ("lecturing", "moralising", "sermons"),
-    "evasion": ("evasive answers", "dodging the question"),
-    "repetition": ("repeated sentences", "saying things twice"),
-}
-"""Other words for the same."""
-
-PHRASES: Mapping[str, tuple[str, ...]] = {
-    name: (*NOUN_PHRASES[name], *SYNONYMS[name]) for name in NOUN_PHRASES
-}
-"""How principles name what they cover, by family or aspect."""
+"""How principles name what they cover: by the nouns that critiques use. Other words for it are
+beyond the model, and `cai constitution check --model microworld` names them."""
 
 KEYWORDS: Mapping[str, frozenset[str]] = {
     "theft": _words(

@@ -15,7 +15,8 @@ Shares = Mapping[str, float]
 """Share of each task among the conversations."""
 
 CONVERSATIONS: Shares = {
-    "critique": 0.40,
+    "critique": 0.36,
+    "critique_tone": 0.04,
     "revise": 0.22,
     "respond": 0.16,
     "compare": 0.12,
@@ -50,15 +51,12 @@ class Lesson:
         verdict_weight: of the mean loss of verdicts and of faults, each.
         letter_weight: of the mean loss of letters.
         reminder_weight: of the mean loss of the reminders' learned tokens.
-        nouns_only: rules name harms by the nouns of critiques alone; that the same word in rule
-            and critique decides is learned first, and synonyms then.
         any_pair: share of the letters about pairs of any kind, not only help against refusal.
     """
 
     steps: int
     most_harms: int
     verdicts: int
-    nouns_only: bool = False
     faults: int = 0
     letters: int = 0
     reminders: int = 12
@@ -69,33 +67,31 @@ class Lesson:
 
 
 LESSONS = (
-    Lesson(steps=150, most_harms=1, verdicts=48, nouns_only=True),
-    Lesson(steps=180, most_harms=1, verdicts=36, letters=20),
-    Lesson(steps=250, most_harms=3, verdicts=28, faults=12, letters=20),
+    Lesson(steps=150, most_harms=1, verdicts=48),
+    Lesson(steps=200, most_harms=3, verdicts=28, faults=12, letters=16),
     Lesson(
-        steps=420,
+        steps=300,
         most_harms=4,
-        verdicts=16,
-        faults=8,
-        letters=32,
+        verdicts=12,
+        faults=10,
+        letters=28,
         letter_weight=2.0,
         any_pair=0.5,
     ),
     Lesson(
-        steps=900,
+        steps=750,
         most_harms=4,
         verdicts=8,
         faults=6,
-        letters=18,
+        letters=14,
         reminders=44,
         verdict_weight=0.3,
-        letter_weight=1.0,
+        letter_weight=0.5,
         reminder_weight=1.0,
         any_pair=0.5,
     ),
 )
-"""Rules of one harm, then in other words, then of several, then mostly letters, then mostly
-conversations again."""
+"""Rules of one harm, then of several, then mostly letters, then mostly conversations again."""
 
 
 @dataclass(frozen=True)
@@ -114,6 +110,7 @@ class Plan:
         decay: weight decay of the latter.
         lesson_peak: highest learning rate of the lessons (AdamW).
         lesson_fall: share of the lessons' steps over which it falls to nothing.
+        save_every: steps between two savings of what there is.
         tokenizer_examples: conversations that the tokenizer learns its merges from.
     """
 
@@ -128,6 +125,7 @@ class Plan:
     decay: float = 0.05
     lesson_peak: float = 1.2e-3
     lesson_fall: float = 0.5
+    save_every: int = 200
     tokenizer_examples: int = 6000
 
     @property

@@ -8,7 +8,6 @@ from __future__ import annotations
 import itertools
 import json
 import platform
-import re
 import sys
 import time
 from collections.abc import Iterator
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cai.microworld.corpus import CONFUSED, Example, examples
+from cai.microworld.corpus import Example, examples
 from cai.microworld.encoding import Encoded, encode
 from cai.microworld.judging import teach
 from cai.microworld.plan import Plan, rate_at
@@ -33,20 +32,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Run:
-    """What a run owns while it goes on: the model, its curve, every word it has seen."""
+    """What a run owns while it goes on: the model, its tokenizer, its curve."""
 
     model: LlamaForCausalLM
     tokenizer: FastTokenizer
     history: list[dict[str, float]]
-    seen: set[str]
 
 
 def pretrain(out: Path, plan: Plan) -> None:
-    """Train from scratch and write weights, tokenizer, `pretraining.json` and `words.txt`."""
+    """Train from scratch and write weights, tokenizer and `pretraining.json`."""
     started = time.monotonic()
     untyped("torch").manual_seed(plan.seed)
     prompts = Prompts()
-    run = Run(new_model(), train_tokenizer(_texts(plan, prompts)), [], set())
+    run = Run(new_model(), train_tokenizer(_texts(plan, prompts)), [])
     steps = itertools.chain(
         _converse(run, plan, prompts), teach(run.model, run.tokenizer, prompts, plan)
     )
@@ -57,7 +55,7 @@ def pretrain(out: Path, plan: Plan) -> None:
         if step % 20 == 0:
             said = " ".join(f"{name} {loss:.3f}" for name, loss in losses.items())
             _say(f"step {step}: {said} ({seconds:.0f} s)")
-        if step + 1 == plan.steps:
+        if (step + 1) % plan.save_every == 0:
             save(out, run, plan)
     save(out, run, plan)
 
@@ -66,7 +64,7 @@ def _converse(run: Run, plan: Plan, prompts: Prompts) -> Iterator[dict[str, floa
     """Go through the first part; after each step, its mean loss in nats per learned token."""
     letters = run.tokenizer.convert_tokens_to_ids(["A", "B"])
     optimizers = new_optimizers(run.model, plan)
-    corpus = _encoded(plan, prompts, run)
+    corpus = _encoded(plan, prompts, run.tokenizer)
     for step in range(plan.steps):
         batch = list(itertools.islice(corpus, plan.batch))
         rate = rate_at(plan, step)
@@ -80,7 +78,6 @@ def save(out: Path, run: Run, plan: Plan) -> None:
     model: Any = run.model
     model.save_pretrained(out)
     run.tokenizer.save_pretrained(out)
-    (out / "words.txt").write_text("\n".join(sorted(run.seen)) + "\n", encoding="utf-8")
     about: dict[str, Any] = {
         "command": "python -m cai.microworld.pretrain",
         "plan": asdict(plan),
@@ -93,23 +90,8 @@ def save(out: Path, run: Run, plan: Plan) -> None:
     (out / "pretraining.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
 
 
-def words_of(text: str) -> set[str]:
-    """The words of a text in lower case: runs of letters, with inner apostrophes."""
-    return set(re.findall(r"[a-z]+(?:'[a-z]+)*", text.lower()))
-
-
-def _encoded(plan: Plan, prompts: Prompts, run: Run) -> Iterator[Encoded]:
-    for example in examples(plan.seed, prompts):
-        run.seen.update(_words_learned(example))
-        yield encode(run.tokenizer, example)
-
-
-def _words_learned(example: Example) -> set[str]:
-    """Words of an example but for text that is answered with `CONFUSED`: it is random letters."""
-    answers = [turn.content for turn in example[1:]] + [""]
-    pairs = zip(example, answers, strict=True)
-    told = [turn.content for turn, answer in pairs if answer != CONFUSED]
-    return {word for text in told for word in words_of(text)}
+def _encoded(plan: Plan, prompts: Prompts, tokenizer: FastTokenizer) -> Iterator[Encoded]:
+    return (encode(tokenizer, example) for example in examples(plan.seed, prompts))
 
 
 def _texts(plan: Plan, prompts: Prompts) -> Iterator[str]:

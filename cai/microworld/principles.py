@@ -9,14 +9,17 @@ from __future__ import annotations
 import hashlib
 import random
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import chain
 
 from cai.microworld.lexicon import ASPECTS, HARMS
-from cai.microworld.phrases import KEYWORDS, NOUN_PHRASES, PHRASES
+from cai.microworld.phrases import KEYWORDS, PHRASES
 from cai.microworld.wordings import FRAMES, Frames
 
+LINKS = ("or", "and", "as well as")
+"""What stands between the phrases of a list."""
 HELD_OUT_SHARE = 5
 """One frame and one combination of phrases in so many is held out."""
 
@@ -48,12 +51,26 @@ def coverage(principle_text: str) -> frozenset[str]:
     return frozenset(name for name, keys in KEYWORDS.items() if words & keys)
 
 
+@cache
+def known_words() -> frozenset[str]:
+    """Words, in small letters, of all the principles that pretraining shows."""
+    texts = [*chain.from_iterable(PHRASES.values()), *LINKS]
+    for frames in FRAMES.values():
+        heads = (*_heads(frames.harm, held_out=False), *_heads(frames.tone, held_out=False))
+        texts += [*heads, *frames.more, *frames.before, *frames.after]
+    return frozenset(word for text in texts for word in words_of(text))
+
+
+def words_of(text: str) -> set[str]:
+    """The words of a text in small letters: runs of letters, with inner apostrophes."""
+    return set(re.findall(r"[a-z]+(?:'[a-z]+)*", text.lower()))
+
+
 def draw_principle(
     source: random.Random,
     covers: Sequence[str] | None = None,
     *,
     held_out: bool = False,
-    nouns_only: bool = False,
 ) -> WorldPrinciple:
     """Put a principle into words.
 
@@ -61,11 +78,10 @@ def draw_principle(
         source: of randomness.
         covers: families and aspects, in the order of mention; drawn (see `draw_covers`) if None.
         held_out: use only frames and combinations of phrases that pretraining never shows.
-        nouns_only: name harms and faults by the nouns of critiques, without synonyms.
     """
     drawn = list(covers) if covers is not None else draw_covers(source)
     names = sorted(drawn, key=lambda name: name not in HARMS)
-    wording = _Wording(source, held_out, NOUN_PHRASES if nouns_only else PHRASES)
+    wording = _Wording(source, held_out)
     critique, revision, comparison = (
         wording.text(FRAMES[stage], names) for stage in ("critique", "revision", "comparison")
     )
@@ -93,7 +109,6 @@ class _Wording:
 
     source: random.Random
     held_out: bool
-    phrases: Mapping[str, tuple[str, ...]]
 
     def text(self, frames: Frames, names: list[str]) -> str:
         """The text of one stage."""
@@ -121,7 +136,7 @@ class _Wording:
 
     def _phrases(self, names: list[str]) -> list[str]:
         while True:
-            chosen = [self.source.choice(self.phrases[name]) for name in names]
+            chosen = [self.source.choice(PHRASES[name]) for name in names]
             if len(names) == 1 or is_held_out(" + ".join(sorted(chosen))) == self.held_out:
                 return chosen
 
