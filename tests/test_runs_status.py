@@ -1,0 +1,298 @@
+"""What `cai runs` tells of runs under way, finished, stopped and dead."""
+
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from cai.cli import main
+from cai.engine import Ledger, Progress, Tally
+from cai.errors import RunError
+from cai.models.prices import Prices
+from cai.pipeline.run_log import read_run_log
+from cai.pipeline.status import read_status
+from cai.records import Row, RowKey, Usage
+
+NOTE_OFTEN = "import cai.engine.progress\ncai.engine.progress.LOG_SECONDS = 0.05\n"
+AS_NOBODY = """
+import os
+import cai.cli, cai.pipeline.status, cai.pipeline.status_tables
+if os.geteuid() == 0:  # root may write anywhere
+    os.setuid(65534)
+"""
+
+
+def run_folder(path: Path, *, calls: int = 3, error: BaseException | None = None) -> Path:
+    """A run of one stage, as its process leaves it behind."""
+    path.mkdir()
+    tally = Tally()
+    with Ledger.open(path / "ledger.sqlite"):
+        attempt(path, tally, calls, error)
+    return path
+
+
+def attempt(path: Path, tally: Tally, calls: int, error: BaseException | None = None) -> None:
+    """One process more that works on a run; it does all of it, or comes to an error."""
+    about = {"command": "cai run demo.yaml", "steps": ["revisions"]}
+    try:
+        with Progress(path / "log.jsonl", about=about) as progress:
+            stage = progress.stage("revise", tally)
+            stage.begin(3)
+            for number in range(calls):
+                tally.of("m").note_made(Usage(10, 5), Prices(input=0, output=1e5))
+                stage.row(Row(RowKey("revision", f"p{number}"), "ok" if number else "error"))
+                stage.item(1)
+            stage.end()
+            if error is not None:
+                raise error
+    except KeyboardInterrupt:
+        pass
+
+
+@contextmanager
+def under_way(served, run: Path) -> Iterator[subprocess.Popen]:
+    """A process that works on a run, and has noted how far it is."""
+    slowly = ("--set", "engine.in_flight=1")
+    command = served.generate(run, *slowly, before=NOTE_OFTEN)
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            deadline = time.monotonic() + 60
+            while not read_run_log(run / "log.jsonl").calls.made and time.monotonic() < deadline:
+                assert process.poll() is None, "the run ended before it could be looked at"
+            yield process
+        finally:
+            process.kill()
+
+
+def files_of(run: Path) -> set[tuple[str, bytes]]:
+    """Everything but the index in which SQLite counts its readers."""
+    files = (path for path in run.rglob("*") if path.is_file() and path.suffix != ".sqlite-shm")
+    return {(path.name, path.read_bytes()) for path in files}
+
+
+def shown(capsys, monkeypatch, *arguments: object) -> str:
+    monkeypatch.setattr("sys.argv", ["cai", *map(str, arguments)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 0
+    return capsys.readouterr().out
+
+
+def test_a_run_under_way_is_told_from_a_dead_one_and_that_from_a_finished_one(served, tmp_path):
+    run = tmp_path / "run"
+    with under_way(served, run) as process:
+        alive = read_status(run)
+        process.kill()
+    dead = read_status(run)
+    subprocess.run(served.generate(run), check=True, capture_output=True)
+    finished = read_status(run)
+
+    assert (alive.state, alive.process) == ("running", str(process.pid))
+    assert alive.part_state(alive.log.parts[-1]) == "running"
+    assert (dead.state, dead.process) == ("died", None)
+    assert dead.part_state(dead.log.parts[-1]) == "unfinished"
+    assert 0 < dead.log.calls.made <= dead.calls
+    assert (finished.state, finished.log.attempts) == ("finished", 2)
+    assert {finished.part_state(part) for part in finished.log.parts} == {"done"}
+    assert finished.log.parts[0].standing.calls.cached == dead.calls
+    assert finished.rows["revision"]["ok"] > 0
+
+
+def test_looking_at_a_run_leaves_no_trace_and_keeps_nobody_from_working(served, tmp_path):
+    run = tmp_path / "run"
+    with under_way(served, run) as process:
+        process.kill()
+    before = files_of(run)
+
+    for _ in range(3):
+        read_status(run)
+
+    assert files_of(run) == before
+    with Ledger.open(run / "ledger.sqlite"):
+        assert read_status(run).process == str(os.getpid())
+
+
+def test_a_dead_run_can_be_looked_at_where_nothing_can_be_written(served, tmp_path):
+    with under_way(served, tmp_path / "run") as process:
+        process.kill()
+    with tempfile.TemporaryDirectory() as shared:
+        run = Path(shared, "run")
+        shutil.copytree(tmp_path / "run", run)
+        for path in run.rglob("*"):
+            path.chmod(0o555 if path.is_dir() else 0o444)
+        for path in (run, Path(shared)):
+            path.chmod(0o555)
+        command = served.cai("runs", "status", run, "--json", before=AS_NOBODY)
+        shown = subprocess.run(command, check=True, capture_output=True, cwd="/").stdout
+
+        for path in (Path(shared), run):
+            path.chmod(0o755)
+    status = json.loads(shown)
+    assert (status["state"], status["notes"]) == ("died", [])
+    assert status["calls_in_ledger"] > 0
+
+
+def test_a_run_that_its_provider_stopped_shows_the_error(served, tmp_path):
+    run = tmp_path / "run"
+    wrong = f"models.default.endpoint={served.address}/nowhere"
+    subprocess.run(served.generate(run, "--set", wrong), capture_output=True)
+
+    status = read_status(run)
+
+    assert status.state == "stopped"
+    assert status.log.error.startswith("PermanentError: ")
+    assert "404" in status.log.error
+
+
+def test_events_on_standard_error_are_those_of_the_log_and_hold_no_key(served, tmp_path):
+    run = tmp_path / "run"
+    key = {**os.environ, "OPENAI_API_KEY": "sk-not-to-be-seen"}
+    ended = subprocess.run(served.generate(run, "--log-json"), capture_output=True, env=key)
+
+    assert ended.stderr == (run / "log.jsonl").read_bytes()
+    assert {json.loads(line)["event"] for line in ended.stderr.splitlines()} == {
+        "run_began",
+        "stage_began",
+        "stage_ended",
+        "run_ended",
+    }
+    assert b"sk-not-to-be-seen" not in ended.stderr
+
+
+def test_the_page_has_the_figures_of_every_stage(tmp_path, capsys, monkeypatch):
+    run = run_folder(tmp_path / "demo")
+
+    page = shown(capsys, monkeypatch, "runs", "status", run)
+
+    words = [line.split() for line in page.splitlines()]
+    assert ["run", str(run)] in words
+    assert ["command", "cai", "run", "demo.yaml"] in words
+    assert ["revise", "done", "3/3", "2", "0", "1", "0:00"] in words
+    assert ["1", "error"] in words
+    calls = next(line for line in words if line[:2] == ["revise", "3"])
+    assert calls[:7] == ["revise", "3", "0", "0", "30", "15", "$1.50"]
+
+
+def test_programs_get_everything_as_json(tmp_path, capsys, monkeypatch):
+    run = run_folder(tmp_path / "demo")
+
+    status = json.loads(shown(capsys, monkeypatch, "runs", "status", run, "--json"))
+
+    assert (status["state"], status["steps"], status["attempts"]) == ("finished", ["revisions"], 1)
+    (part,) = status["parts"]
+    assert (part["title"], part["state"], part["done"]) == ("revise", "done", 3)
+    assert part["rows"] == {"ok": 2, "error": 1}
+    assert status["all_attempts"]["cost"] == pytest.approx(1.5)
+
+
+def test_what_is_piped_is_neither_coloured_nor_cut(tmp_path, capsys, monkeypatch):
+    run = run_folder(tmp_path / ("a-long-name-" * 15))
+
+    page = shown(capsys, monkeypatch, "runs", "status", run)
+
+    assert str(run) in page
+    assert "\x1b" not in page
+
+
+def test_an_error_and_a_title_with_control_characters_cannot_move_the_cursor(
+    tmp_path, capsys, monkeypatch
+):
+    run = run_folder(tmp_path / "demo", error=KeyboardInterrupt("\x1b[2Jgone"))
+
+    page = shown(capsys, monkeypatch, "runs", "status", run)
+
+    assert "[2Jgone" in page
+    assert all(sign.isprintable() for line in page.splitlines() for sign in line)
+
+
+def test_every_run_has_a_line_with_its_state_and_how_far_it_came(tmp_path, capsys, monkeypatch):
+    run_folder(tmp_path / "a")
+    run_folder(tmp_path / "b", calls=1, error=KeyboardInterrupt())
+    died = run_folder(tmp_path / "c", calls=2)
+    events = (died / "log.jsonl").read_bytes().splitlines(keepends=True)
+    (died / "log.jsonl").write_bytes(b"".join(events[:-1]))
+    run_folder(tmp_path / "d")
+
+    with Ledger.open(tmp_path / "d" / "ledger.sqlite"):
+        page = shown(capsys, monkeypatch, "runs", "list", tmp_path)
+
+    lines = [line.split() for line in page.splitlines()[2:]]
+    assert [line[1:4] for line in lines] == [
+        ["finished", "revise", "3/3"],
+        ["stopped", "revise", "1/3"],
+        ["died", "revise", "2/3"],
+        ["running", "revise", "3/3"],
+    ]
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path):
+    with pytest.raises(RunError, match="holds no run"):
+        read_status(tmp_path)
+
+
+def test_what_all_attempts_have_bought_is_added_up(tmp_path):
+    run, tally = run_folder(tmp_path / "demo", calls=1, error=KeyboardInterrupt()), Tally()
+    attempt(run, tally, calls=2)
+
+    log = read_run_log(run / "log.jsonl")
+
+    assert log.attempts == 2
+    assert (log.calls.made, log.calls.output_tokens) == (3, 15)
+    assert log.calls.cost == pytest.approx(1.5)
+    assert [(part.attempt, part.standing.done) for part in log.parts] == [(2, 2)]
+
+
+def test_a_part_of_an_earlier_attempt_is_told_with_its_number(tmp_path, capsys, monkeypatch):
+    run = run_folder(tmp_path / "demo")
+    with Progress(run / "log.jsonl") as progress:
+        progress.training("train SL-CAI")(5, 10, 0.5)
+
+    page = shown(capsys, monkeypatch, "runs", "status", run)
+
+    words = [line.split() for line in page.splitlines()]
+    assert ["revise", "done", "in", "attempt", "1"] in [line[:5] for line in words]
+    assert ["train", "SL-CAI", "unfinished", "5/10", "loss", "0.5000", "0:00"] in words
+
+
+@pytest.mark.parametrize(
+    ("line", "note"),
+    [
+        (b'{"time":"2026-11-21T13:00:00+00:00","event":"sta', "is cut off"),
+        (b"what is this?\n", "is no event"),
+        (b'{"time":"2026-11-21T13:00:00+00:00","event":"stage","title":3}\n', "left out: title"),
+    ],
+)
+def test_a_damaged_log_is_read_as_far_as_it_can_be_and_the_damage_told(tmp_path, line, note):
+    run = run_folder(tmp_path / "demo")
+    with (run / "log.jsonl").open("ab") as log:
+        log.write(line)
+
+    status = read_status(run)
+
+    assert status.state == "finished"
+    assert [note in one for one in status.notes] == [True]
+
+
+def test_damaged_files_are_told_beside_what_the_log_says(tmp_path):
+    run = run_folder(tmp_path / "demo")
+    (run / "metrics.json").write_text("{")
+    (run / "ledger.sqlite").write_bytes(b"no ledger" * 1000)
+
+    status = read_status(run)
+
+    assert (status.state, status.calls, status.log.calls.made) == ("finished", None, 3)
+    assert len(status.notes) == 2
+
+
+def test_a_run_whose_log_is_gone_is_of_unknown_state(tmp_path):
+    run = run_folder(tmp_path / "demo")
+    (run / "log.jsonl").unlink()
+
+    assert read_status(run).state == "unknown"
