@@ -6,6 +6,7 @@ CaiError
 │   ├── TransientError    a second try may help (overload, time-out, dropped connection)
 │   ├── PermanentError    no second try helps (wrong key, unknown model, malformed request)
 │   └── RejectedRequest   this one request cannot be answered (too long); others can
+├── BudgetReached     the run's limit of calls or dollars is reached
 ├── RunError          a run folder cannot be used as asked
 └── MissingDependency an extra is not installed
 """
@@ -15,6 +16,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
+
+TransientCause = Literal["fault", "overload", "unreachable"]
+"""Why a try failed: something went wrong ("fault"), the server has more to do than it can
+("overload": 429, 503, a time-out), or there is no server ("unreachable")."""
 
 
 class CaiError(Exception):
@@ -56,12 +62,21 @@ class ModelError(CaiError):
 
 
 class TransientError(ModelError):
-    """A second try may help; `retry_after` is the wait in seconds that the provider asked for."""
+    """A second try may help.
 
-    def __init__(self, message: str, retry_after: float | None = None) -> None:
-        """Keep the wait beside the text."""
+    Args:
+        message: what happened.
+        retry_after: the wait in seconds that the provider asked for.
+        cause: what it says of the server, see `TransientCause`.
+    """
+
+    def __init__(
+        self, message: str, retry_after: float | None = None, cause: TransientCause = "fault"
+    ) -> None:
+        """Keep wait and cause beside the text."""
         super().__init__(message)
         self.retry_after = retry_after
+        self.cause: TransientCause = cause
 
 
 class PermanentError(ModelError):
@@ -70,6 +85,10 @@ class PermanentError(ModelError):
 
 class RejectedRequest(ModelError):
     """This request cannot be answered by this model, others can; its row is *filtered*."""
+
+
+class BudgetReached(CaiError):
+    """The next call would go over the run's limit; all that was bought is kept."""
 
 
 class RunError(CaiError):

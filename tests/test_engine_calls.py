@@ -246,9 +246,11 @@ async def test_an_answer_of_another_run_is_taken_over_without_a_call(tmp_path, l
 
 
 async def test_a_caller_that_gives_up_does_not_lose_the_answer(ledger):
-    buyer = bought(EchoModel(), ledger)
+    model = EchoModel()
+    buyer = bought(model, ledger)
     caller = asyncio.create_task(buyer.complete(HELLO, SAMPLING))
-    await asyncio.sleep(0)
+    while not model.asked:
+        await asyncio.sleep(0)
     caller.cancel()
     await ledger.purchases.finish()
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 from typing import Any
 
+from cai.engine.budget import Budget, Place
 from cai.engine.codec import (
     Request,
     completion_from_json,
@@ -19,11 +21,15 @@ from cai.engine.codec import (
     weighing_request,
 )
 from cai.engine.ledger import Ledger, StoredCall
+from cai.engine.need import ONE_REQUEST, Need, need_of
+from cai.engine.pressure import Admission, Pressure
 from cai.engine.tally import Tally
-from cai.errors import TransientError
+from cai.errors import PermanentError, RunError, TransientError
 from cai.models.base import LanguageModel
+from cai.models.label_samples import LabelSampling, WeighsBySamples, weigh_by_samples
+from cai.models.limits import TellsLimits
 from cai.models.prices import Prices
-from cai.records import Completion, Message, Sampling, Weighed
+from cai.records import Completion, Message, Sampling, Usage, Weighed
 
 Ask = Callable[[], Awaitable[Completion | Weighed]]
 
@@ -58,6 +64,9 @@ class BoughtModel:
     the hash of model identity, provider options, messages and sampling, and of nothing else. Two
     equal calls at the same time are one.
 
+    A label from sampled replies is made of calls that are each bought in this way, and kept beside
+    them as a call of no tokens.
+
     Args:
         model: the one that answers; closed with this.
         ledger: where answers are kept and looked up.
@@ -67,6 +76,8 @@ class BoughtModel:
             answers, if the model's identity does not cover it.
         backoff: the waits between tries.
         prices: of the model's tokens, if known.
+        pressure: what its server is asked at once and per minute; None: nothing holds it back.
+        budget: what the run may spend; None: any amount.
     """
 
     def __init__(
@@ -79,10 +90,18 @@ class BoughtModel:
         options: Mapping[str, Any] | None = None,
         backoff: Backoff | None = None,
         prices: Prices | None = None,
+        pressure: Pressure | None = None,
+        budget: Budget | None = None,
     ) -> None:
-        """Wrap the model."""
+        """Wrap the model.
+
+        Raises:
+            CaiError: the budget limits dollars, and the prices are unknown.
+        """
         if attempts < 1:
             raise ValueError(f"attempts must be at least 1, got {attempts}")
+        if budget is not None:
+            budget.check_prices({model.identity: prices})
         self.identity = model.identity
         self._model = model
         self._ledger = ledger
@@ -91,6 +110,11 @@ class BoughtModel:
         self._options = dict(options or {})
         self._backoff = backoff or Backoff()
         self._prices = prices
+        self._pressure = pressure
+        self._budget = budget or Budget()
+        self._label_sampling = model.label_sampling if isinstance(model, WeighsBySamples) else None
+        if pressure is not None and isinstance(model, TellsLimits):
+            model.tell_limits(pressure.note_limits)
 
     async def complete(self, messages: Sequence[Message], sampling: Sampling) -> Completion:
         """Sample one reply, or give the one that was bought.
@@ -98,35 +122,49 @@ class BoughtModel:
         Raises:
             TransientError: every try failed.
             PermanentError, RejectedRequest: as the model itself.
+            BudgetReached: the run may not spend what the call may cost.
             RunError: the answer could not be kept.
         """
         sampling = settled(sampling)
         request = completion_request(self.identity, self._options, messages, sampling)
-        found, cached = await self._answer(
-            request, lambda: self._model.complete(messages, sampling)
-        )
+
+        async def buy() -> StoredCall:
+            need = self._need(messages, sampling.max_tokens)
+            return await self._buy(request, need, lambda: self._model.complete(messages, sampling))
+
+        found, cached = await self._answer(request, buy)
         return completion_from_json(found.response, call=found.key, cached=cached)
 
     async def weigh(self, messages: Sequence[Message], options: Sequence[str]) -> Weighed:
         """Log-probabilities of options, now or as they were bought.
 
         Raises:
-            TransientError, PermanentError, RejectedRequest, RunError: as in `complete`.
+            TransientError, PermanentError, RejectedRequest, BudgetReached, RunError: as in
+                `complete`.
         """
         request = weighing_request(self.identity, self._options, messages, options)
-        found, cached = await self._answer(request, lambda: self._model.weigh(messages, options))
+
+        async def buy() -> StoredCall:
+            if self._label_sampling is not None:
+                return await self._sample(request, messages, options, self._label_sampling)
+            need = self._need(messages, 1)
+            return await self._buy(request, need, lambda: self._model.weigh(messages, options))
+
+        found, cached = await self._answer(request, buy)
         return weighed_from_json(found.response, call=found.key, cached=cached)
 
     async def close(self) -> None:
         """Close the model; the ledger stays open."""
         await self._model.close()
 
-    async def _answer(self, request: Request, ask: Ask) -> tuple[StoredCall, bool]:
+    async def _answer(
+        self, request: Request, buy: Callable[[], Coroutine[Any, Any, StoredCall]]
+    ) -> tuple[StoredCall, bool]:
         found = await self._found(request.key)
         if found is not None:
             self._counts.cached += 1
             return found, True
-        bought = await self._ledger.purchases.share(request.key, lambda: self._buy(request, ask))
+        bought = await self._ledger.purchases.share(request.key, buy)
         self._counts.cached += not bought.first
         return bought.answer, not bought.first
 
@@ -138,8 +176,35 @@ class BoughtModel:
                 await self._ledger.put_call(stored)
         return stored
 
-    async def _buy(self, request: Request, ask: Ask) -> StoredCall:
-        answer, seconds = await self._ask_until_answered(ask)
+    def _need(self, messages: Sequence[Message], max_tokens: int) -> Need:
+        paced = self._pressure is not None and self._pressure.counts_tokens
+        if paced or self._budget.max_cost is not None:
+            return need_of(messages, max_tokens)
+        return ONE_REQUEST
+
+    async def _buy(self, request: Request, need: Need, ask: Ask) -> StoredCall:
+        if self._ledger.purchases.stopping:
+            raise RunError("the run stops; this call is not made")
+        with await self._place(need) as place:
+            answer, seconds = await self._ask_until_answered(need, ask)
+            place.paid(self._cost(answer.usage, place.cost))
+        call = await self._keep(request, answer, seconds)
+        self._counts.note_made(answer.usage, self._prices)
+        return call
+
+    async def _sample(
+        self,
+        request: Request,
+        messages: Sequence[Message],
+        options: Sequence[str],
+        plan: LabelSampling,
+    ) -> StoredCall:
+        weighed = await weigh_by_samples(self.complete, messages, options, plan)
+        return await self._keep(request, replace(weighed, usage=Usage()), 0.0)
+
+    async def _keep(
+        self, request: Request, answer: Completion | Weighed, seconds: float
+    ) -> StoredCall:
         call = StoredCall(
             key=request.key,
             kind=request.kind,
@@ -151,22 +216,58 @@ class BoughtModel:
             created=time.time(),
         )
         await self._ledger.put_call(call)
-        self._counts.note_made(answer.usage, self._prices)
         return call
 
-    async def _ask_until_answered(self, ask: Ask) -> tuple[Completion | Weighed, float]:
+    async def _place(self, need: Need) -> Place:
+        """A place in the budget, for what the call may cost at most."""
+        most = 0.0 if self._prices is None else self._prices.cost(need.usage)
+        place = self._budget.take_now(most)
+        return place or await self._ledger.purchases.rest(self._budget.take(most))
+
+    def _cost(self, usage: Usage, most: float) -> float:
+        """Dollars for an answer; a server that counts no tokens is taken to have used the most."""
+        if self._prices is None:
+            return 0.0
+        return self._prices.cost(usage) if usage.input_tokens else most
+
+    async def _ask_until_answered(self, need: Need, ask: Ask) -> tuple[Completion | Weighed, float]:
         purchases = self._ledger.purchases
         for failed in range(1, self._attempts + 1):
-            began = time.perf_counter()
-            self._counts.in_flight += 1
             try:
-                return await ask(), time.perf_counter() - began
+                return await self._ask(need, ask)
             except TransientError as error:
+                self._stop_if_never_answered(error)
                 if failed == self._attempts or purchases.stopping:
                     raise
                 wait = self._backoff.wait(failed, error.retry_after)
-            finally:
-                self._counts.in_flight -= 1
             self._counts.retries += 1
             await purchases.rest(self._backoff.sleep(wait))
         raise RuntimeError("the last try neither answered nor failed")
+
+    async def _ask(self, need: Need, ask: Ask) -> tuple[Completion | Weighed, float]:
+        """One try, let in by the pressure; gives the seconds that the answer took, too."""
+        with await self._admission(need) as admission:
+            self._counts.in_flight += 1
+            began = time.perf_counter()
+            try:
+                answer = await ask()
+            finally:
+                self._counts.in_flight -= 1
+            if admission is not None:
+                admission.usage = answer.usage
+            return answer, time.perf_counter() - began
+
+    async def _admission(self, need: Need) -> AbstractContextManager[Admission | None]:
+        if self._pressure is None:
+            return nullcontext()
+        admission = self._pressure.admit_now(need)
+        return admission or await self._ledger.purchases.rest(self._pressure.admit(need))
+
+    def _stop_if_never_answered(self, error: TransientError) -> None:
+        pressure = self._pressure
+        if pressure is None or pressure.has_answered or pressure.silent_tries < self._attempts:
+            return
+        raise PermanentError(
+            f"{self.identity} has answered no call of this run yet, and the last tries were made "
+            f"one at a time: {error}"
+        ) from error

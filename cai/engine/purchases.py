@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Generic, NamedTuple, TypeVar
 
 Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
 
 class Bought(NamedTuple, Generic[Answer]):
@@ -44,24 +45,25 @@ class Purchases(Generic[Answer]):
             task.add_done_callback(lambda ended: self._remove(key, ended))
         return Bought(await asyncio.shield(task), first)
 
-    async def rest(self, pause: Awaitable[None]) -> None:
-        """Wait between two tries of the purchase that runs here; `finish` cuts this short."""
+    async def rest(self, pause: Awaitable[Result]) -> Result:
+        """Wait, in the purchase that runs here, before it asks; `finish` cuts this short."""
         task = asyncio.current_task()
         if task is None:
             raise RuntimeError("a purchase rests inside its own task")
         self._resting.add(task)
         try:
-            await pause
+            return await pause
         finally:
             self._resting.discard(task)
 
     async def finish(self) -> None:
-        """Let every call under way be answered; those that wait for another try give up."""
+        """Let every call under way be answered; those that wait to be asked give up."""
         self.stopping = True
         try:
             for task in self._resting:
                 task.cancel()
-            if self._tasks:
+            # A purchase may be made of others, which it begins while this waits.
+            while self._tasks:
                 await asyncio.wait(list(self._tasks.values()))
         finally:
             self.stopping = False

@@ -23,6 +23,7 @@ from typing import Any, Generic, TypeVar
 
 from cai.engine.ledger import Ledger
 from cai.engine.rows import RowEnded, RowKeeper, RowLog, RowWatcher, Sweep
+from cai.errors import BudgetReached
 from cai.records import RowStatus
 
 Item = TypeVar("Item")
@@ -69,7 +70,7 @@ async def make_rows(
     A step puts each finished row into the log it is given. It ends the item early by raising
     RowEnded; rows that it has put there before stay. Any other error stops the run, as does
     cancelling it: no new item is taken, calls under way are answered and kept, and the error is
-    raised.
+    raised. When the budget is reached, items under way that need no further call still finish.
 
     Args:
         items: taken one by one as places become free; never held all at once.
@@ -101,22 +102,25 @@ async def make_rows(
 
 
 async def _work_off(
-    workers: Sequence[Callable[[], Coroutine[Any, Any, None]]],
-    ledger: Ledger,
+    workers: Sequence[Callable[[], Coroutine[Any, Any, BudgetReached | None]]],
+    ledger: RowKeeper,
     watcher: RowWatcher | None,
 ) -> None:
     """Run workers until all are done or one fails; leave nothing under way behind."""
     tasks = [asyncio.create_task(worker()) for worker in workers]
     try:
         all_done = asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
-        for task in (await _watched(all_done, watcher))[0]:
-            task.result()
+        ended, _ = await _watched(all_done, watcher)
+        reached = [task.result() for task in ended]
     finally:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await _watched(ledger.purchases.finish(), watcher, stopping=True)
         await ledger.flush()
+    for limit in reached:
+        if limit is not None:
+            raise limit
 
 
 async def _watched(
@@ -135,16 +139,23 @@ async def _watched(
 
 async def _work(
     feed: _Feed[Item], step: Callable[[Item, RowLog], Awaitable[None]], sweep: Sweep
-) -> None:
+) -> BudgetReached | None:
+    """Make rows until there are no more; a limit of the run stops this worker and no other.
+
+    The others still finish what needs no further call.
+    """
     async for item in feed:
         log = RowLog(sweep)
         try:
             await step(item, log)
         except RowEnded as end:
             log.ended(end)
+        except BudgetReached as limit:
+            return limit
         finally:
             await log.written()
         sweep.item_ended(log.calls)
+    return None
 
 
 class _Feed(Generic[Item]):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, Literal, Self
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Literal, cast
+from urllib.parse import urlsplit
 
 from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    JsonValue,
+    ModelWrapValidatorHandler,
     SerializerFunctionWrapHandler,
     ValidationError,
     field_validator,
@@ -18,7 +21,19 @@ from pydantic import (
 
 from cai.errors import Fault, InputError
 from cai.models.base import LanguageModel
+from cai.models.limits import Allowance
 from cai.models.prices import Prices
+from cai.validation import Broken, check_with
+
+LIMITS = frozenset(
+    {
+        "requests_per_minute",
+        "input_tokens_per_minute",
+        "output_tokens_per_minute",
+        "concurrency",
+    }
+)
+"""Options that say how much a server may be asked. They change no answer, and so no call's key."""
 
 HTTP_OPTIONS = frozenset(
     {
@@ -32,7 +47,10 @@ HTTP_OPTIONS = frozenset(
         "timeout",
         "prices",
     }
+    | LIMITS
 )
+ANTHROPIC_OPTIONS = (HTTP_OPTIONS - {"control_tokens", "token_logprobs"}) | {"thinking", "effort"}
+LANGCHAIN_OPTIONS = HTTP_OPTIONS | {"options"}
 LOCAL_OPTIONS = frozenset({"dtype", "device", "max_batch_tokens", "prices"})
 
 OPTIONS: Mapping[str, frozenset[str]] = {
@@ -41,10 +59,15 @@ OPTIONS: Mapping[str, frozenset[str]] = {
     "folder": LOCAL_OPTIONS,
     "openai": HTTP_OPTIONS,
     "vllm": HTTP_OPTIONS,
+    "anthropic": ANTHROPIC_OPTIONS,
+    "langchain": LANGCHAIN_OPTIONS,
 }
 """The options that each provider has a use for; others are refused rather than ignored."""
 
-NAMES = "microworld, a folder such as ./model, hf:ORG/NAME, openai:MODEL, vllm:MODEL"
+NAMES = (
+    "microworld, a folder such as ./model, hf:ORG/NAME, openai:MODEL, vllm:MODEL, "
+    "anthropic:MODEL, langchain:PROVIDER:MODEL"
+)
 
 
 class ModelSettings(BaseModel):
@@ -56,7 +79,8 @@ class ModelSettings(BaseModel):
     endpoint: str | None = Field(
         default=None,
         pattern=r"^https?://[^\s?#]+[^\s?#/]$",
-        description="Address of an OpenAI-compatible server, such as http://127.0.0.1:8000/v1.",
+        description="Address of an OpenAI-compatible server, such as http://127.0.0.1:8000/v1; "
+        "of a server for anthropic:MODEL without the /v1.",
     )
     identity: str | None = Field(
         default=None, min_length=1, description="Names the model whatever its address, in keys."
@@ -76,7 +100,35 @@ class ModelSettings(BaseModel):
     token_logprobs: bool = Field(
         default=False, description="Ask for log-probabilities of sampled tokens."
     )
+    thinking: bool | None = Field(
+        default=None, description="The model thinks first; by default not, where that can be had."
+    )
+    effort: Literal["low", "medium", "high", "xhigh", "max"] | None = Field(
+        default=None, description="How much the model puts into thinking and answering."
+    )
     timeout: float = Field(default=600, gt=0, description="Seconds that one call may take.")
+    requests_per_minute: int | None = Field(
+        default=None, ge=1, description="Most requests in any 60 seconds, failed ones included."
+    )
+    input_tokens_per_minute: int | None = Field(
+        default=None,
+        ge=1,
+        description="Most tokens sent in any 60 seconds; estimated before a call, real after it.",
+    )
+    output_tokens_per_minute: int | None = Field(
+        default=None,
+        ge=1,
+        description="Most tokens received in any 60 seconds; taken as max_tokens before a call.",
+    )
+    concurrency: int | None = Field(
+        default=None,
+        ge=1,
+        description="Most requests at once; else as many as rows are in flight, and as the server "
+        "takes.",
+    )
+    options: dict[str, JsonValue] | None = Field(
+        default=None, description="Further keyword arguments of the LangChain class."
+    )
     dtype: Literal["float32", "bfloat16", "float16"] | None = Field(
         default=None, description="Number format; by default as the weights are stored."
     )
@@ -103,6 +155,18 @@ class ModelSettings(BaseModel):
         free = OPTIONS[self.provider] is LOCAL_OPTIONS
         return self.prices or (Prices(input=0, output=0) if free else None)
 
+    @property
+    def allowance(self) -> Allowance:
+        """The limits given."""
+        return Allowance(**{name: getattr(self, name) for name in LIMITS})
+
+    @property
+    def server(self) -> tuple[str, ...] | None:
+        """What limits hold for: a model at an address, and the account; None if in-process."""
+        if OPTIONS[self.provider] is LOCAL_OPTIONS:
+            return None
+        return (self.name, self.endpoint or "", self.api_key_env or "")
+
     @field_validator("name")
     @classmethod
     def _known(cls, name: str) -> str:
@@ -113,22 +177,23 @@ class ModelSettings(BaseModel):
             raise ValueError(f"{name!r} lacks the model after the colon")
         return name
 
-    @model_validator(mode="after")
-    def _useful_options(self) -> Self:
-        useful = OPTIONS[self.provider]
-        useless = sorted(self.model_fields_set - useful - {"name"})
-        useless = [option for option in useless if getattr(self, option) is not None]
-        if useless:
-            raise ValueError(
-                f"{', '.join(useless)} cannot be used with {self.name}; "
-                f"its options are {', '.join(sorted(useful))}"
-            )
-        if self.provider == "vllm" and self.endpoint is None:
-            raise ValueError(
-                f"{self.name} needs the address of its server, such as "
-                "endpoint: http://127.0.0.1:8000/v1"
-            )
-        return self
+    @field_validator("endpoint")
+    @classmethod
+    def _an_address(cls, endpoint: str | None) -> str | None:
+        try:
+            port = urlsplit(endpoint or "").port
+        except ValueError as error:
+            raise ValueError(f"{endpoint!r} is no address: {error}") from error
+        if port == 0:
+            raise ValueError(f"{endpoint!r} is no address: no server can have port 0")
+        return endpoint
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _useful_options(
+        cls, value: Any, handler: ModelWrapValidatorHandler[ModelSettings]
+    ) -> ModelSettings:
+        return check_with(value, handler, _broken_in_settings(value))
 
     @model_serializer(mode="wrap")
     def _own_options(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -174,7 +239,7 @@ def _http(settings: ModelSettings) -> LanguageModel:
     from cai.models.openai_compatible import OPENAI, Endpoint, OpenAICompatibleModel
 
     chosen: dict[str, Any] = settings.model_dump(
-        include=set(HTTP_OPTIONS - {"endpoint", "identity", "prices"})
+        include=set(HTTP_OPTIONS - LIMITS - {"endpoint", "identity", "prices"})
     )
     endpoint = Endpoint(
         provider="vllm" if settings.provider == "vllm" else "openai",
@@ -185,13 +250,69 @@ def _http(settings: ModelSettings) -> LanguageModel:
     return OpenAICompatibleModel(endpoint, settings.identity)
 
 
+def _anthropic(settings: ModelSettings) -> LanguageModel:
+    from cai.models.anthropic import AnthropicModel
+    from cai.models.messages_endpoint import ANTHROPIC, MessagesEndpoint
+
+    options = {"api_key_env", "prefill", "label_samples", "thinking", "effort", "timeout"}
+    chosen: dict[str, Any] = settings.model_dump(include=options)
+    model = settings.name.partition(":")[2]
+    endpoint = MessagesEndpoint(model, settings.endpoint or ANTHROPIC, **chosen)
+    return AnthropicModel(endpoint, settings.identity)
+
+
+def _langchain(settings: ModelSettings) -> LanguageModel:
+    from cai.models.langchain import LangChainModel
+    from cai.models.langchain_integration import Integration
+
+    chosen: dict[str, Any] = settings.model_dump(
+        include=set(LANGCHAIN_OPTIONS - LIMITS - {"endpoint", "identity", "prices", "options"})
+    )
+    provider, _, model = settings.name.removeprefix("langchain:").partition(":")
+    options = settings.options or {}
+    integration = Integration(provider, model, url=settings.endpoint, options=options, **chosen)
+    return LangChainModel(integration, settings.identity)
+
+
 FACTORIES: Mapping[str, Callable[[ModelSettings], LanguageModel]] = {
     "microworld": _local,
     "hf": _local,
     "folder": _local,
     "openai": _http,
     "vllm": _http,
+    "anthropic": _anthropic,
+    "langchain": _langchain,
 }
+
+
+def _broken_in_settings(value: Any) -> Iterator[Broken]:
+    if not isinstance(value, Mapping):
+        return
+    given = {
+        name: option
+        for name, option in cast("Mapping[str, Any]", value).items()
+        if name in ModelSettings.model_fields and option is not None
+    }
+    name = given.pop("name", None)
+    provider = _provider(name) if isinstance(name, str) else ""
+    if provider not in OPTIONS:
+        return
+    useful = OPTIONS[provider]
+    if useless := sorted(given.keys() - useful):
+        yield Broken(
+            (),
+            f"{', '.join(useless)} cannot be used with {name}; "
+            f"its options are {', '.join(sorted(useful))}",
+        )
+    if provider == "vllm" and "endpoint" not in given:
+        yield Broken(
+            (),
+            f"{name} needs the address of its server, such as endpoint: http://127.0.0.1:8000/v1",
+        )
+    if provider == "langchain":
+        from cai.models.langchain_integration import broken_settings
+
+        yield from broken_settings(str(name), given.get("options"))
 
 
 def _provider(name: str) -> str:

@@ -10,11 +10,20 @@ from typing import Any, NoReturn, cast
 
 import orjson
 
-from cai.errors import ModelError, PermanentError, RejectedRequest, TransientError
+from cai.errors import (
+    ModelError,
+    PermanentError,
+    RejectedRequest,
+    TransientCause,
+    TransientError,
+)
 from cai.records import Completion, Message, Sampling, StopReason, Usage
 
 TRANSIENT = frozenset({408, 409, 425, 429})
 """Statuses below 500 after which the same request may succeed."""
+
+OVERLOAD = frozenset({408, 429, 503, 504, 529})
+"""Statuses that ask for fewer requests."""
 
 STOP_REASONS: Mapping[str, StopReason] = {
     "stop": "stop",
@@ -30,6 +39,9 @@ STOP_REASONS: Mapping[str, StopReason] = {
 OUT_OF_CREDIT = "insufficient_quota"
 """OpenAI's code for a 429 that no waiting ends."""
 
+FILTERED = re.compile(r"content_filter|content_policy_violation")
+"""Codes of a 400 with which Azure and OpenAI refuse a request for what it says."""
+
 TOO_LONG = re.compile(
     r"context.?length|context.?window|maximum.{1,40}(?:context|length|tokens)"
     r"|too long|too many tokens",
@@ -39,6 +51,16 @@ TOO_LONG = re.compile(
 
 EXCERPT = 500
 """Characters of a provider's answer that an error message shows."""
+
+MANY_TOKENS = 2**53
+"""No answer has so many."""
+
+MISSHAPEN = (AttributeError, IndexError, KeyError, TypeError, ValueError)
+"""What reading an answer raises that is JSON, but has other types or lacks parts."""
+
+
+class ContentFiltered(RejectedRequest):
+    """The provider's filter refused the request, or took the reply."""
 
 
 def chat_body(model: str, messages: Sequence[Message], sampling: Sampling) -> dict[str, Any]:
@@ -93,6 +115,7 @@ def read_completion(answer: Mapping[str, Any], model: str) -> Completion:
 
     Raises:
         TransientError: the choice has neither message nor a known reason to have ended.
+        One of `MISSHAPEN`: a part of the answer is of another type.
     """
     choice: Mapping[str, Any] = answer["choices"][0]
     message: Mapping[str, Any] = choice.get("message") or {}
@@ -100,11 +123,14 @@ def read_completion(answer: Mapping[str, Any], model: str) -> Completion:
     if finish not in STOP_REASONS:
         raise TransientError(f"the server gave an unfinished reply (finish_reason {finish!r})")
     refusal: str | None = message.get("refusal")
+    text: Any = message.get("content") or refusal or ""
+    if not isinstance(text, str):
+        raise TypeError(f"the content is no text but {text!r}"[:EXCERPT])
     return Completion(
-        text=message.get("content") or refusal or "",
+        text=text,
         stop_reason="refusal" if refusal else STOP_REASONS[finish],
         usage=read_usage(answer),
-        model=answer.get("model") or model,
+        model=str(answer.get("model") or model),
         reasoning=message.get("reasoning_content") or message.get("reasoning") or None,
         logprobs=_token_logprobs(choice),
     )
@@ -112,8 +138,8 @@ def read_completion(answer: Mapping[str, Any], model: str) -> Completion:
 
 def read_usage(answer: Mapping[str, Any]) -> Usage:
     """Tokens as the server counted them; 0 where it does not."""
-    usage: Mapping[str, int] = answer.get("usage") or {}
-    return Usage(usage.get("prompt_tokens") or 0, usage.get("completion_tokens") or 0)
+    usage: Mapping[str, Any] = answer.get("usage") or {}
+    return Usage(_tokens(usage.get("prompt_tokens")), _tokens(usage.get("completion_tokens")))
 
 
 def read_first_token(answer: Mapping[str, Any]) -> tuple[tuple[str, float], ...]:
@@ -124,6 +150,12 @@ def read_first_token(answer: Mapping[str, Any]) -> tuple[tuple[str, float], ...]
     content = _logprobs(answer["choices"][0]) or ()
     listed: Sequence[Mapping[str, Any]] = (content[0].get("top_logprobs") or ()) if content else ()
     return tuple((str(entry["token"]), float(entry["logprob"])) for entry in listed)
+
+
+def _tokens(count: Any) -> int:
+    if count is not None and not (isinstance(count, int) and 0 <= count < MANY_TOKENS):
+        raise ValueError(f"{count!r} is no number of tokens")
+    return count or 0
 
 
 def _logprobs(choice: Mapping[str, Any]) -> Sequence[Mapping[str, Any]] | None:
@@ -141,7 +173,7 @@ def raise_for_status(status: int, headers: Mapping[str, str], content: bytes, ur
 
     Raises:
         TransientError: 408, 409, 425, 429 and 5xx, with the wait that the server asks for.
-        RejectedRequest: 400 or 413 for the request's length.
+        RejectedRequest: 400 or 413 for the request's length; `ContentFiltered` for what it says.
         PermanentError: a redirect, a used-up quota and all else, with the provider's own message.
     """
     if 200 <= status < 300:
@@ -150,7 +182,8 @@ def raise_for_status(status: int, headers: Mapping[str, str], content: bytes, ur
     if status == 429 and OUT_OF_CREDIT in message:
         raise PermanentError(message)
     if status >= 500 or status in TRANSIENT:
-        raise TransientError(message, retry_after(headers))
+        cause: TransientCause = "overload" if status in OVERLOAD else "fault"
+        raise TransientError(message, retry_after(headers), cause)
     if 300 <= status < 400:
         target = headers.get("Location", "elsewhere")
         raise PermanentError(
@@ -160,9 +193,22 @@ def raise_for_status(status: int, headers: Mapping[str, str], content: bytes, ur
     _refuse(status, message)
 
 
+def raise_if_filtered(answer: Mapping[str, Any]) -> None:
+    """Say so if a filter has taken what the model wrote.
+
+    Raises:
+        ContentFiltered: it has.
+    """
+    finish = str(answer["choices"][0].get("finish_reason"))
+    if STOP_REASONS.get(finish) == "refusal":
+        raise ContentFiltered(f"the provider's filter took the reply (finish_reason {finish!r})")
+
+
 def _refuse(status: int, message: str) -> NoReturn:
     error: type[ModelError] = PermanentError
-    if status == 413 or (status == 400 and TOO_LONG.search(message)):
+    if status == 400 and FILTERED.search(message):
+        error = ContentFiltered
+    elif status == 413 or (status == 400 and TOO_LONG.search(message)):
         error = RejectedRequest
     raise error(message)
 
@@ -179,6 +225,8 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
         date = parsedate_to_datetime(value)
     except ValueError:
         return None
+    # A date whose zone is written "-0000" is read as one without zone; it is UTC all the same.
+    date = date if date.tzinfo is not None else date.replace(tzinfo=UTC)
     return max(0.0, (date - datetime.now(UTC)).total_seconds())
 
 

@@ -6,26 +6,30 @@ would wait for its client.
 
 from __future__ import annotations
 
-import asyncio
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 from cai.errors import PermanentError, TransientError
 from cai.models.chat_wire import (
+    MISSHAPEN,
+    ContentFiltered,
     chat_body,
     encoded,
     raise_for_status,
+    raise_if_filtered,
     read_answer,
     read_completion,
     read_first_token,
     read_usage,
 )
 from cai.models.control_text import broken
-from cai.models.weighing import bounded_by_top_k, estimated_from_replies
+from cai.models.label_samples import LabelSampling, weigh_by_samples
+from cai.models.limits import LimitsHeard, read_limits
+from cai.models.weighing import bounded_by_top_k
 from cai.records import Completion, Message, Sampling, Usage, Weighed
 
 if TYPE_CHECKING:
@@ -139,6 +143,7 @@ class OpenAICompatibleModel:
     endpoint: Endpoint
     name: str | None = None
     _session: ClientSession | None = field(default=None, init=False)
+    _heard: LimitsHeard | None = field(default=None, init=False)
 
     @property
     def identity(self) -> str:
@@ -150,20 +155,51 @@ class OpenAICompatibleModel:
     async def complete(self, messages: Sequence[Message], sampling: Sampling) -> Completion:
         """Sample one reply; as `LanguageModel.complete`."""
         logprobs = {"logprobs": True} if self.endpoint.token_logprobs else {}
-        answer = await self._post({**self._body(messages, sampling), **logprobs})
-        return read_completion(answer, self.endpoint.model)
+        try:
+            answer = await self._post({**self._body(messages, sampling), **logprobs})
+        except ContentFiltered:
+            return Completion("", "refusal", Usage(), self.endpoint.model)
+        try:
+            return read_completion(answer, self.endpoint.model)
+        except MISSHAPEN as error:
+            raise self._misread(error) from error
 
     async def weigh(self, messages: Sequence[Message], options: Sequence[str]) -> Weighed:
         """Read the options among the likeliest first tokens, or sample; as `LanguageModel.weigh`.
 
         An option that is not among them gets an upper bound, so p is nearer to ½ than the model's.
         """
-        if self.endpoint.label_samples:
-            return await self._weigh_by_samples(messages, options, self.endpoint.label_samples)
+        if (plan := self.label_sampling) is not None:
+            return await weigh_by_samples(self.complete, messages, options, plan)
         body = self._body(messages, Sampling(max_tokens=1))
         answer = await self._post({**body, "logprobs": True, "top_logprobs": TOP_LOGPROBS})
+        try:
+            return self._weighed(answer, options)
+        except MISSHAPEN as error:
+            raise self._misread(error) from error
+
+    @property
+    def label_sampling(self) -> LabelSampling | None:
+        """How labels are sampled; None if they are read from log-probabilities."""
+        if not self.endpoint.label_samples:
+            return None
+        longest = REASONING_TOKENS if self.endpoint.reasons else SAMPLE_TOKENS
+        return LabelSampling(self.endpoint.label_samples, longest)
+
+    def tell_limits(self, heard: LimitsHeard) -> None:
+        """Tell of the limits in the headers of every answer that has some."""
+        self._heard = heard
+
+    async def close(self) -> None:
+        """Close the connections."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    def _weighed(self, answer: Mapping[str, Any], options: Sequence[str]) -> Weighed:
         top = read_first_token(answer)
         if not top:
+            raise_if_filtered(answer)
             raise PermanentError(
                 f"{self.endpoint.url} gives no log-probabilities for {self.endpoint.model}; "
                 "set `label_samples: 8` (or more) to estimate labels from sampled replies"
@@ -172,33 +208,10 @@ class OpenAICompatibleModel:
         model = answer.get("model") or self.endpoint.model
         return Weighed(logprobs, mass, "top_k", read_usage(answer), model)
 
-    async def close(self) -> None:
-        """Close the connections."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
-
-    async def _weigh_by_samples(
-        self, messages: Sequence[Message], options: Sequence[str], k: int
-    ) -> Weighed:
-        longest = REASONING_TOKENS if self.endpoint.reasons else SAMPLE_TOKENS
-        sampling = Sampling(max_tokens=longest)
-        replies = await asyncio.gather(
-            *(self.complete(messages, replace(sampling, seed=seed)) for seed in range(k))
-        )
-        estimate = estimated_from_replies([reply.text for reply in replies], options)
-        usage = Usage(
-            sum(reply.usage.input_tokens for reply in replies),
-            sum(reply.usage.output_tokens for reply in replies),
-        )
-        return Weighed(
-            estimate.logprobs,
-            estimate.mass,
-            "samples",
-            usage,
-            replies[0].model,
-            standard_error=estimate.standard_error,
-            samples=k,
+    def _misread(self, error: Exception) -> TransientError:
+        return TransientError(
+            f"{self.endpoint.url} gave an answer of another shape than a chat completion "
+            f"({type(error).__name__}: {error})"
         )
 
     def _body(self, messages: Sequence[Message], sampling: Sampling) -> dict[str, Any]:
@@ -230,19 +243,29 @@ class OpenAICompatibleModel:
         return {}
 
     async def _post(self, body: Mapping[str, Any]) -> dict[str, Any]:
-        from aiohttp import ClientConnectorCertificateError, ClientError
+        from aiohttp import (
+            ClientConnectorCertificateError,
+            ClientConnectorError,
+            ClientError,
+            InvalidURL,
+        )
 
         url = f"{self.endpoint.url}/chat/completions"
         content = encoded(body)
         try:
             async with self._connected().post(url, data=content, allow_redirects=False) as reply:
                 answer = await reply.read()
-        except ClientConnectorCertificateError as error:
-            raise PermanentError(f"{url}: {error}") from error
+        except (ClientConnectorCertificateError, InvalidURL) as error:
+            raise PermanentError(f"{url} cannot be asked: {error}") from error
         except TimeoutError as error:
-            raise TransientError(f"{url} did not answer in time ({error or 'read'})") from error
+            message = f"{url} did not answer in time ({error or 'read'})"
+            raise TransientError(message, cause="overload") from error
+        except ClientConnectorError as error:
+            raise TransientError(f"{url}: {error}", cause="unreachable") from error
         except ClientError as error:
             raise TransientError(f"{url}: {type(error).__name__}: {error}") from error
+        if self._heard is not None and (limits := read_limits(reply.headers)):
+            self._heard(limits)
         raise_for_status(reply.status, reply.headers, answer, url)
         return read_answer(answer)
 

@@ -1,0 +1,75 @@
+"""Labels from sampled replies, for models that give no log-probabilities."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from typing import NamedTuple, Protocol, runtime_checkable
+
+from cai.models.weighing import estimated_from_replies
+from cai.records import Completion, Message, Sampling, Usage, Weighed
+
+Complete = Callable[[Sequence[Message], Sampling], Awaitable[Completion]]
+
+
+class LabelSampling(NamedTuple):
+    """How a label is sampled: the number of replies, at least 1, and their longest length."""
+
+    replies: int
+    max_tokens: int
+
+
+@runtime_checkable
+class WeighsBySamples(Protocol):
+    """A model that may weigh options by sampling; None if it reads log-probabilities."""
+
+    @property
+    def label_sampling(self) -> LabelSampling | None:
+        """How each label is sampled."""
+        ...
+
+
+async def weigh_by_samples(
+    complete: Complete,
+    messages: Sequence[Message],
+    options: Sequence[str],
+    plan: LabelSampling,
+) -> Weighed:
+    """Estimate the options' log-probabilities from replies; the seeds count from 0.
+
+    When one reply fails, the others are still waited for, so that none is asked for in vain.
+
+    Args:
+        complete: samples one reply.
+        messages: the question.
+        options: texts that a reply may begin with.
+        plan: how many replies, and how long.
+
+    Raises:
+        Whatever the first reply that failed has raised.
+    """
+    sampling = Sampling(max_tokens=plan.max_tokens)
+    answers = await asyncio.gather(
+        *(complete(messages, replace(sampling, seed=seed)) for seed in range(plan.replies)),
+        return_exceptions=True,
+    )
+    replies: list[Completion] = []
+    for answer in answers:
+        if isinstance(answer, BaseException):
+            raise answer
+        replies.append(answer)
+    estimate = estimated_from_replies([reply.text for reply in replies], options)
+    usage = Usage(
+        sum(reply.usage.input_tokens for reply in replies),
+        sum(reply.usage.output_tokens for reply in replies),
+    )
+    return Weighed(
+        estimate.logprobs,
+        estimate.mass,
+        "samples",
+        usage,
+        replies[0].model,
+        standard_error=estimate.standard_error,
+        samples=plan.replies,
+    )
