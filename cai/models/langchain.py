@@ -26,7 +26,7 @@ from cai.models.langchain_replies import (
     reported_model,
     response_headers,
     to_langchain,
-    was_filtered,
+    told_stop_reason,
 )
 from cai.models.limits import LimitsHeard, read_limits
 from cai.models.weighing import bounded_by_top_k
@@ -122,7 +122,7 @@ class LangChainModel:
         return Explained(self.integration.name, TransientError, self._models.secrets)
 
     def _no_label(self, answer: AIMessage) -> ModelError:
-        if was_filtered(answer):
+        if told_stop_reason(answer) == "refusal":
             return ContentFiltered(f"{self.integration.name}: the provider's filter took the reply")
         return PermanentError(
             f"{self.integration.name} gives no log-probabilities; set `label_samples: 8` (or "

@@ -112,9 +112,9 @@ def first_token(message: AIMessage) -> tuple[tuple[str, float], ...]:
     return read_first_token({"choices": [{"logprobs": {"content": _logprobs(message)}}]})
 
 
-def was_filtered(message: AIMessage) -> bool:
-    """Whether the provider's filter took the reply, or the model declined."""
-    return STOP_REASONS.get(_reason(message) or "") == "refusal"
+def told_stop_reason(message: BaseMessage) -> StopReason | None:
+    """Why a reply ended, as its metadata tells it; None if that tells nothing known."""
+    return STOP_REASONS.get(_reason(message) or "")
 
 
 def _stop_reason(message: AIMessage, usage: Usage, max_tokens: int) -> StopReason:
@@ -131,7 +131,7 @@ def _stop_reason(message: AIMessage, usage: Usage, max_tokens: int) -> StopReaso
     return "length" if usage.output_tokens >= max_tokens else "stop"
 
 
-def _reason(message: AIMessage) -> str | None:
+def _reason(message: BaseMessage) -> str | None:
     metadata = _metadata(message)
     details: Any = metadata.get("incomplete_details")
     if isinstance(details, Mapping):
@@ -163,6 +163,6 @@ def _token_logprobs(message: AIMessage) -> tuple[float, ...] | None:
     return None if tokens is None else tuple(float(token["logprob"]) for token in tokens)
 
 
-def _metadata(message: AIMessage) -> dict[str, Any]:
+def _metadata(message: BaseMessage) -> dict[str, Any]:
     """LangChain types it as a dict of anything."""
     return cast("dict[str, Any]", message.response_metadata)
