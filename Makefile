@@ -6,7 +6,7 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 THREADS := OMP_NUM_THREADS=1
 RUN ?= runs/microworld
 
-.PHONY: demo test test-slow check format clean
+.PHONY: demo test test-slow bench check format clean
 
 demo: $(VENV)/.installed  ## the main job, from constitution to measured policy, on the microworld
 	$(BIN)/cai run examples/microworld.yaml --run $(RUN)
@@ -16,6 +16,9 @@ test: $(VENV)/.installed-dev  ## the whole suite but for the slow proofs
 
 test-slow: $(VENV)/.installed-dev  ## the slow proofs about learning and durability
 	$(THREADS) $(BIN)/pytest -n 2 --dist loadfile -m slow --timeout 2700
+
+bench: $(VENV)/.installed-bench  ## our engine beside raw aiohttp, the openai SDK and langchain
+	$(THREADS) $(BIN)/python -m bench
 
 check: $(VENV)/.installed-dev  ## lint, format, types
 	$(BIN)/ruff check .
@@ -38,4 +41,8 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 
 $(VENV)/.installed-dev: $(VENV)/.installed
 	$(PIP) --constraint constraints.txt --editable '.[train,dev]'
+	touch $@
+
+$(VENV)/.installed-bench: $(VENV)/.installed
+	$(PIP) --constraint constraints.txt --editable '.[train,bench]'
 	touch $@
