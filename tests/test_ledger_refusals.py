@@ -1,10 +1,8 @@
 """What a ledger cannot do it refuses in words, and loses nothing by it."""
 
 import os
-import sqlite3
 import subprocess
 import sys
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -61,31 +59,11 @@ def test_a_refused_second_writer_leaves_the_first_one_its_lock(path: Path):
                 Ledger.open(path)
 
 
-@pytest.mark.parametrize(
-    ("version", "fix"), [(99, "update constitutional-ai"), (0, "another run folder")]
-)
-def test_a_ledger_of_another_version_is_refused_with_the_way_out(path: Path, version, fix):
-    Ledger.open(path).close()
-    with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("UPDATE meta SET value = ? WHERE name = 'schema'", (version,))
-
-    with pytest.raises(RunError, match=f"schema version {version}.*{fix}"):
-        Ledger.open(path)
-
-
 def test_a_refused_ledger_is_not_left_locked(path: Path):
     path.write_text("no database at all, but long enough to be taken for one" * 20)
     for _ in range(2):
         with pytest.raises(RunError, match="no ledger"):
             Ledger.open(path)
-
-
-def test_a_database_of_something_else_is_refused(path: Path):
-    with closing(sqlite3.connect(path)) as connection:
-        connection.execute("CREATE TABLE recipes (name TEXT)")
-
-    with pytest.raises(RunError, match="is no ledger"):
-        Ledger.open(path)
 
 
 def test_reading_a_run_that_is_not_there_is_refused(path: Path):

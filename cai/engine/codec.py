@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from cai.errors import PermanentError, RejectedRequest
+from cai.errors import PermanentError, RejectedRequest, RunError
 from cai.records import Completion, Message, Sampling, Usage, Weighed
 
 KEY_VERSION = 1
@@ -63,7 +63,7 @@ def settled(sampling: Sampling) -> Sampling:
     """
     return replace(
         sampling,
-        temperature=float(sampling.temperature),
+        temperature=float(sampling.temperature) or 0.0,  # -0.0 is a 0 too
         top_p=float(sampling.top_p),
         seed=0 if sampling.temperature == 0 else sampling.seed,
     )
@@ -100,14 +100,18 @@ def to_json(answer: Completion | Weighed) -> str:
 
 
 def completion_from_json(text: str, *, call: str = "", cached: bool = False) -> Completion:
-    """Read back what `to_json` wrote of a completion."""
-    fields = _answer(text)
+    """Read back what `to_json` wrote of a completion.
+
+    Raises:
+        RunError: the text is not what `to_json` wrote: the ledger is damaged.
+    """
+    fields = _answer(text, call)
     return Completion(**fields, call=call, cached=cached)
 
 
 def weighed_from_json(text: str, *, call: str = "", cached: bool = False) -> Weighed:
-    """Read back what `to_json` wrote of a weighing."""
-    fields = _answer(text)
+    """Read back what `to_json` wrote of a weighing; else as `completion_from_json`."""
+    fields = _answer(text, call)
     return Weighed(**fields, call=call, cached=cached)
 
 
@@ -146,8 +150,14 @@ def _unwritable(what: str, text: str, error: Exception) -> RejectedRequest:
     )
 
 
-def _answer(text: str) -> dict[str, Any]:
-    fields = orjson.loads(text)
+def _answer(text: str, call: str) -> dict[str, Any]:
+    try:
+        fields = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise RunError(
+            f"the ledger is damaged: the answer of call {call} is not JSON ({error}); restore the "
+            "file from a copy, or name another run folder"
+        ) from error
     if fields["logprobs"] is not None:
         fields["logprobs"] = tuple(fields["logprobs"])
     fields["usage"] = Usage(**fields["usage"])

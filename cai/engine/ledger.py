@@ -17,8 +17,10 @@ from typing import Any, Self
 
 import orjson
 
+from cai.engine import codec
 from cai.engine.opening import RunLock, as_run_error, open_reader, open_writer, sqlite_errors
 from cai.engine.purchases import Purchases
+from cai.engine.schema import calls_by_key_version
 from cai.engine.writer import Action, Writer
 from cai.errors import RunError
 from cai.records import Row, RowKey, RowStatus, Usage
@@ -209,6 +211,16 @@ class Ledger:
         """How many calls there are."""
         with sqlite_errors(self.path):
             return self._reader.execute("SELECT count(*) FROM calls").fetchone()[0]
+
+    def calls_of_other_keys(self) -> int:
+        """How many calls, here and in the ledgers to reuse, have keys of another version.
+
+        They are kept, but are not found again: what they answered is bought anew.
+        """
+        with sqlite_errors(self.path):
+            counts = calls_by_key_version(self._reader)
+        here = sum(number for version, number in counts.items() if version != codec.KEY_VERSION)
+        return here + sum(other.calls_of_other_keys() for other in self._reuse)
 
     def _submit(self, action: Action) -> asyncio.Future[Any]:
         if self._writer is None:
