@@ -221,15 +221,16 @@ def with_settings(recipe: Recipe, overrides: Sequence[str], source: Path | str) 
 
 def recipe_hash(recipe: Recipe) -> str:
     """Hash of all that a recipe says, 16 hexadecimal digits; of files their names alone count."""
-
-    def movable(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {key: movable(part) for key, part in cast("dict[str, Any]", value).items()}
-        if isinstance(value, list):
-            return [movable(part) for part in cast("list[Any]", value)]
-        return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
-
     return digest(movable(recipe.model_dump(mode="json")))[:16]
+
+
+def movable(value: Any) -> Any:
+    """JSON data of a recipe with the folders of this machine left out of its paths."""
+    if isinstance(value, dict):
+        return {key: movable(part) for key, part in cast("dict[str, Any]", value).items()}
+    if isinstance(value, list):
+        return [movable(part) for part in cast("list[Any]", value)]
+    return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
 
 
 def save_recipe(recipe: Recipe, path: Path) -> None:

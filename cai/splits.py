@@ -7,13 +7,54 @@ prompt files agree, and no prompt can be in two parts.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
+from cai.errors import CaiError
 from cai.records import digest
 
 Purpose = Literal["sft", "preferences"]
 Split = Literal["train", "test"]
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One of several slices of the prompts, to be worked on by a process of its own.
+
+    Args:
+        number: which one, from 1 to `count`.
+        count: how many there are.
+    """
+
+    number: int
+    count: int
+
+    def __str__(self) -> str:
+        """Give ``1/4``."""
+        return f"{self.number}/{self.count}"
+
+    def holds(self, messages: Sequence[Any]) -> bool:
+        """Whether a prompt falls into this slice; it falls into exactly one.
+
+        Args:
+            messages: the prompt's messages, as records or as JSON data (both hash alike).
+        """
+        return _drawn(messages, "shard") * self.count >> _BITS == self.number - 1
+
+
+def read_shard(text: str) -> Shard:
+    """Read ``I/N``: slice I of N, counted from 1.
+
+    Raises:
+        CaiError: the text is not of this form, or I is not from 1 to N.
+    """
+    found = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", text)
+    shard = Shard(int(found[1]), int(found[2])) if found else Shard(0, 0)
+    if not 1 <= shard.number <= shard.count:
+        raise CaiError(f"{text!r} is no shard; write I/N with I from 1 to N, such as 1/4")
+    return shard
 
 
 def purpose_of(messages: Sequence[Any], sft_share: float) -> Purpose:
@@ -38,5 +79,12 @@ def split_of(messages: Sequence[Any], test_share: float) -> Split:
 
 def position(messages: Sequence[Any], question: str) -> float:
     """A number in [0, 1), uniform over prompts and independent between questions."""
+    return _drawn(messages, question) / 2**_BITS
+
+
+_BITS = 64
+
+
+def _drawn(messages: Sequence[Any], question: str) -> int:
     hashed = hashlib.sha256(f"{question}:{digest(messages)}".encode()).digest()
-    return int.from_bytes(hashed[:8], "big") / 2**64
+    return int.from_bytes(hashed[: _BITS // 8], "big")

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +91,73 @@ def build_tiny_model(folder: Path, seed: int = 0, positions: int = 512) -> None:
         eos_token_id=tokenizer.eos_token_id,
     )
     LlamaForCausalLM(config).save_pretrained(folder)
+
+
+SERVED = """
+name: served
+constitution: harmlessness
+models:
+  default: {{name: "openai:fake", endpoint: "{address}/v1"}}
+prompts:
+  red_team: [{{file: prompts.txt, kind: harmful}}]
+  helpful: [{{file: helpful.txt, kind: harmless}}]
+comparisons: {{responder: assistant}}
+engine: {{in_flight: 8}}
+"""
+
+RUN_CAI = """
+import signal
+# A shell that starts jobs in the background has them ignore Ctrl-C, and they pass that on.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from cai.cli import main
+main()
+"""
+
+
+@dataclass(frozen=True)
+class Served:
+    """A recipe whose models answer by the request alone, from a process of their own."""
+
+    recipe: Path
+    address: str
+
+    def cai(self, *arguments: object, before: str = "") -> list[str]:
+        """The command line ``cai ARGUMENTS``, with Python to be run before it."""
+        return [sys.executable, "-c", before + RUN_CAI, *map(str, arguments)]
+
+    def generate(self, run: Path, *more: object, before: str = "") -> list[str]:
+        """The command that writes both data sets into a run folder."""
+        whole = ("generate", "comparisons", self.recipe, "--shard", "1/1", "--run", run)
+        return self.cai(*whole, *more, before=before)
+
+    def answers(self) -> int:
+        """How many requests were answered so far."""
+        return self._read("count")["answers"]
+
+    def asked(self) -> list[tuple[str, str, int]]:
+        """Who asked what how often; who is told apart by the API key."""
+        return [(who, request, times) for who, request, times in self._read("asked")]
+
+    def _read(self, what: str) -> Any:
+        with urllib.request.urlopen(f"{self.address}/{what}") as reply:
+            return json.load(reply)
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A recipe of 60 prompts, and a server that answers after 5 ms."""
+    folder = tmp_path_factory.mktemp("served")
+    script = Path(__file__).with_name("deterministic_server.py")
+    with subprocess.Popen([sys.executable, script, "0.005"], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        address = process.stdout.readline().decode().strip()
+        recipe = folder / "recipe.yaml"
+        recipe.write_text(SERVED.format(address=address))
+        questions = (f"How do I break window {number}?\n" for number in range(60))
+        (folder / "prompts.txt").write_text("".join(questions))
+        (folder / "helpful.txt").write_text("How do I bake bread?\nHow do I plant a tree?\n")
+        yield Served(recipe, address)
+        process.kill()
 
 
 def _tokenizer(positions: int) -> Any:

@@ -1,6 +1,7 @@
 """A chat server whose answers depend on the request alone: run as a process of its own.
 
-It prints its address, and counts what it is asked: ``GET /count`` gives the number of answers.
+It prints its address, and counts what it is asked: ``GET /count`` gives the number of answers, and
+``GET /asked`` every request that came, with the key of who asked: [key, request, how often].
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import asyncio
 import hashlib
 import math
 import sys
+from collections import Counter
 
 import orjson
 from aiohttp import web
@@ -20,16 +22,19 @@ class Server:
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
         self.answers = 0
+        self.asked: Counter[tuple[str, str]] = Counter()
 
     async def chat(self, request: web.Request) -> web.Response:
         asked = orjson.loads(await request.read())
-        await asyncio.sleep(self.seconds)
-        self.answers += 1
         body = orjson.dumps(
             [asked["messages"], asked.get("seed"), asked.get("logprobs")],
             option=orjson.OPT_SORT_KEYS,
         )
         numbers = hashlib.sha256(body).digest()
+        who = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        self.asked[who, numbers.hex()] += 1
+        await asyncio.sleep(self.seconds)
+        self.answers += 1
         weighing = bool(asked.get("logprobs")) and asked["max_tokens"] == 1
         choice = weighed(numbers) if weighing else written(numbers)
         usage = {"prompt_tokens": 10, "completion_tokens": 8}
@@ -37,6 +42,9 @@ class Server:
 
     async def count(self, request: web.Request) -> web.Response:
         return web.json_response({"answers": self.answers})
+
+    async def list_asked(self, request: web.Request) -> web.Response:
+        return web.json_response([[*one, times] for one, times in self.asked.items()])
 
 
 def written(numbers: bytes) -> dict:
@@ -62,6 +70,7 @@ async def main(seconds: float) -> None:
     app = web.Application()
     app.router.add_post("/v1/chat/completions", server.chat)
     app.router.add_get("/count", server.count)
+    app.router.add_get("/asked", server.list_asked)
     runner = web.AppRunner(app)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)

@@ -6,6 +6,7 @@ what was written.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 
@@ -13,7 +14,14 @@ import typer
 
 from cai import __version__
 from cai.cli import constitution, evaluate, generate, report, rows, run, runs, serve, train
+from cai.engine.stopping import Terminated, heed_termination
 from cai.errors import CaiError
+
+STOPPED = "cai: stopped; the same command goes on from here"
+INTERRUPTED, TERMINATED = 130, 143
+"""Exit codes of a process that Ctrl-C or SIGTERM has stopped, as shells have them."""
+
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 app = typer.Typer(
     name="cai",
@@ -47,15 +55,25 @@ def main() -> None:
     """Run a command; a CaiError is shown as text, anything else is a bug and keeps its trace."""
     # Read once, when torch loads: threads that spin while they wait cost others their cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    heed_termination()
     try:
         app()
     except CaiError as error:
         typer.echo(f"cai: {error}", err=True)
         sys.exit(1)
-    except KeyboardInterrupt:
-        typer.echo("cai: stopped; the same command goes on from here", err=True)
-        sys.exit(130)
+    except SystemExit as stop:
+        if stop.code == INTERRUPTED:  # typer has made it of the KeyboardInterrupt
+            typer.echo(STOPPED, err=True)
+        raise
+    except Terminated:
+        typer.echo(STOPPED, err=True)
+        sys.exit(TERMINATED)
     except BrokenPipeError:
         # The reader of our output went away, as `| head` does; there is nobody to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        typer.echo(f"cai: {error}; make room on the disk, and give the same command", err=True)
         sys.exit(1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from cai.cli.run import Limit, LogJson, Recipe, Run, Set, do_steps
+from cai.cli.run import InShard, Limit, LogJson, Recipe, Reuse, Run, Set, do_steps
 
 app = typer.Typer(help="Generate data.", no_args_is_help=True)
 
@@ -15,6 +15,8 @@ def revisions(
     run: Run = None,
     limit: Limit = None,
     set_: Set = None,
+    shard: InShard = None,
+    reuse: Reuse = None,
     log_json: LogJson = False,
 ) -> None:
     """Write critique and revision data, as datasets/sft of the run.
@@ -23,7 +25,8 @@ def revisions(
     """
     from cai.pipeline import steps_until
 
-    do_steps(steps_until("revisions"), recipe, run, limit, set_, log_json=log_json)
+    steps = steps_until("revisions")
+    do_steps(steps, recipe, run, limit, set_, shard=shard, reuse=reuse or (), log_json=log_json)
 
 
 @app.command()
@@ -32,6 +35,8 @@ def comparisons(
     run: Run = None,
     limit: Limit = None,
     set_: Set = None,
+    shard: InShard = None,
+    reuse: Reuse = None,
     log_json: LogJson = False,
 ) -> None:
     """Write preference labels, as datasets/preferences of the run.
@@ -40,4 +45,5 @@ def comparisons(
     """
     from cai.pipeline import steps_until
 
-    do_steps(steps_until("preferences"), recipe, run, limit, set_, log_json=log_json)
+    steps = steps_until("preferences")
+    do_steps(steps, recipe, run, limit, set_, shard=shard, reuse=reuse or (), log_json=log_json)

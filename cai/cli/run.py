@@ -23,6 +23,18 @@ Set = Annotated[
 Limit = Annotated[
     int | None, typer.Option(min=1, help="Cut every prompt and pair set to this many.")
 ]
+InShard = Annotated[
+    str | None,
+    typer.Option(
+        "--shard",
+        metavar="I/N",
+        help="Generate for slice I of N of the prompts, in a run folder of its own.",
+    ),
+]
+Reuse = Annotated[
+    list[Path] | None,
+    typer.Option(help="A run whose calls count as bought; may be given several times."),
+]
 LogJson = Annotated[
     bool, typer.Option("--log-json", help="Events as JSON lines on standard error, no bars.")
 ]
@@ -37,6 +49,8 @@ def run(
     ] = "evaluate",
     limit: Limit = None,
     set_: Set = None,
+    shard: InShard = None,
+    reuse: Reuse = None,
     log_json: LogJson = False,
 ) -> None:
     """Take a recipe from its constitution to measured models.
@@ -45,7 +59,16 @@ def run(
     """
     from cai.pipeline import steps_until
 
-    do_steps(steps_until(until), recipe, run, limit, set_, log_json=log_json)
+    do_steps(
+        steps_until(until),
+        recipe,
+        run,
+        limit,
+        set_,
+        shard=shard,
+        reuse=reuse or (),
+        log_json=log_json,
+    )
 
 
 def do_steps(
@@ -55,21 +78,33 @@ def do_steps(
     limit: int | None,
     overrides: list[str] | None,
     *,
+    shard: str | None = None,
+    reuse: Sequence[Path] = (),
     log_json: bool = False,
 ) -> None:
     """Do steps of a recipe, then print the tables and where the report is."""
-    from cai.pipeline import RunFolder, run_recipe
+    from cai.pipeline import RunFolder, existing_run, generation_steps, run_recipe
     from cai.pipeline.reruns import read_reruns
     from cai.recipe import load_recipe
     from cai.report.table import print_table
+    from cai.splits import read_shard
 
     loaded = load_recipe(recipe, overrides or ()).limited(limit)
-    folder = RunFolder(run or Path("runs") / loaded.name)
-    command = shlex.join(["cai", *sys.argv[1:]])
+    part = read_shard(shard) if shard else None
+    steps = generation_steps(loaded, steps) if part else steps
+    name = f"{loaded.name}-shard-{part.number}-of-{part.count}" if part else loaded.name
+    folder = RunFolder(run or Path("runs") / name)
     if kept := len(read_reruns(folder.reruns).rows):
         drop = f"`cai rows rerun {folder.path} --forget` drops them"
         typer.echo(f"{kept} rows keep the settings of a rerun; {drop}")
-    events = sys.stderr.buffer if log_json else None
-    metrics = run_recipe(loaded, folder, steps=steps, command=command, events=events)
+    metrics = run_recipe(
+        loaded,
+        folder,
+        steps=steps,
+        command=shlex.join(["cai", *sys.argv[1:]]),
+        shard=part,
+        reuse=[existing_run(other).ledger for other in reuse],
+        events=sys.stderr.buffer if log_json else None,
+    )
     print_table(metrics)
     typer.echo(f"report: {folder.report}")

@@ -30,6 +30,25 @@ def list_(
 
 
 @app.command()
+def merge(
+    out: Annotated[Path, typer.Argument(help="New run folder.")],
+    runs: Annotated[list[Path], typer.Argument(help="Runs of shards of one recipe.")],
+) -> None:
+    """Join the runs of shards into one run, which goes on without buying a call again.
+
+    Example: cai runs merge runs/all runs/demo-shard-1-of-2 runs/demo-shard-2-of-2
+    """
+    from cai.pipeline.merging import merge_runs
+
+    merged = merge_runs(out, runs)
+    typer.echo(f"{out}: {merged.calls} calls and {merged.rows} rows of {len(runs)} runs")
+    if merged.absent:
+        absent = ", ".join(str(shard) for shard in merged.absent)
+        typer.echo(f"not among them: shard {absent}; going on buys what they lack")
+    typer.echo(f"go on with: cai run {out / 'recipe.yaml'} --run {out}")
+
+
+@app.command()
 def status(
     run: Annotated[Path, typer.Argument(help="Run folder.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,

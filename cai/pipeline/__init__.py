@@ -1,6 +1,14 @@
 """A whole run: from a recipe to data, models, figures and a report."""
 
 from cai.pipeline.folder import RunFolder, existing_run
-from cai.pipeline.run import STEPS, Step, run_recipe, steps_until
+from cai.pipeline.run import STEPS, Step, generation_steps, run_recipe, steps_until
 
-__all__ = ["STEPS", "RunFolder", "Step", "existing_run", "run_recipe", "steps_until"]
+__all__ = [
+    "STEPS",
+    "RunFolder",
+    "Step",
+    "existing_run",
+    "generation_steps",
+    "run_recipe",
+    "steps_until",
+]

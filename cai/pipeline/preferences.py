@@ -48,6 +48,8 @@ def _items(studio: Studio) -> Iterator[tuple[Prompt, int] | tuple[Comparison, Ro
             if isinstance(judged, Unreadable):
                 studio.note_unreadable(judged)
                 continue
+            if not studio.holds(judged.prompt):
+                continue
             sample = samples.get(judged.prompt.id, 0)
             samples[judged.prompt.id] = sample + 1
             key = RowKey("comparison", judged.prompt.id, sample=sample)
@@ -121,7 +123,8 @@ async def probe_labels(studio: Studio) -> None:
     def pairs() -> Iterator[Comparison]:
         read = read_pairs(probes, studio.recipe.seed)
         judged = (pair for pair in read if isinstance(pair, Comparison))
-        return (pair for pair in judged if studio.takes(_probe_key(pair)))
+        held = (pair for pair in judged if studio.holds(pair.prompt))
+        return (pair for pair in held if studio.takes(_probe_key(pair)))
 
     await studio.run_rows("probe the judge", pairs, label, stages=("label_probe",))
 

@@ -19,6 +19,7 @@ def run_identity(studio: Studio, command: str) -> Mapping[str, Any]:
     return {
         "name": recipe.name,
         "seed": recipe.seed,
+        "shard": str(studio.shard) if studio.shard else None,
         "recipe_hash": recipe_hash(recipe),
         "constitution": {
             "id": setting.constitution.id,

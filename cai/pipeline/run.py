@@ -6,13 +6,15 @@ they were made from. So going on after a kill and running again after an edit ar
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, BinaryIO, Literal, get_args
 
 from cai.engine import Ledger, Progress
+from cai.engine.stopping import run_until_stopped
+from cai.errors import CaiError, RunError
 from cai.pipeline import training
 from cai.pipeline.evaluating import (
     measure_labels,
@@ -29,10 +31,12 @@ from cai.pipeline.revisions import generate_helpful_replies, generate_revisions
 from cai.pipeline.studio import Studio
 from cai.recipe import Recipe, save_recipe
 from cai.report import write_report
+from cai.splits import Shard
 
 Step = Literal["revisions", "sft", "preferences", "pm", "rl", "evaluate"]
 STEPS: tuple[Step, ...] = get_args(Step)
 TRAINING: frozenset[Step] = frozenset({"sft", "pm", "rl"})
+GENERATION: frozenset[Step] = frozenset({"revisions", "preferences"})
 
 
 @dataclass
@@ -60,12 +64,35 @@ def steps_until(last: Step) -> tuple[Step, ...]:
     return (*steps, "evaluate") if last in TRAINING else steps
 
 
+def generation_steps(recipe: Recipe, steps: Sequence[Step]) -> tuple[Step, ...]:
+    """Those of the steps up to a generation step that a shard can do alone.
+
+    Raises:
+        CaiError: the last step is none of generation, or needs a model that is trained on the
+            data of all shards.
+    """
+    if steps[-1] not in GENERATION:
+        raise CaiError(
+            "--shard splits generation only; add --until revisions or --until preferences, join "
+            "the shards with `cai runs merge`, and train and evaluate the run that it makes"
+        )
+    if "preferences" in steps and recipe.comparisons.responder == "sl_cai":
+        raise CaiError(
+            "--shard cannot make comparisons with comparisons.responder: sl_cai, a model trained "
+            "on the data of all shards; stop at --until revisions, or train it first and set "
+            "comparisons.responder=assistant and models.assistant to its folder"
+        )
+    return tuple(step for step in steps if step in GENERATION)
+
+
 def run_recipe(
     recipe: Recipe,
     folder: RunFolder,
     *,
     steps: Sequence[Step] = STEPS,
     command: str = "",
+    shard: Shard | None = None,
+    reuse: Sequence[Path] = (),
     events: BinaryIO | None = None,
 ) -> Mapping[str, Any]:
     """Do some steps of a recipe, in their order; gives the figures.
@@ -75,28 +102,50 @@ def run_recipe(
         folder: where; made if it is not there, gone on with if it is.
         steps: what to do; a step takes up what the steps before it have left in the folder.
         command: how the run was started, for the report.
+        shard: the slice of the prompts to work on, by `generation_steps` only; None for all.
+        reuse: ledgers of other runs, whose calls count as bought.
         events: gets the events of the run's log as they come, in place of a progress display.
 
     Raises:
         CaiError: what the person at the terminal can put right; all finished calls are kept.
     """
-    folder.path.mkdir(parents=True, exist_ok=True)
+    _make(folder)
     with (
-        Ledger.open(folder.ledger) as ledger,
+        Ledger.open(folder.ledger, reuse=reuse) as ledger,
         Progress(folder.log, about={"command": command, "steps": steps}, events=events) as progress,
     ):
-        studio = Studio(recipe, folder, ledger, progress)
+        studio = Studio(recipe, folder, ledger, progress, shard=shard)
         save_recipe(recipe, folder.recipe)
+        _say_what_is_not_found(studio)
         figures = Figures(folder)
         identity = run_identity(studio, command)
         if steps[0] != STEPS[0]:
             figures.add(_earlier(folder, identity))
         figures.add({"run": identity})
-        asyncio.run(_steps(studio, figures, steps))
+        run_until_stopped(_steps(studio, figures, steps))
         figures.add({"rows": row_counts(ledger), "left_out": studio.left_out})
         figures.add({"calls": studio.tally.to_json()})
         write_report(folder.path)
     return figures.values
+
+
+def _make(folder: RunFolder) -> None:
+    try:
+        folder.path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(
+            f"{folder.path} cannot be made: {error.strerror}; name another run folder with --run"
+        ) from error
+
+
+def _say_what_is_not_found(studio: Studio) -> None:
+    lost = studio.ledger.calls_of_other_keys()
+    if lost:
+        studio.progress.say(
+            f"{lost} calls are there with keys that another version of this program made: they are "
+            "kept, but not found again, so what the recipe needs of them is bought anew; Ctrl-C "
+            "stops, and that version finds them"
+        )
 
 
 def _earlier(folder: RunFolder, identity: Mapping[str, Any]) -> Mapping[str, Any]:

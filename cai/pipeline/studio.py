@@ -16,6 +16,7 @@ from cai.prompts import Prompts
 from cai.recipe import Recipe, RoleName, with_settings
 from cai.records import Prompt, RowKey
 from cai.sources import PromptSet, Unreadable, read_prompts
+from cai.splits import Shard
 from cai.stages.setting import Setting
 
 Item = TypeVar("Item")
@@ -48,6 +49,7 @@ class Studio:
         progress: what the person at the terminal sees.
         chosen: the only items to be made again; None for all.
         trial: how passes are taken if not in earnest.
+        shard: the slice of the prompts to work on; None for all.
     """
 
     recipe: Recipe
@@ -56,6 +58,7 @@ class Studio:
     progress: Progress
     chosen: ChosenItems | None = None
     trial: Trial | None = None
+    shard: Shard | None = None
     tally: Tally = field(default_factory=Tally)
     left_out: dict[str, int] = field(default_factory=dict[str, int])
     _open: dict[str, LanguageModel] = field(default_factory=dict[str, LanguageModel])
@@ -86,6 +89,10 @@ class Studio:
         """Whether an item is to be made: every one, or those that a rerun has chosen."""
         return self.chosen is None or self.chosen.take(item)
 
+    def holds(self, prompt: Prompt) -> bool:
+        """Whether a prompt is in the slice that is worked on."""
+        return self.shard is None or self.shard.holds(prompt.messages)
+
     def model(self, role: RoleName, key: RowKey | None = None) -> LanguageModel:
         """The model that plays a role, for a row or at large; its answers are bought."""
         settings = () if key is None else self._row_settings.of(key)
@@ -112,13 +119,15 @@ class Studio:
         )
 
     def prompts(self, name: SetName) -> Iterator[Prompt]:
-        """The prompts of a set; each once, and rows that are no prompt counted by reason."""
+        """The prompts of a set that are worked on; each once, others counted by reason."""
         sets: Sequence[PromptSet] = getattr(self.recipe.prompts, name)
         seen: set[str] = set()
         for prompt_set in sets:
             for prompt in read_prompts(prompt_set, self.recipe.seed):
                 if isinstance(prompt, Unreadable):
                     self.note_unreadable(prompt)
+                elif not self.holds(prompt):
+                    continue
                 elif prompt.text_hash in seen:
                     self.note_dropped(f"{prompt.source}: a repeated prompt")
                 else:
