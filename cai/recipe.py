@@ -17,6 +17,7 @@ from ruamel.yaml.error import YAMLError
 
 from cai.document import Document, read_document
 from cai.errors import CaiError, Fault, InputError
+from cai.means import StatedMeans
 from cai.models import ModelSettings
 from cai.records import Sampling, digest
 from cai.sources.pairs import PairSet
@@ -167,6 +168,7 @@ class Recipe(Entry):
     rl: RlSettings = RlSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
     engine: EngineSettings = EngineSettings()
+    forecast: StatedMeans = StatedMeans()
 
     @model_validator(mode="after")
     def _a_base_to_train(self) -> Self:

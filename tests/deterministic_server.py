@@ -37,7 +37,10 @@ class Server:
         self.answers += 1
         weighing = bool(asked.get("logprobs")) and asked["max_tokens"] == 1
         choice = weighed(numbers) if weighing else written(numbers)
-        usage = {"prompt_tokens": 10, "completion_tokens": 8}
+        usage = {
+            "prompt_tokens": sum(len(turn["content"].split()) for turn in asked["messages"]),
+            "completion_tokens": len(choice["message"]["content"].split()),
+        }
         return web.json_response({"model": "fake", "choices": [choice], "usage": usage})
 
     async def count(self, request: web.Request) -> web.Response:
@@ -48,7 +51,8 @@ class Server:
 
 
 def written(numbers: bytes) -> dict:
-    text = " ".join(WORDS[number % len(WORDS)] for number in numbers[:8])
+    length = 4 + numbers[8] % 9
+    text = " ".join(WORDS[number % len(WORDS)] for number in numbers[:length])
     return {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}
 
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+
+from cai.errors import CaiError
 
 if TYPE_CHECKING:
     from cai.pipeline import Step
@@ -38,6 +41,13 @@ Reuse = Annotated[
 LogJson = Annotated[
     bool, typer.Option("--log-json", help="Events as JSON lines on standard error, no bars.")
 ]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Say what calls, tokens and dollars it takes; buy none.")
+]
+Sample = Annotated[
+    int | None,
+    typer.Option(min=1, help="With --dry-run: buy the calls of so many items of each stage."),
+]
 
 
 def run(
@@ -52,6 +62,8 @@ def run(
     shard: InShard = None,
     reuse: Reuse = None,
     log_json: LogJson = False,
+    dry_run: DryRun = False,
+    sample: Sample = None,
 ) -> None:
     """Take a recipe from its constitution to measured models.
 
@@ -59,6 +71,8 @@ def run(
     """
     from cai.pipeline import steps_until
 
+    if sample and not dry_run:
+        raise CaiError("--sample says how much to buy for a forecast; add --dry-run")
     do_steps(
         steps_until(until),
         recipe,
@@ -68,6 +82,7 @@ def run(
         shard=shard,
         reuse=reuse or (),
         log_json=log_json,
+        sample=(sample or 0) if dry_run else None,
     )
 
 
@@ -81,9 +96,16 @@ def do_steps(
     shard: str | None = None,
     reuse: Sequence[Path] = (),
     log_json: bool = False,
+    sample: int | None = None,
 ) -> None:
-    """Do steps of a recipe, then print the tables and where the report is."""
+    """Do steps of a recipe, then print the tables and where the report is.
+
+    With a `sample`, 0 or more, only say what they would cost; it is bought for that.
+    """
+    from cai.cli.forecast_table import counting, print_forecast
     from cai.pipeline import RunFolder, existing_run, generation_steps, run_recipe
+    from cai.pipeline.forecast import forecast
+    from cai.pipeline.preview import Plan
     from cai.pipeline.reruns import read_reruns
     from cai.recipe import load_recipe
     from cai.report.table import print_table
@@ -97,13 +119,20 @@ def do_steps(
     if kept := len(read_reruns(folder.reruns).rows):
         drop = f"`cai rows rerun {folder.path} --forget` drops them"
         typer.echo(f"{kept} rows keep the settings of a rerun; {drop}")
+    reused = [existing_run(other).ledger for other in reuse]
+    if sample is not None:
+        plan = Plan(loaded, folder, sample, part, reused)
+        with nullcontext() if sample else counting():
+            told = forecast(plan, steps)
+        print_forecast(told, sampled=sample > 0)
+        return
     metrics = run_recipe(
         loaded,
         folder,
         steps=steps,
         command=shlex.join(["cai", *sys.argv[1:]]),
         shard=part,
-        reuse=[existing_run(other).ledger for other in reuse],
+        reuse=reused,
         events=sys.stderr.buffer if log_json else None,
     )
     print_table(metrics)

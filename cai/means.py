@@ -1,0 +1,36 @@
+"""Mean tokens of a run's calls, as a recipe states them for `cai run --dry-run`."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from cai.validation import Entry
+
+
+class MeanTokens(Entry):
+    """What one call reads and writes on average."""
+
+    input: float = Field(ge=0, description="Tokens read.")
+    output: float = Field(ge=0, description="Tokens written.")
+
+
+class StatedMeans(Entry):
+    """Means by part of a run; a part that is not named has none.
+
+    They are used where no call of that part has been bought yet.
+    """
+
+    response: MeanTokens | None = Field(default=None, description="First replies, to be revised.")
+    critique: MeanTokens | None = None
+    revision: MeanTokens | None = None
+    helpful: MeanTokens | None = Field(default=None, description="Replies to helpful prompts.")
+    label_probe: MeanTokens | None = Field(default=None, description="Labels of known pairs.")
+    pair: MeanTokens | None = Field(default=None, description="Replies to be compared.")
+    comparison: MeanTokens | None = Field(default=None, description="Labels, one per order.")
+    evaluation_helpful: MeanTokens | None = None
+    evaluation_sl_cai: MeanTokens | None = None
+    evaluation_rl_cai: MeanTokens | None = None
+
+    def of(self, part: str) -> MeanTokens | None:
+        """The means of a part, if the recipe states them."""
+        return getattr(self, part, None)

@@ -1,0 +1,253 @@
+"""Take the steps of a run with foreseen models, and see which calls it would make.
+
+A policy that is still to be trained, or to be trained anew, has answered nothing yet, so all of
+its calls are new. Whether a trained one would stay is known without training: as long as every
+call is found, the data sets that the run would write are written in a folder aside, and hashed.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from io import StringIO
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from cai.engine import Ledger, Progress
+from cai.engine.foreseen import (
+    ForeseenModel,
+    ForeseenPrompts,
+    Foresight,
+    ModelName,
+    PassingRows,
+)
+from cai.models import ModelSettings, open_model
+from cai.models.base import LanguageModel
+from cai.models.label_samples import WeighsBySamples
+from cai.pipeline import training
+from cai.pipeline.evaluating import sample_policy
+from cai.pipeline.folder import PolicyName, RunFolder
+from cai.pipeline.preferences import generate_comparisons, probe_labels
+from cai.pipeline.revisions import generate_helpful_replies, generate_revisions
+from cai.pipeline.run import Step
+from cai.pipeline.studio import Studio, Trial
+from cai.recipe import Recipe
+from cai.splits import Shard
+
+ModelFolder = Literal["sl_cai", "pm", "rl_cai"]
+Pass = Callable[[Studio], Awaitable[None]]
+
+POLICIES: tuple[PolicyName, ...] = ("sl_cai", "rl_cai")
+
+LEARNED_PARTS = ("response", "critique", "revision", "helpful", "pair", "comparison")
+"""Parts of a run whose answers end in a data set."""
+
+
+class Trained(NamedTuple):
+    """How a model of the run is made: from which others, and on what."""
+
+    starts: tuple[ModelFolder, ...]
+    write_data: Callable[[Studio], None]
+    ingredients: Callable[[Studio], training.Ingredients[Any]]
+
+
+TRAINED: Mapping[ModelFolder, Trained] = {
+    "sl_cai": Trained((), training.write_sft_data, training.sl_cai_ingredients),
+    "pm": Trained(
+        ("sl_cai",), training.write_preference_data, training.preference_model_ingredients
+    ),
+    "rl_cai": Trained(("sl_cai", "pm"), training.write_rl_data, training.rl_cai_ingredients),
+}
+
+
+class Plan(NamedTuple):
+    """What is to be foreseen.
+
+    Args:
+        recipe: what the run does.
+        folder: where it is, or would be.
+        sample: how many items of each pass to take in earnest, buying their calls; 0 for none.
+        shard: the slice of the prompts to work on; None for all.
+        reuse: ledgers of other runs, whose calls count as bought.
+    """
+
+    recipe: Recipe
+    folder: RunFolder
+    sample: int = 0
+    shard: Shard | None = None
+    reuse: Sequence[Path] = ()
+
+
+class Preview:
+    """Takes the steps of a run: a sample with real models first, then all of it with foreseen ones.
+
+    Args:
+        counter: takes every item, in a folder aside.
+        sampler: takes a sample in the run's folder; None to buy nothing.
+        foresight: counts the calls of the counter's models.
+        to_train: the models that the run trains, as far as its steps were taken.
+    """
+
+    def __init__(
+        self,
+        counter: Studio,
+        sampler: Studio | None,
+        foresight: Foresight,
+        to_train: list[ModelFolder],
+    ) -> None:
+        """Take nothing yet."""
+        self.foresight = foresight
+        self.to_train = to_train
+        self._counter = counter
+        self._sampler = sampler
+
+    async def take(self, steps: Sequence[Step]) -> None:
+        """Take steps in their order.
+
+        Raises:
+            CaiError: what would stop the run as well, such as a file that is not there.
+        """
+        try:
+            for step in steps:
+                await _TAKE[step](self)
+        finally:
+            for studio in (self._counter, self._sampler):
+                if studio is not None:
+                    await studio.close()
+
+    async def revisions(self) -> None:
+        """Foresee the supervised data, and the labels of known pairs."""
+        for one in (generate_revisions, generate_helpful_replies, probe_labels):
+            await self._take_pass(one)
+
+    async def preferences(self) -> None:
+        """Foresee the preference data."""
+        by_sl_cai = self._counter.recipe.comparisons.responder == "sl_cai"
+        await self._take_pass(generate_comparisons, by="sl_cai" if by_sl_cai else None)
+
+    async def evaluate(self) -> None:
+        """Foresee the replies of every policy that there will be."""
+        roles, folder = self._counter.recipe.models, self._counter.folder
+        await self._take_pass(_evaluation("helpful", roles.of("assistant")))
+        for name in POLICIES:
+            path = folder.model(name)
+            if name in self.to_train or training.inputs_of(path) is not None:
+                settings = training.policy_settings(path, roles.of("base"))
+                await self._take_pass(_evaluation(name, settings), by=name)
+
+    async def train(self, name: ModelFolder) -> None:
+        """Note whether the run would train a model, or keep the one that is there."""
+        anew = any(start in self.to_train for start in TRAINED[name].starts)
+        if anew or self.foresight.to_buy(LEARNED_PARTS) or not self._stays(name):
+            self.to_train.append(name)
+
+    def _stays(self, name: ModelFolder) -> bool:
+        made_of = training.inputs_of(self._counter.folder.model(name))
+        if made_of is None:
+            return False
+        TRAINED[name].write_data(self._counter)
+        return made_of == TRAINED[name].ingredients(self._counter).hash
+
+    async def _take_pass(self, one: Pass, by: PolicyName | None = None) -> None:
+        if self._sampler is not None and by not in self.to_train:
+            await one(self._sampler)
+        await one(self._counter)
+
+
+@contextmanager
+def preview_of(plan: Plan) -> Generator[Preview, None, None]:
+    """Open what a preview needs; the run's folder is written to only for a sample.
+
+    Raises:
+        RunError: the run's ledger cannot be read or, for a sample, another process writes to it.
+    """
+    with ExitStack() as opened:
+        place = opened.enter_context(tempfile.TemporaryDirectory(prefix="cai-forecast-"))
+        aside = _aside(plan.folder, Path(place))
+        fresh = not plan.sample and not plan.folder.ledger.is_file()
+        rows = opened.enter_context(Ledger.open(aside.ledger, reuse=plan.reuse if fresh else ()))
+        ledger = rows if fresh else opened.enter_context(_ledger(plan))
+        foresight, to_train = Foresight(ledger), list[ModelFolder]()
+        trained = training.inputs_of(plan.folder.model("sl_cai")) is not None
+        keeper = PassingRows(rows, lambda: trained and not foresight.to_buy(LEARNED_PARTS))
+        opener = _foreseen(aside, foresight, to_train, nothing_bought=fresh and not plan.reuse)
+        trial = Trial(keeper, opener)
+        quiet = opened.enter_context(_quiet())
+        counter = Studio(plan.recipe, aside, rows, quiet, shard=plan.shard, trial=trial)
+        prompts = ForeseenPrompts(plan.recipe.templates)
+        counter.setting = replace(counter.setting, prompts=prompts)
+        sampler = opened.enter_context(_sampler(plan, ledger)) if plan.sample else None
+        yield Preview(counter, sampler, foresight, to_train)
+
+
+def _aside(folder: RunFolder, place: Path) -> RunFolder:
+    """A folder that has the run's models and settings, and its own ledger and data sets."""
+    aside = RunFolder(place)
+    for path in (folder.model("sl_cai").parent, folder.reruns):
+        if path.exists():
+            (place / path.name).symlink_to(path.resolve())
+    return aside
+
+
+def _ledger(plan: Plan) -> Ledger:
+    if plan.sample:
+        plan.folder.path.mkdir(parents=True, exist_ok=True)
+    return Ledger.open(plan.folder.ledger, read_only=not plan.sample, reuse=plan.reuse)
+
+
+def _foreseen(
+    aside: RunFolder,
+    foresight: Foresight,
+    to_train: Sequence[ModelFolder],
+    *,
+    nothing_bought: bool,
+) -> Callable[[ModelSettings], LanguageModel]:
+    policies = {training.policy_name(aside.model(name)): name for name in POLICIES}
+
+    def opener(settings: ModelSettings) -> LanguageModel:
+        policy, prices = policies.get(settings.name), settings.known_prices
+        if policy in to_train:
+            shown = f"{policy} (to train)"
+            return ForeseenModel(ModelName(shown, shown, prices, exists=False), foresight)
+        model = open_model(settings)
+        sampling = model.label_sampling if isinstance(model, WeighsBySamples) else None
+        # The identity of weights is a hash of their files: of no use, they are not fetched for it.
+        unneeded = nothing_bought and settings.provider == "hf"
+        identity = settings.name if unneeded else model.identity
+        name = ModelName(identity, policy or settings.name, prices, sampling)
+        return ForeseenModel(name, foresight)
+
+    return opener
+
+
+@contextmanager
+def _sampler(plan: Plan, ledger: Ledger) -> Generator[Studio, None, None]:
+    """Takes prompts alone: judged pairs make no calls."""
+    comparisons = plan.recipe.comparisons.model_copy(update={"human": ()})
+    recipe = plan.recipe.model_copy(update={"comparisons": comparisons})
+    trial = Trial(PassingRows(ledger), sample=plan.sample)
+    with Progress() as progress:
+        yield Studio(recipe, plan.folder, ledger, progress, shard=plan.shard, trial=trial)
+
+
+def _quiet() -> Progress:
+    """Counting is shown to no one: its rows are not those of a run."""
+    from rich.console import Console
+
+    return Progress(console=Console(file=StringIO()))
+
+
+def _evaluation(name: str, settings: ModelSettings) -> Pass:
+    return lambda studio: sample_policy(studio, name, studio.model_of(settings))
+
+
+_TAKE: Mapping[Step, Callable[[Preview], Awaitable[None]]] = {
+    "revisions": Preview.revisions,
+    "sft": lambda preview: preview.train("sl_cai"),
+    "preferences": Preview.preferences,
+    "pm": lambda preview: preview.train("pm"),
+    "rl": lambda preview: preview.train("rl_cai"),
+    "evaluate": Preview.evaluate,
+}
