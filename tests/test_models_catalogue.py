@@ -10,9 +10,10 @@ from pydantic import ValidationError
 
 from cai.errors import InputError
 from cai.models import ModelSettings, local_path, open_model
-from cai.models.catalogue import FACTORIES, OPTIONS, settings_of
+from cai.models.catalogue import FACTORIES
 from cai.models.local import LocalModel
 from cai.models.openai_compatible import OpenAICompatibleModel
+from cai.models.settings import OPTIONS, settings_of
 
 LOCAL = "http://127.0.0.1:8000/v1"
 

@@ -13,9 +13,9 @@ from pydantic import ValidationError
 
 from cai.errors import MissingDependency, PermanentError, RejectedRequest, TransientError
 from cai.models import LanguageModel, ModelSettings, open_model
-from cai.models.catalogue import settings_of
 from cai.models.limits import Announced
 from cai.models.local import LocalModel
+from cai.models.settings import settings_of
 from cai.records import Message, Sampling
 from cai.serve import serving
 from tests.chat_server import Answer, ChatServer, Failure, Reply, chat_server

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from cai.errors import CaiError
-from cai.models.catalogue import open_model, settings_of
+from cai.models.catalogue import open_model
+from cai.models.settings import settings_of
 
 
 def serve(

@@ -1,0 +1,257 @@
+"""Which model, and how it is reached, as a recipe says it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal, cast
+from urllib.parse import urlsplit
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    ModelWrapValidatorHandler,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
+
+from cai.errors import Fault, InputError
+from cai.models.limits import Allowance
+from cai.models.prices import Prices
+from cai.validation import Broken, check_with
+
+LIMITS = frozenset(
+    {
+        "requests_per_minute",
+        "input_tokens_per_minute",
+        "output_tokens_per_minute",
+        "concurrency",
+    }
+)
+"""Options that say how much a server may be asked. They change no answer, and so no call's key."""
+
+HTTP_OPTIONS = frozenset(
+    {
+        "endpoint",
+        "identity",
+        "api_key_env",
+        "prefill",
+        "control_tokens",
+        "label_samples",
+        "token_logprobs",
+        "timeout",
+        "prices",
+    }
+    | LIMITS
+)
+ANTHROPIC_OPTIONS = (HTTP_OPTIONS - {"control_tokens", "token_logprobs"}) | {"thinking", "effort"}
+LANGCHAIN_OPTIONS = HTTP_OPTIONS | {"options"}
+LOCAL_OPTIONS = frozenset({"dtype", "device", "max_batch_tokens", "prices"})
+
+OPTIONS: Mapping[str, frozenset[str]] = {
+    "microworld": LOCAL_OPTIONS,
+    "hf": LOCAL_OPTIONS,
+    "folder": LOCAL_OPTIONS,
+    "openai": HTTP_OPTIONS,
+    "vllm": HTTP_OPTIONS,
+    "anthropic": ANTHROPIC_OPTIONS,
+    "langchain": LANGCHAIN_OPTIONS,
+}
+"""The options that each provider has a use for; others are refused rather than ignored."""
+
+NAMES = (
+    "microworld, a folder such as ./model, hf:ORG/NAME, openai:MODEL, vllm:MODEL, "
+    "anthropic:MODEL, langchain:PROVIDER:MODEL"
+)
+
+
+class ModelSettings(BaseModel):
+    """Which model, and how it is reached. Options that the provider has no use for are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(description=f"One of: {NAMES}.")
+    endpoint: str | None = Field(
+        default=None,
+        pattern=r"^https?://[^\s?#]+[^\s?#/]$",
+        description="Address of an OpenAI-compatible server, such as http://127.0.0.1:8000/v1; "
+        "of a server for anthropic:MODEL without the /v1.",
+    )
+    identity: str | None = Field(
+        default=None, min_length=1, description="Names the model whatever its address, in keys."
+    )
+    api_key_env: str | None = Field(
+        default=None, min_length=1, description="Environment variable that holds the API key."
+    )
+    prefill: bool | None = Field(
+        default=None, description="The server goes on with a last assistant message."
+    )
+    control_tokens: Literal["break", "keep"] = Field(
+        default="break", description="Break text that spells control tokens, or send it as it is."
+    )
+    label_samples: int | None = Field(
+        default=None, ge=1, le=1000, description="Labels from so many sampled replies."
+    )
+    token_logprobs: bool = Field(
+        default=False, description="Ask for log-probabilities of sampled tokens."
+    )
+    thinking: bool | None = Field(
+        default=None, description="The model thinks first; by default not, where that can be had."
+    )
+    effort: Literal["low", "medium", "high", "xhigh", "max"] | None = Field(
+        default=None, description="How much the model puts into thinking and answering."
+    )
+    timeout: float = Field(default=600, gt=0, description="Seconds that one call may take.")
+    requests_per_minute: int | None = Field(
+        default=None, ge=1, description="Most requests in any 60 seconds, failed ones included."
+    )
+    input_tokens_per_minute: int | None = Field(
+        default=None,
+        ge=1,
+        description="Most tokens sent in any 60 seconds; estimated before a call, real after it.",
+    )
+    output_tokens_per_minute: int | None = Field(
+        default=None,
+        ge=1,
+        description="Most tokens received in any 60 seconds; taken as max_tokens before a call.",
+    )
+    concurrency: int | None = Field(
+        default=None,
+        ge=1,
+        description="Most requests at once; else as many as rows are in flight, and as the server "
+        "takes.",
+    )
+    options: dict[str, JsonValue] | None = Field(
+        default=None, description="Further keyword arguments of the LangChain class."
+    )
+    dtype: Literal["float32", "bfloat16", "float16"] | None = Field(
+        default=None, description="Number format; by default as the weights are stored."
+    )
+    device: str | None = Field(
+        default=None, description="cpu, cuda, cuda:1, mps; by default an accelerator if any."
+    )
+    max_batch_tokens: int | None = Field(
+        default=None, ge=1, description="Rows × positions of one batch; by default by memory."
+    )
+
+    prices: Prices | None = Field(
+        default=None,
+        description="Dollars per million tokens; else unknown, or nothing for in-process models.",
+    )
+
+    @property
+    def provider(self) -> str:
+        """What stands before the colon; "folder" for a path, "microworld" for itself."""
+        return _provider(self.name)
+
+    @property
+    def known_prices(self) -> Prices | None:
+        """The prices given; those of an in-process model are zero unless given; else None."""
+        free = OPTIONS[self.provider] is LOCAL_OPTIONS
+        return self.prices or (Prices(input=0, output=0) if free else None)
+
+    @property
+    def allowance(self) -> Allowance:
+        """The limits given."""
+        return Allowance(**{name: getattr(self, name) for name in LIMITS})
+
+    @property
+    def server(self) -> tuple[str, ...] | None:
+        """What limits hold for: a model at an address, and the account; None if in-process."""
+        if OPTIONS[self.provider] is LOCAL_OPTIONS:
+            return None
+        return (self.name, self.endpoint or "", self.api_key_env or "")
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        provider = _provider(name)
+        if provider not in OPTIONS:
+            raise ValueError(f"{name!r} has no known provider; write {NAMES}")
+        if provider not in ("microworld", "folder") and not name.partition(":")[2]:
+            raise ValueError(f"{name!r} lacks the model after the colon")
+        return name
+
+    @field_validator("endpoint")
+    @classmethod
+    def _an_address(cls, endpoint: str | None) -> str | None:
+        try:
+            port = urlsplit(endpoint or "").port
+        except ValueError as error:
+            raise ValueError(f"{endpoint!r} is no address: {error}") from error
+        if port == 0:
+            raise ValueError(f"{endpoint!r} is no address: no server can have port 0")
+        return endpoint
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _useful_options(
+        cls, value: Any, handler: ModelWrapValidatorHandler[ModelSettings]
+    ) -> ModelSettings:
+        return check_with(value, handler, _broken_in_settings(value))
+
+    @model_serializer(mode="wrap")
+    def _own_options(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what the provider has no use for, so that what is written reads back."""
+        return {
+            name: value
+            for name, value in handler(self).items()
+            if name == "name" or name in OPTIONS[self.provider]
+        }
+
+
+def settings_of(name: str, **options: Any) -> ModelSettings:
+    """Settings of a model named on the command line; options that are None are left out.
+
+    Raises:
+        InputError: name or options are wrong.
+    """
+    given = {option: value for option, value in options.items() if value is not None}
+    try:
+        return ModelSettings(name=name, **given)
+    except ValidationError as error:
+        faults = [Fault(fault["msg"].removeprefix("Value error, ")) for fault in error.errors()]
+        raise InputError(f"model {name}", faults) from error
+
+
+def _broken_in_settings(value: Any) -> Iterator[Broken]:
+    if not isinstance(value, Mapping):
+        return
+    given = {
+        name: option
+        for name, option in cast("Mapping[str, Any]", value).items()
+        if name in ModelSettings.model_fields and option is not None
+    }
+    name = given.pop("name", None)
+    provider = _provider(name) if isinstance(name, str) else ""
+    if provider not in OPTIONS:
+        return
+    useful = OPTIONS[provider]
+    if useless := sorted(given.keys() - useful):
+        yield Broken(
+            (),
+            f"{', '.join(useless)} cannot be used with {name}; "
+            f"its options are {', '.join(sorted(useful))}",
+        )
+    if provider == "vllm" and "endpoint" not in given:
+        yield Broken(
+            (),
+            f"{name} needs the address of its server, such as endpoint: http://127.0.0.1:8000/v1",
+        )
+    if provider == "langchain":
+        from cai.models.langchain_integration import broken_settings
+
+        yield from broken_settings(str(name), given.get("options"))
+
+
+def _provider(name: str) -> str:
+    if name == "microworld":
+        return name
+    prefix, colon, _ = name.partition(":")
+    if "/" in prefix or name.startswith((".", "~")):
+        return "folder"
+    return prefix if colon else ""
