@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, Self, cast
+from typing import Any, Literal, Self, cast, get_args
 
 from pydantic import Field, field_validator, model_validator
 from ruamel.yaml import YAML
@@ -47,6 +47,13 @@ class Roles(Entry):
     @classmethod
     def _name_alone(cls, value: Any) -> Any:
         return {"name": value} if isinstance(value, str) else value
+
+    @property
+    def playing(self) -> tuple[ModelSettings, ...]:
+        """The settings of every role; a default that plays none is not among them."""
+        roles: tuple[RoleName, ...] = get_args(RoleName)
+        given = (getattr(self, role) or self.default for role in roles)
+        return tuple(settings for settings in given if settings is not None)
 
     def of(self, role: RoleName) -> ModelSettings:
         """Settings of the model that plays a role.
@@ -145,7 +152,12 @@ class EvaluationSettings(Entry):
 class EngineSettings(Entry):
     """How calls are made; nothing here changes what is answered."""
 
-    in_flight: int = Field(default=256, ge=1, description="Rows under way at once.")
+    in_flight: int = Field(
+        default=256,
+        ge=1,
+        description="Rows under way at once, and calls at once to a server, until it is overloaded "
+        "or is found to take more.",
+    )
     attempts: int = Field(default=6, ge=1, description="Tries of a call that may yet succeed.")
 
 

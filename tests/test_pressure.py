@@ -518,7 +518,7 @@ class Flaky(Server):
         await asyncio.sleep(self.seconds)
         if self.random.random() < self.share:
             self.refused += 1
-            raise TransientError("503", cause="overload")
+            raise TransientError("503", self.retry_after, "overload")
         self.answered += 1
 
 
@@ -532,6 +532,17 @@ def test_overloads_that_come_whatever_the_load_do_not_slow_a_run_for_long(share:
 
     ideal = 20_000 / 64 * (1 + 2 * share)
     assert in_jumping_time(work) < 1.6 * ideal
+
+
+def test_one_who_asks_to_wait_whatever_the_load_is_waited_for_by_his_own_call_only():
+    server = Flaky(slots=64, share=0.1, retry_after=5.0)
+
+    async def work() -> float:
+        await work_off(20_000, 64, pressure(64), server.ask)
+        return now()
+
+    # With a pause of all for each, about 40 calls would be answered in 6 seconds.
+    assert in_jumping_time(work) < 1000
 
 
 def test_a_flaky_server_that_becomes_small_is_asked_less():

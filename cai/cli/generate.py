@@ -4,7 +4,19 @@ from __future__ import annotations
 
 import typer
 
-from cai.cli.run import InShard, Limit, LogJson, Recipe, Reuse, Run, Set, do_steps
+from cai.cli.run import (
+    InShard,
+    Limit,
+    LogJson,
+    MaxCalls,
+    MaxCost,
+    Most,
+    Recipe,
+    Reuse,
+    Run,
+    Set,
+    do_steps,
+)
 
 app = typer.Typer(help="Generate data.", no_args_is_help=True)
 
@@ -18,6 +30,8 @@ def revisions(
     shard: InShard = None,
     reuse: Reuse = None,
     log_json: LogJson = False,
+    max_cost: MaxCost = None,
+    max_calls: MaxCalls = None,
 ) -> None:
     """Write critique and revision data, as datasets/sft of the run.
 
@@ -26,7 +40,17 @@ def revisions(
     from cai.pipeline import steps_until
 
     steps = steps_until("revisions")
-    do_steps(steps, recipe, run, limit, set_, shard=shard, reuse=reuse or (), log_json=log_json)
+    do_steps(
+        steps,
+        recipe,
+        run,
+        limit,
+        set_,
+        shard=shard,
+        reuse=reuse or (),
+        log_json=log_json,
+        most=Most(max_cost, max_calls),
+    )
 
 
 @app.command()
@@ -38,6 +62,8 @@ def comparisons(
     shard: InShard = None,
     reuse: Reuse = None,
     log_json: LogJson = False,
+    max_cost: MaxCost = None,
+    max_calls: MaxCalls = None,
 ) -> None:
     """Write preference labels, as datasets/preferences of the run.
 
@@ -46,4 +72,14 @@ def comparisons(
     from cai.pipeline import steps_until
 
     steps = steps_until("preferences")
-    do_steps(steps, recipe, run, limit, set_, shard=shard, reuse=reuse or (), log_json=log_json)
+    do_steps(
+        steps,
+        recipe,
+        run,
+        limit,
+        set_,
+        shard=shard,
+        reuse=reuse or (),
+        log_json=log_json,
+        most=Most(max_cost, max_calls),
+    )

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 import typer
 
@@ -41,6 +41,13 @@ Reuse = Annotated[
 LogJson = Annotated[
     bool, typer.Option("--log-json", help="Events as JSON lines on standard error, no bars.")
 ]
+MaxCost = Annotated[
+    float | None,
+    typer.Option(min=0, metavar="DOLLARS", help="Stop before this command's calls cost more."),
+]
+MaxCalls = Annotated[
+    int | None, typer.Option(min=0, help="Stop before this command makes more calls.")
+]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Say what calls, tokens and dollars it takes; buy none.")
 ]
@@ -48,6 +55,16 @@ Sample = Annotated[
     int | None,
     typer.Option(min=1, help="With --dry-run: buy the calls of so many items of each stage."),
 ]
+
+
+class Most(NamedTuple):
+    """The most that a command may spend: dollars and calls; None for any."""
+
+    cost: float | None = None
+    calls: int | None = None
+
+
+NO_LIMIT = Most()
 
 
 def run(
@@ -62,6 +79,8 @@ def run(
     shard: InShard = None,
     reuse: Reuse = None,
     log_json: LogJson = False,
+    max_cost: MaxCost = None,
+    max_calls: MaxCalls = None,
     dry_run: DryRun = False,
     sample: Sample = None,
 ) -> None:
@@ -73,6 +92,10 @@ def run(
 
     if sample and not dry_run:
         raise CaiError("--sample says how much to buy for a forecast; add --dry-run")
+    if dry_run and (max_cost is not None or max_calls is not None):
+        raise CaiError(
+            "--max-cost and --max-calls stop a run; with --dry-run, --sample says how much to buy"
+        )
     do_steps(
         steps_until(until),
         recipe,
@@ -82,6 +105,7 @@ def run(
         shard=shard,
         reuse=reuse or (),
         log_json=log_json,
+        most=Most(max_cost, max_calls),
         sample=(sample or 0) if dry_run else None,
     )
 
@@ -96,6 +120,7 @@ def do_steps(
     shard: str | None = None,
     reuse: Sequence[Path] = (),
     log_json: bool = False,
+    most: Most = NO_LIMIT,
     sample: int | None = None,
 ) -> None:
     """Do steps of a recipe, then print the tables and where the report is.
@@ -103,6 +128,7 @@ def do_steps(
     With a `sample`, 0 or more, only say what they would cost; it is bought for that.
     """
     from cai.cli.forecast_table import counting, print_forecast
+    from cai.engine.budget import Budget
     from cai.pipeline import RunFolder, existing_run, generation_steps, run_recipe
     from cai.pipeline.forecast import forecast
     from cai.pipeline.preview import Plan
@@ -134,6 +160,7 @@ def do_steps(
         shard=part,
         reuse=reused,
         events=sys.stderr.buffer if log_json else None,
+        budget=Budget(most.cost, most.calls),
     )
     print_table(metrics)
     typer.echo(f"report: {folder.report}")

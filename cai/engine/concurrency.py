@@ -57,6 +57,11 @@ class Concurrency:
         """True once the model has been overloaded."""
         return self._lowered_at > 0
 
+    @property
+    def is_heeding(self) -> bool:
+        """False while overloads are no more than those that come whatever the load."""
+        return self._noise.is_exceeded
+
     def let_in(self, number: int, active: int) -> None:
         """A call was let in.
 

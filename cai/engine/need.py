@@ -32,7 +32,11 @@ class Need(NamedTuple):
 
     def plus(self, other: Need) -> Need:
         """Both together."""
-        return Need(*(mine + others for mine, others in zip(self, other, strict=True)))
+        return Need(
+            self.requests + other.requests,
+            self.input_tokens + other.input_tokens,
+            self.output_tokens + other.output_tokens,
+        )
 
     @property
     def usage(self) -> Usage:

@@ -76,7 +76,7 @@ class Admission:
         number: int,
         need: Need,
         before: Need,
-        taken: tuple[Taken, ...],
+        taken: Sequence[Taken],
         began: float,
     ) -> None:
         """Take the place of one call."""
@@ -213,12 +213,12 @@ class Pressure:
                 rate.correct(part, used.amount(kind) - admission.need.amount(kind))
 
     def _failed(self, admission: Admission, error: TransientError, now: float) -> None:
-        if error.retry_after is not None and error.cause == "overload":
-            self._paused_until = max(self._paused_until, now + error.retry_after)
         if error.cause == "fault":
             return
         was_alone = self._concurrency.limit == 1
         is_news = self._concurrency.overloaded(admission.number, self.active, self._admitted)
+        if error.retry_after is not None and self._concurrency.is_heeding:
+            self._paused_until = max(self._paused_until, now + error.retry_after)
         if is_news and was_alone:
             # One call at a time, and that one fails: ask ever more seldom until one is answered.
             silence = min(LONGEST_SILENCE, 2.0**self.silent_tries)
@@ -245,9 +245,9 @@ class Pressure:
         self._admitted += 1
         self._concurrency.let_in(self._admitted, self.active)
         self._before = self._before.plus(need)
-        taken = tuple(
+        taken = [
             Taken(limit, limit.rate.take(need.amount(limit.kind), now)) for limit in self._limits
-        )
+        ]
         return Admission(self, self._admitted, need, self._before, taken, now)
 
     async def _look_again(self, seconds: float) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Literal, get_args
 
 from cai.engine import Ledger, Progress
+from cai.engine.budget import Budget
 from cai.engine.stopping import run_until_stopped
 from cai.errors import CaiError, RunError
 from cai.pipeline import training
@@ -94,6 +95,7 @@ def run_recipe(
     shard: Shard | None = None,
     reuse: Sequence[Path] = (),
     events: BinaryIO | None = None,
+    budget: Budget | None = None,
 ) -> Mapping[str, Any]:
     """Do some steps of a recipe, in their order; gives the figures.
 
@@ -105,8 +107,10 @@ def run_recipe(
         shard: the slice of the prompts to work on, by `generation_steps` only; None for all.
         reuse: ledgers of other runs, whose calls count as bought.
         events: gets the events of the run's log as they come, in place of a progress display.
+        budget: the most that may be spent; None for any amount.
 
     Raises:
+        BudgetReached: nothing more may be spent; all finished calls and rows are kept.
         CaiError: what the person at the terminal can put right; all finished calls are kept.
     """
     _make(folder)
@@ -114,7 +118,8 @@ def run_recipe(
         Ledger.open(folder.ledger, reuse=reuse) as ledger,
         Progress(folder.log, about={"command": command, "steps": steps}, events=events) as progress,
     ):
-        studio = Studio(recipe, folder, ledger, progress, shard=shard)
+        budget = budget or Budget()
+        studio = Studio(recipe, folder, ledger, progress, shard=shard, budget=budget)
         save_recipe(recipe, folder.recipe)
         _say_what_is_not_found(studio)
         figures = Figures(folder)

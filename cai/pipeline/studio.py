@@ -8,14 +8,17 @@ from typing import Literal, TypeVar
 
 from cai.constitution import load_constitution
 from cai.engine import BoughtModel, Ledger, Progress, RowKeeper, RowLog, Tally, make_rows
+from cai.engine.budget import Budget
 from cai.models import ModelSettings, open_model
 from cai.models.base import LanguageModel
 from cai.pipeline.folder import RunFolder
+from cai.pipeline.pressures import Pressures
 from cai.pipeline.reruns import ChosenItems, RowSettings, read_reruns
 from cai.prompts import Prompts
 from cai.recipe import Recipe, RoleName, with_settings
 from cai.records import Prompt, RowKey
 from cai.sources import PromptSet, Unreadable, read_prompts
+from cai.sources.seen import Seen
 from cai.splits import Shard
 from cai.stages.setting import Setting
 
@@ -48,8 +51,9 @@ class Studio:
         ledger: every call and row.
         progress: what the person at the terminal sees.
         chosen: the only items to be made again; None for all.
-        trial: how passes are taken if not in earnest.
         shard: the slice of the prompts to work on; None for all.
+        trial: how passes are taken if not in earnest.
+        budget: the most that may be spent.
     """
 
     recipe: Recipe
@@ -57,8 +61,9 @@ class Studio:
     ledger: Ledger
     progress: Progress
     chosen: ChosenItems | None = None
-    trial: Trial | None = None
     shard: Shard | None = None
+    trial: Trial | None = None
+    budget: Budget = field(default_factory=Budget)
     tally: Tally = field(default_factory=Tally)
     left_out: dict[str, int] = field(default_factory=dict[str, int])
     _open: dict[str, LanguageModel] = field(default_factory=dict[str, LanguageModel])
@@ -79,6 +84,10 @@ class Studio:
             settings: with_settings(self.recipe, settings, path)
             for settings in self._row_settings.combinations()
         }
+        recipes = [self.recipe, *self._recipes.values()]
+        models = [one for recipe in recipes for one in recipe.models.playing]
+        self.budget.check_prices({one.name: one.known_prices for one in models})
+        self._pressures = Pressures(recipes, self.tally)
 
     def recipe_for(self, key: RowKey) -> Recipe:
         """The recipe of a row: the run's, with what a rerun has set for the row."""
@@ -110,29 +119,31 @@ class Studio:
         return self._open[name]
 
     def _bought(self, settings: ModelSettings) -> LanguageModel:
+        model = open_model(settings)
         return BoughtModel(
-            open_model(settings),
+            model,
             self.ledger,
             tally=self.tally,
             attempts=self.recipe.engine.attempts,
             prices=settings.known_prices,
+            pressure=self._pressures.on(settings, model.identity),
+            budget=self.budget,
         )
 
     def prompts(self, name: SetName) -> Iterator[Prompt]:
         """The prompts of a set that are worked on; each once, others counted by reason."""
         sets: Sequence[PromptSet] = getattr(self.recipe.prompts, name)
-        seen: set[str] = set()
-        for prompt_set in sets:
-            for prompt in read_prompts(prompt_set, self.recipe.seed):
-                if isinstance(prompt, Unreadable):
-                    self.note_unreadable(prompt)
-                elif not self.holds(prompt):
-                    continue
-                elif prompt.text_hash in seen:
-                    self.note_dropped(f"{prompt.source}: a repeated prompt")
-                else:
-                    seen.add(prompt.text_hash)
-                    yield prompt
+        with Seen() as seen:
+            for prompt_set in sets:
+                for prompt in read_prompts(prompt_set, self.recipe.seed):
+                    if isinstance(prompt, Unreadable):
+                        self.note_unreadable(prompt)
+                    elif not self.holds(prompt):
+                        continue
+                    elif seen.add(prompt.text_hash):
+                        yield prompt
+                    else:
+                        self.note_dropped(f"{prompt.source}: a repeated prompt")
 
     def note_unreadable(self, row: Unreadable) -> None:
         """Count a row of a file that is no prompt or pair."""
