@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cai.engine import Tally
+from cai.engine.need import Need
+from cai.errors import InputError
+from cai.models import ModelSettings, open_model
 from cai.models.limits import Allowance, Announced, read_duration, read_limits
+from cai.pipeline.pressures import Pressures
+from cai.recipe import load_recipe
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
@@ -161,3 +168,75 @@ def test_of_two_allowances_each_limit_is_the_stricter():
     other = Allowance(requests_per_minute=9, input_tokens_per_minute=100)
 
     assert one.strictest(other) == Allowance(5, 100, None, 8)
+
+
+def test_limits_in_a_models_settings_are_its_allowance():
+    settings = ModelSettings(name="openai:m", requests_per_minute=60, concurrency=4)
+
+    assert settings.allowance == Allowance(60, None, None, 4)
+
+
+def test_limits_hold_for_a_model_at_an_address_and_an_account():
+    here = ModelSettings(name="vllm:m", endpoint="http://here/v1", requests_per_minute=60)
+    same = ModelSettings(name="vllm:m", endpoint="http://here/v1", label_samples=4)
+    there = ModelSettings(name="vllm:m", endpoint="http://there/v1")
+
+    assert here.server == same.server != there.server
+
+
+def test_limits_change_no_identity():
+    plain = ModelSettings(name="openai:m")
+    limited = plain.model_copy(update={"requests_per_minute": 5, "concurrency": 2})
+
+    assert open_model(limited).identity == open_model(plain).identity
+
+
+RECIPE = """\
+name: limited
+constitution: harmlessness
+models:
+  default: {name: "openai:m", concurrency: 8, requests_per_minute: 100}
+  judge: {name: "openai:m", requests_per_minute: 60, label_samples: 4}
+  base: microworld
+prompts: {red_team: [{file: prompts.txt, kind: harmful}]}
+"""
+
+
+def test_roles_that_ask_one_server_share_a_pressure_with_the_strictest_limits(tmp_path: Path):
+    (tmp_path / "recipe.yaml").write_text(RECIPE)
+    recipe = load_recipe(tmp_path / "recipe.yaml")
+    pressures = Pressures([recipe], Tally())
+
+    critic = pressures.on(recipe.models.of("critic"), "openai:m")
+    judge = pressures.on(recipe.models.of("judge"), "openai:m&label_samples=4")
+
+    assert critic is judge
+    let_in = [critic.admit_now(Need()) for _ in range(20)]
+    # A second's worth of 60 a minute, and one.
+    assert sum(one is not None for one in let_in) == 2
+
+
+def test_models_in_this_process_have_no_pressure(tmp_path: Path):
+    (tmp_path / "recipe.yaml").write_text(RECIPE)
+    recipe = load_recipe(tmp_path / "recipe.yaml")
+
+    assert Pressures([recipe], Tally()).on(recipe.models.of("base"), "microworld") is None
+
+
+def test_every_fault_of_a_models_limits_is_told_at_once(tmp_path: Path):
+    path = tmp_path / "recipe.yaml"
+    path.write_text(
+        RECIPE.replace("concurrency: 8", "concurrency: 0, device: cpu")
+        .replace("requests_per_minute: 60", "requests_per_minut: 60, timeout: -1")
+        .replace("base: microworld", "base: {name: microworld, concurrency: 2}")
+    )
+
+    with pytest.raises(InputError) as refused:
+        load_recipe(path)
+
+    told = {fault.field: fault.message for fault in refused.value.faults}
+    assert told["models.default.concurrency"].startswith("is 0; it must be greater")
+    assert told["models.default"].startswith("device cannot be used with openai:m")
+    assert "did you mean 'requests_per_minute'" in told["models.judge.requests_per_minut"]
+    assert told["models.judge.timeout"].startswith("is -1")
+    assert told["models.base"].startswith("concurrency cannot be used with microworld")
