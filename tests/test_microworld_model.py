@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import asdict
 from itertools import islice
 
 import pytest
@@ -130,10 +131,12 @@ def test_the_shipped_model_answers_and_weighs(tiny):
     assert all(0 <= p <= 1 for p in p_first_letter(tiny, asked))
 
 
-def test_the_shipped_model_says_how_it_was_made():
+def test_the_shipped_model_was_made_by_the_plan_as_it_stands():
     about = json.loads((MODEL / "pretraining.json").read_text(encoding="utf-8"))
+    plan = Plan()
 
-    assert about["seconds"] == sum(part["seconds"] for part in about["parts"])
+    assert about["plan"] == json.loads(json.dumps(asdict(plan)))
+    assert about["steps_done"] == plan.steps + plan.lesson_steps
 
 
 def test_the_shipped_constitution_covers_what_its_tags_say():
