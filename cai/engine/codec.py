@@ -61,6 +61,9 @@ def settled(sampling: Sampling) -> Sampling:
     A greedy reply is the same whatever the seed. And 1 and 1.0 are one temperature, but not one
     text in JSON.
     """
+    numbers = (sampling.temperature, sampling.top_p)
+    if sampling.temperature != 0 and all(type(number) is float for number in numbers):
+        return sampling
     return replace(
         sampling,
         temperature=float(sampling.temperature) or 0.0,  # -0.0 is a 0 too

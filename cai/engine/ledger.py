@@ -21,7 +21,7 @@ from cai.engine import codec
 from cai.engine.opening import RunLock, as_run_error, open_reader, open_writer, sqlite_errors
 from cai.engine.purchases import Purchases
 from cai.engine.schema import calls_by_key_version
-from cai.engine.writer import Action, Writer
+from cai.engine.writer import Action, Insert, Writer
 from cai.errors import RunError
 from cai.records import Row, RowKey, RowStatus, Usage
 
@@ -129,7 +129,7 @@ class Ledger:
             *(call.key, call.kind, call.model, call.request, call.response),
             *(usage.input_tokens, usage.output_tokens, call.seconds, call.created),
         )
-        await self._submit(lambda connection: connection.execute(_PUT_CALL, values))
+        await self._writing.insert(_CALLS, (values,))
 
     async def put_row(self, row: Row, sweep: int = 0) -> None:
         """Keep how one row ended; as `put_rows`."""
@@ -150,8 +150,7 @@ class Ledger:
 
     def queue_rows(self, rows: Iterable[Row], sweep: int = 0) -> asyncio.Future[None]:
         """As `put_rows`, but not waiting: the future is done once the rows are on disk."""
-        values = [_row_values(row, sweep) for row in rows]
-        return self._submit(lambda connection: _put_rows(connection, values))
+        return self._writing.insert(_ROWS_MADE, [_row_values(row, sweep) for row in rows])
 
     async def begin_sweep(self) -> int:
         """Number a new pass over some stages; `prune` removes what it has not made."""
@@ -223,20 +222,29 @@ class Ledger:
         return here + sum(other.calls_of_other_keys() for other in self._reuse)
 
     def _submit(self, action: Action) -> asyncio.Future[Any]:
+        return self._writing.submit(action)
+
+    @property
+    def _writing(self) -> Writer:
         if self._writer is None:
             raise RunError(f"{self.path} was opened for reading only")
-        return self._writer.submit(action)
+        return self._writer
 
 
 _CALL = """SELECT key, kind, model, request, response, input_tokens, output_tokens, seconds, created
     FROM calls WHERE key = ?"""
 
-_PUT_CALL = "INSERT INTO calls VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO NOTHING"
+_CALLS = Insert("calls", 9, "ON CONFLICT (key) DO NOTHING")
 
-_PUT_ROW = """INSERT INTO rows VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-    ON CONFLICT (stage, iteration, prompt_id, round, sample) DO UPDATE SET status = excluded.status,
-    reason = excluded.reason, record = excluded.record, calls = excluded.calls,
-    sweep = excluded.sweep WHERE excluded.sweep = 0 OR rows.sweep <> excluded.sweep"""
+_ROWS_MADE = Insert(
+    "rows",
+    10,
+    """ON CONFLICT (stage, iteration, prompt_id, round, sample) DO UPDATE SET
+    status = excluded.status, reason = excluded.reason, record = excluded.record,
+    calls = excluded.calls, sweep = excluded.sweep
+    WHERE excluded.sweep = 0 OR rows.sweep <> excluded.sweep""",
+    refusal=lambda row: ValueError(f"made twice in one sweep: the row {row[:5]}"),
+)
 
 _REMOVE = """DELETE FROM rows WHERE stage = ? AND iteration = ? AND prompt_id = ? AND round = ?
     AND sample = ? AND sweep <> ?"""
@@ -259,12 +267,6 @@ def _row_values(row: Row, sweep: int) -> tuple[Any, ...]:
 
 def _place(key: RowKey) -> tuple[str, int, str, int, int]:
     return (key.stage, key.iteration, key.prompt_id, key.round, key.sample)
-
-
-def _put_rows(connection: sqlite3.Connection, rows: Sequence[tuple[Any, ...]]) -> None:
-    twice = [row[:5] for row in rows if connection.execute(_PUT_ROW, row).rowcount == 0]
-    if twice:
-        raise ValueError(f"made twice in one sweep: the row {twice[0]}, and {len(twice) - 1} more")
 
 
 def _next_sweep(connection: sqlite3.Connection) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
 from typing import Any, Generic, NamedTuple, TypeVar
 
 Answer = TypeVar("Answer")
@@ -21,13 +22,18 @@ class Bought(NamedTuple, Generic[Answer]):
     first: bool
 
 
+class _Purchase(NamedTuple, Generic[Answer]):
+    task: asyncio.Task[Answer]
+    askers: list[asyncio.Future[Answer]]
+
+
 class Purchases(Generic[Answer]):
     """The purchases of one ledger, by key."""
 
     def __init__(self) -> None:
         """Begin with none."""
         self.stopping = False
-        self._tasks: dict[str, asyncio.Task[Answer]] = {}
+        self._under_way: dict[str, _Purchase[Answer]] = {}
         self._resting: set[asyncio.Task[Any]] = set()
 
     async def share(
@@ -37,13 +43,17 @@ class Purchases(Generic[Answer]):
 
         Whatever `buy` raises is raised to everyone who waits for it.
         """
-        task = self._tasks.get(key)
-        first = task is None
-        if task is None:
-            task = asyncio.create_task(buy())
-            self._tasks[key] = task
-            task.add_done_callback(lambda ended: self._remove(key, ended))
-        return Bought(await asyncio.shield(task), first)
+        loop = asyncio.get_running_loop()
+        purchase = self._under_way.get(key)
+        first = purchase is None
+        if purchase is None:
+            purchase = _Purchase(loop.create_task(buy()), list[asyncio.Future[Answer]]())
+            self._under_way[key] = purchase
+            purchase.task.add_done_callback(partial(self._tell, key))
+        # A future of their own: askers who are cancelled leave the purchase and the others alone.
+        answer: asyncio.Future[Answer] = loop.create_future()
+        purchase.askers.append(answer)
+        return Bought(await answer, first)
 
     async def rest(self, pause: Awaitable[Result]) -> Result:
         """Wait, in the purchase that runs here, before it asks; `finish` cuts this short."""
@@ -63,13 +73,20 @@ class Purchases(Generic[Answer]):
             for task in self._resting:
                 task.cancel()
             # A purchase may be made of others, which it begins while this waits.
-            while self._tasks:
-                await asyncio.wait(list(self._tasks.values()))
+            while self._under_way:
+                await asyncio.wait([purchase.task for purchase in self._under_way.values()])
         finally:
             self.stopping = False
 
-    def _remove(self, key: str, ended: asyncio.Task[Answer]) -> None:
-        del self._tasks[key]
-        if not ended.cancelled():
-            # Those who asked may have been cancelled: the error has been seen all the same.
-            ended.exception()
+    def _tell(self, key: str, ended: asyncio.Task[Answer]) -> None:
+        askers = [asker for asker in self._under_way.pop(key).askers if not asker.done()]
+        if ended.cancelled():
+            for asker in askers:
+                asker.cancel()
+        # Asked of the task even if nobody waits any more: then the error has been seen.
+        elif (error := ended.exception()) is not None:
+            for asker in askers:
+                asker.set_exception(error)
+        else:
+            for asker in askers:
+                asker.set_result(ended.result())
