@@ -144,11 +144,14 @@ class Served:
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """A recipe of 60 prompts, and a server that answers after 5 ms."""
+def served(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Served]:
+    """A recipe of 60 prompts, and a server that answers after 5 ms or the seconds asked for."""
+    seconds = str(getattr(request, "param", 0.005))
     folder = tmp_path_factory.mktemp("served")
     script = Path(__file__).with_name("deterministic_server.py")
-    with subprocess.Popen([sys.executable, script, "0.005"], stdout=subprocess.PIPE) as process:
+    with subprocess.Popen([sys.executable, script, seconds], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         address = process.stdout.readline().decode().strip()
         recipe = folder / "recipe.yaml"

@@ -25,6 +25,9 @@ from cai.engine import Ledger
 from cai.records import Row
 
 KILLS = 54
+LONGEST = 100
+"""Answers that a run to be killed gets at most."""
+
 KEY = "--set=models.default.api_key_env=WHO"
 
 
@@ -96,45 +99,54 @@ def wait_until_asked(served, process: subprocess.Popen[str], who: str, requests:
         assert time.monotonic() < deadline
 
 
-def kill_at_random(served, process: subprocess.Popen[str], who: str, draw: random.Random) -> bool:
-    """Kill the process group after a while, counted from its start or from its first call.
+def outlasts(process: subprocess.Popen[str], seconds: float) -> bool:
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return True
+    return False
+
+
+def kill_at_random(served, process: subprocess.Popen[str], draw: random.Random, left: int) -> bool:
+    """Kill the process group after some of the answers that are left, or after some time.
 
     Gives False if the run was done before.
     """
-    if draw.random() < 0.5:
-        deadline = time.monotonic() + 60
-        while process.poll() is None and not asked_by(served, who) and time.monotonic() < deadline:
+    if left > LONGEST and draw.random() < 0.9:
+        last = served.answers() + draw.randint(1, LONGEST)
+        while served.answers() < last and outlasts(process, 0.001):
             pass
-        pause = draw.uniform(0, 0.5)
     else:
-        pause = draw.uniform(0, 4)
-    try:
-        process.wait(pause)
-    except subprocess.TimeoutExpired:
+        outlasts(process, draw.uniform(0, 3))
+    if process.poll() is None:
         os.killpg(process.pid, signal.SIGKILL)
     return process.wait() == -signal.SIGKILL
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("served", [0.04], indirect=True)
 def test_kills_at_any_moment_repeat_no_finished_call_and_change_no_byte(served, tmp_path):
-    questions = "".join(f"How do I break window {number}?\n" for number in range(500))
+    questions = "".join(f"How do I break window {number}?\n" for number in range(400))
     (tmp_path / "prompts.txt").write_text(questions)
     many = f"--set=prompts.red_team.0.file={tmp_path}/prompts.txt"
     calm, killed = tmp_path / "calm", tmp_path / "killed"
     finish(served.generate(calm, many), "calm")
-    draw, kills, repeated = random.Random(5), 0, Counter()
+    draw, needed = random.Random(5), len(bought_in(calm))
+    kills, in_the_middle, repeated = 0, 0, Counter()
 
     for number in range(2 * KILLS):
         finished = bought_in(killed)
         with start(served.generate(killed, KEY, many), f"run {number}") as process:
-            kills += kill_at_random(served, process, f"run {number}", draw)
+            kills += kill_at_random(served, process, draw, needed - len(finished))
         asked = asked_by(served, f"run {number}")
+        in_the_middle += asked.total() > 0
         repeated.update({one: n for one, n in asked.items() if one in finished or n > 1})
         if kills == KILLS:
             break
     finish(served.generate(killed, KEY, many), "last")
 
     assert kills == KILLS
+    assert in_the_middle >= KILLS / 2
     assert repeated == Counter()
     assert_same_data(killed, calm)
 

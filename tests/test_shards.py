@@ -4,6 +4,7 @@ import hashlib
 import shutil
 import sqlite3
 import subprocess
+import sys
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -18,6 +19,8 @@ from cai.engine import Ledger, StoredCall, codec
 from cai.engine.merge import Joined, merge_ledgers
 from cai.errors import CaiError, RunError
 from cai.pipeline import RunFolder, run_recipe
+from cai.pipeline.merging import merge_runs
+from cai.pipeline.reruns import KeptSettings, RerunFile, read_reruns, write_reruns
 from cai.recipe import load_recipe
 from cai.records import Message, Row, RowKey, Usage
 from cai.splits import Shard, purpose_of, read_shard
@@ -199,6 +202,19 @@ def test_a_row_that_two_runs_made_differently_is_named(served, copies, tmp_path)
     assert not (tmp_path / "all/ledger.sqlite").exists()
 
 
+def test_what_reruns_have_set_for_single_rows_holds_in_the_merged_run(copies, tmp_path):
+    kept = [
+        KeptSettings(settings=(f"seed={number}",), rows=(RowKey("response", f"p{number}"),))
+        for number in range(2)
+    ]
+    for run, settings in zip(copies, kept, strict=False):
+        write_reruns(RerunFile(kept=(settings,)), RunFolder(run).reruns)
+
+    merge_runs(tmp_path / "all", copies)
+
+    assert read_reruns(RunFolder(tmp_path / "all").reruns).kept == tuple(kept)
+
+
 def test_a_folder_that_holds_a_run_is_not_merged_into(served, shards, copies):
     (copies[0] / "ledger.lock").unlink()
     before = files_of(copies)
@@ -347,3 +363,39 @@ async def test_a_damaged_run_is_named_and_nothing_is_left(tmp_path):
 
     assert not (tmp_path / "new.sqlite").exists()
     assert not (tmp_path / "new.sqlite.new").exists()
+
+
+MERGE = """
+import resource, sys
+from pathlib import Path
+from cai.engine.merge import merge_ledgers
+
+folder = Path(sys.argv[1])
+merge_ledgers(folder / "new.sqlite", sorted(folder.glob("run-*.sqlite")))
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+def fill(path: Path, name: str, count: int) -> None:
+    """Write calls and rows of about 5 kB each pair, as fast as SQLite takes them."""
+    Ledger.open(path).close()
+    keys = [hashlib.sha256(f"{name} {number}".encode()).hexdigest()[:32] for number in range(count)]
+    calls = ((key, "complete", "m", "x" * 3400, "{}", 1, 1, 0.0, 0.0) for key in keys)
+    rows = (("response", 0, key, 0, 0, "ok", "", "y" * 900, "[]", 1) for key in keys)
+    with closing(sqlite3.connect(path)) as ledger, ledger:
+        ledger.executemany(f"INSERT INTO calls VALUES ({', '.join('?' * 9)})", calls)
+        ledger.executemany(f"INSERT INTO rows VALUES ({', '.join('?' * 10)})", rows)
+
+
+@pytest.mark.slow
+def test_a_merge_takes_as_much_memory_for_five_times_the_calls(tmp_path):
+    peaks = []
+    for count in (10_000, 50_000):
+        folder = tmp_path / str(count)
+        folder.mkdir()
+        for name in ("run-1", "run-2"):
+            fill(folder / f"{name}.sqlite", name, count)
+        command = [sys.executable, "-c", MERGE, str(folder)]
+        peaks.append(int(subprocess.run(command, check=True, capture_output=True).stdout))
+
+    assert peaks[1] <= 1.2 * peaks[0]
