@@ -6,13 +6,13 @@ so that only what failed, what was set anew and what follows from them is bought
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from cai.datasets.parquet import folder_hash
 from cai.engine import Ledger, Progress
+from cai.engine.stopping import run_until_stopped
 from cai.errors import PermanentError
 from cai.pipeline.evaluating import (
     measure_labels,
@@ -163,7 +163,7 @@ def _redo(
     stages = frozenset(row.stage for row in rows)
     before = _counts(studio, stages)
     try:
-        asyncio.run(_make(studio, stages))
+        run_until_stopped(_make(studio, stages))
     except PermanentError as error:
         if not with_new_settings:
             raise
