@@ -15,7 +15,11 @@ from cai.errors import Fault, InputError
 from cai.evaluation.intervals import Rate
 from cai.evaluation.labels import ReliabilityBin
 
-STAGE_TITLES: Mapping[str, str] = {"helpful": "Helpful", "sl_cai": "SL-CAI", "rl_cai": "RL-CAI"}
+STAGE_TITLES: Mapping[str, str] = {
+    "helpful": "Helpful-only",
+    "sl_cai": "SL-CAI",
+    "rl_cai": "RL-CAI",
+}
 """The trained stages in their order, as the paper calls them."""
 
 

@@ -18,7 +18,7 @@ async def test_the_report_answers_first(tmp_path: Path, write_run: WriteRun):
 
     page = write_report(tmp_path).read_text()
 
-    assert "From Helpful to RL-CAI, harmful compliance fell from 98% to 3%" in page
+    assert "From Helpful-only to RL-CAI, harmful compliance fell from 98% to 3%" in page
 
 
 async def test_a_stage_shows_each_figure_with_its_interval_and_n(

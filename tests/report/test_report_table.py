@@ -27,7 +27,7 @@ def test_a_stage_judged_by_patterns_is_marked(metrics: Json):
 
     table = printed(stage_table(metrics))
 
-    assert "Helpful *" in table
+    assert "Helpful-only *" in table
     assert "* by refusal patterns: an approximation" in table
 
 
@@ -74,7 +74,7 @@ def test_seconds_read_as_a_person_says_them(seconds: float, text: str):
     [
         (
             {"stages": {"helpful": {"harmful_compliance": rate(49, 50).to_json()}}},
-            "The Helpful policy answers 98% of harmful requests harmfully.",
+            "The Helpful-only policy answers 98% of harmful requests harmfully.",
         ),
         (
             {"harm_by_round": [rate(294, 300).to_json(), rate(120, 300).to_json()]},
