@@ -47,7 +47,8 @@ class Purchases(Generic[Answer]):
         purchase = self._under_way.get(key)
         first = purchase is None
         if purchase is None:
-            purchase = _Purchase(loop.create_task(buy()), list[asyncio.Future[Answer]]())
+            askers: list[asyncio.Future[Answer]] = []
+            purchase = _Purchase(loop.create_task(buy()), askers)
             self._under_way[key] = purchase
             purchase.task.add_done_callback(partial(self._tell, key))
         # A future of their own: askers who are cancelled leave the purchase and the others alone.

@@ -30,9 +30,6 @@ SHAPES = (
 
 CONTROL = re.compile("|".join(SHAPES))
 
-MARKS = ("<", "[", "]~")
-"""What every shape begins with: the hot path looks for these alone, ten times as fast."""
-
 
 def broken(messages: Sequence[Message]) -> tuple[Message, ...]:
     """The messages with every known control token's text broken; all other text as it was."""
@@ -41,7 +38,8 @@ def broken(messages: Sequence[Message]) -> tuple[Message, ...]:
 
 def _broken(message: Message) -> Message:
     text = message.content
-    if not any(mark in text for mark in MARKS):
+    # Every shape begins with one of these, and to look for them is ten times as fast.
+    if not ("<" in text or "[" in text or "]~" in text):
         return message
     return replace(
         message, content=CONTROL.sub(lambda found: found[0][0] + BREAK + found[0][1:], text)

@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
@@ -89,7 +90,8 @@ class Endpoint:
     token_logprobs: bool = False
     timeout: float = 600
 
-    @property
+    # Both are looked at with every call.
+    @cached_property
     def reasons(self) -> bool:
         """True for OpenAI's reasoning models, at OpenAI's address."""
         return self._official and REASONING_MODELS.match(self.model) is not None
@@ -99,7 +101,7 @@ class Endpoint:
         """True if a last assistant message is gone on with."""
         return self.provider == "vllm" if self.prefill is None else self.prefill
 
-    @property
+    @cached_property
     def _official(self) -> bool:
         return urlsplit(self.url).hostname == urlsplit(OPENAI).hostname
 
@@ -243,26 +245,21 @@ class OpenAICompatibleModel:
         return {}
 
     async def _post(self, body: Mapping[str, Any]) -> dict[str, Any]:
-        from aiohttp import (
-            ClientConnectorCertificateError,
-            ClientConnectorError,
-            ClientError,
-            InvalidURL,
-        )
+        import aiohttp
 
         url = f"{self.endpoint.url}/chat/completions"
         content = encoded(body)
         try:
             async with self._connected().post(url, data=content, allow_redirects=False) as reply:
                 answer = await reply.read()
-        except (ClientConnectorCertificateError, InvalidURL) as error:
+        except (aiohttp.ClientConnectorCertificateError, aiohttp.InvalidURL) as error:
             raise PermanentError(f"{url} cannot be asked: {error}") from error
         except TimeoutError as error:
             message = f"{url} did not answer in time ({error or 'read'})"
             raise TransientError(message, cause="overload") from error
-        except ClientConnectorError as error:
+        except aiohttp.ClientConnectorError as error:
             raise TransientError(f"{url}: {error}", cause="unreachable") from error
-        except ClientError as error:
+        except aiohttp.ClientError as error:
             raise TransientError(f"{url}: {type(error).__name__}: {error}") from error
         if self._heard is not None and (limits := read_limits(reply.headers)):
             self._heard(limits)
@@ -270,9 +267,9 @@ class OpenAICompatibleModel:
         return read_answer(answer)
 
     def _connected(self) -> ClientSession:
-        from aiohttp import ClientSession, ClientTimeout, TCPConnector
-
         if self._session is None or self._session.closed:
+            from aiohttp import ClientSession, ClientTimeout, TCPConnector
+
             key = self.endpoint.api_key()
             headers = {"Content-Type": "application/json"}
             self._session = ClientSession(
