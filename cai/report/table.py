@@ -71,7 +71,7 @@ def _stages(metrics: Metrics) -> Table:
     columns = [title.replace(" ", "\n").lower() for title in FIGURES]
     table = _table("Policy on held-out prompts, with 95% intervals", ["stage", *columns])
     for name, stage in metrics.ordered_stages.items():
-        title = stage_title(name) + (" *" if stage.method == "patterns" else "")
+        title = stage_title(name) + ("*" if stage.method == "patterns" else "")
         cells = [_cell(figure(stage)) for _, figure in FIGURES.values()]
         _add(table, [title, *cells])
     if any(stage.method == "patterns" for stage in metrics.stages.values()):

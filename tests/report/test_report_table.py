@@ -27,7 +27,7 @@ def test_a_stage_judged_by_patterns_is_marked(metrics: Json):
 
     table = printed(stage_table(metrics))
 
-    assert "Helpful-only *" in table
+    assert "Helpful-only*" in table
     assert "* by refusal patterns: an approximation" in table
 
 
