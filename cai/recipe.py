@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import Any, Literal, Self, cast, get_args
 
 from pydantic import Field, field_validator, model_validator
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from cai.document import Document, read_document
-from cai.errors import CaiError, Fault, InputError
+from cai.errors import CaiError
 from cai.means import StatedMeans
 from cai.models import ModelSettings
+from cai.overrides import override_field, plain_yaml
 from cai.records import Sampling, digest
 from cai.sources.pairs import PairSet
 from cai.sources.prompt_sets import PromptSet
@@ -216,7 +215,7 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     """
     document = read_document(path)
     for override in overrides:
-        _override(document, override)
+        override_field(document, override)
     return _anchored(validate(document, Recipe), path.parent)
 
 
@@ -229,7 +228,7 @@ def with_settings(recipe: Recipe, overrides: Sequence[str], source: Path | str) 
     data = recipe.model_dump(mode="json", exclude_none=True)
     document = Document(Path(source), data, {})
     for override in overrides:
-        _override(document, override)
+        override_field(document, override)
     return validate(document, Recipe)
 
 
@@ -251,42 +250,7 @@ def save_recipe(recipe: Recipe, path: Path) -> None:
     """Write a recipe as resolved: defaults filled in, readable by `load_recipe`."""
     with path.open("w", encoding="utf-8") as stream:
         data = recipe.model_dump(mode="json", exclude_none=True)
-        _yaml().dump(data, stream)
-
-
-def _yaml() -> Any:
-    """The reader and writer of plain data; it makes no objects."""
-    return YAML(typ="safe", pure=True)
-
-
-def _override(document: Document, override: str) -> None:
-    node: Any = document.data
-    name, equals, text = override.partition("=")
-    if not equals or not name.strip() or not isinstance(node, dict):
-        raise InputError("--set", [Fault(f"must read field.field=value, met {override!r}")])
-    try:
-        value = _yaml().load(text)
-    except YAMLError as error:
-        fault = Fault(f"{override!r}: the value is not YAML; put it in quotes")
-        raise InputError("--set", [fault]) from error
-    *parents, last = name.strip().split(".")
-    for part in parents:
-        if isinstance(node, dict):
-            node = cast("dict[str, Any]", node).setdefault(part, {})
-        else:
-            node = node[_index(node, part, override)]
-    if isinstance(node, dict):
-        node[last] = value
-    else:
-        node[_index(node, last, override)] = value
-
-
-def _index(node: Any, part: str, override: str) -> int:
-    size = len(cast("list[Any]", node)) if isinstance(node, list) else 0
-    if not part.isdigit() or int(part) >= size:
-        fault = Fault(f"{override!r}: {part!r} is no place in a list of {size}; count from 0")
-        raise InputError("--set", [fault])
-    return int(part)
+        plain_yaml().dump(data, stream)
 
 
 def _anchored(recipe: Recipe, folder: Path) -> Recipe:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from cai.cli.run import Limit, Recipe, Run, Set, do_steps
+from cai.cli.run import Limit, Order, Recipe, Run, Set, do_steps
 
 app = typer.Typer(help="Measure models.", no_args_is_help=True)
 
@@ -15,4 +15,4 @@ def policy(recipe: Recipe, run: Run = None, limit: Limit = None, set_: Set = Non
 
     Example: cai evaluate policy examples/microworld.yaml
     """
-    do_steps(("evaluate",), recipe, run, limit, set_)
+    do_steps(Order(recipe, run, limit, set_), ("evaluate",))

@@ -10,7 +10,7 @@ from cai.cli.run import (
     LogJson,
     MaxCalls,
     MaxCost,
-    Most,
+    Order,
     Recipe,
     Reuse,
     Run,
@@ -39,18 +39,8 @@ def revisions(
     """
     from cai.pipeline import steps_until
 
-    steps = steps_until("revisions")
-    do_steps(
-        steps,
-        recipe,
-        run,
-        limit,
-        set_,
-        shard=shard,
-        reuse=reuse or (),
-        log_json=log_json,
-        most=Most(max_cost, max_calls),
-    )
+    order = Order(recipe, run, limit, set_, shard, reuse, log_json, max_cost, max_calls)
+    do_steps(order, steps_until("revisions"))
 
 
 @app.command()
@@ -71,15 +61,5 @@ def comparisons(
     """
     from cai.pipeline import steps_until
 
-    steps = steps_until("preferences")
-    do_steps(
-        steps,
-        recipe,
-        run,
-        limit,
-        set_,
-        shard=shard,
-        reuse=reuse or (),
-        log_json=log_json,
-        most=Most(max_cost, max_calls),
-    )
+    order = Order(recipe, run, limit, set_, shard, reuse, log_json, max_cost, max_calls)
+    do_steps(order, steps_until("preferences"))

@@ -6,8 +6,9 @@ import shlex
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -15,6 +16,7 @@ from cai.errors import CaiError
 
 if TYPE_CHECKING:
     from cai.pipeline import Step
+    from cai.pipeline.preview import Plan
 
 Recipe = Annotated[Path, typer.Argument(help="Recipe file, such as examples/microworld.yaml.")]
 Run = Annotated[
@@ -57,14 +59,31 @@ Sample = Annotated[
 ]
 
 
-class Most(NamedTuple):
-    """The most that a command may spend: dollars and calls; None for any."""
+@dataclass(frozen=True)
+class Order:
+    """What a command was asked to work on, and how; see the options of their names.
 
-    cost: float | None = None
-    calls: int | None = None
+    Args:
+        recipe: its file.
+        run: the run folder; None for that of the recipe's name.
+        limit: cut of every prompt and pair set.
+        overrides: as ``a.b=value``.
+        shard: as I/N.
+        reuse: runs whose calls count as bought.
+        log_json: True for events in place of bars.
+        max_cost: dollars that may be spent; None for any amount.
+        max_calls: calls that may be made; None for any number.
+    """
 
-
-NO_LIMIT = Most()
+    recipe: Path
+    run: Path | None
+    limit: int | None
+    overrides: Sequence[str] | None
+    shard: str | None = None
+    reuse: Sequence[Path] | None = None
+    log_json: bool = False
+    max_cost: float | None = None
+    max_calls: int | None = None
 
 
 def run(
@@ -96,71 +115,60 @@ def run(
         raise CaiError(
             "--max-cost and --max-calls stop a run; with --dry-run, --sample says how much to buy"
         )
-    do_steps(
-        steps_until(until),
-        recipe,
-        run,
-        limit,
-        set_,
-        shard=shard,
-        reuse=reuse or (),
-        log_json=log_json,
-        most=Most(max_cost, max_calls),
-        sample=(sample or 0) if dry_run else None,
-    )
+    order = Order(recipe, run, limit, set_, shard, reuse, log_json, max_cost, max_calls)
+    if dry_run:
+        foretell(order, steps_until(until), sample or 0)
+    else:
+        do_steps(order, steps_until(until))
 
 
-def do_steps(
-    steps: Sequence[Step],
-    recipe: Path,
-    run: Path | None,
-    limit: int | None,
-    overrides: list[str] | None,
-    *,
-    shard: str | None = None,
-    reuse: Sequence[Path] = (),
-    log_json: bool = False,
-    most: Most = NO_LIMIT,
-    sample: int | None = None,
-) -> None:
-    """Do steps of a recipe, then print the tables and where the report is.
-
-    With a `sample`, 0 or more, only say what they would cost; it is bought for that.
-    """
-    from cai.cli.forecast_table import counting, print_forecast
+def do_steps(order: Order, steps: Sequence[Step]) -> None:
+    """Do steps of a recipe, then print the tables and where the report is."""
     from cai.engine.budget import Budget
-    from cai.pipeline import RunFolder, existing_run, generation_steps, run_recipe
+    from cai.pipeline import run_recipe
+    from cai.report.table import print_table
+
+    plan, steps = _planned(order, steps)
+    metrics = run_recipe(
+        plan.recipe,
+        plan.folder,
+        steps=steps,
+        command=shlex.join(["cai", *sys.argv[1:]]),
+        shard=plan.shard,
+        reuse=plan.reuse,
+        events=sys.stderr.buffer if order.log_json else None,
+        budget=Budget(order.max_cost, order.max_calls),
+    )
+    print_table(metrics)
+    typer.echo(f"report: {plan.folder.report}")
+
+
+def foretell(order: Order, steps: Sequence[Step], sample: int) -> None:
+    """Print what steps of a recipe would cost; a sample of more than 0 items is bought for it."""
+    from cai.cli.forecast_table import counting, print_forecast
     from cai.pipeline.forecast import forecast
+
+    plan, steps = _planned(order, steps)
+    with nullcontext() if sample else counting():
+        told = forecast(plan._replace(sample=sample), steps)
+    print_forecast(told, sampled=sample > 0)
+
+
+def _planned(order: Order, steps: Sequence[Step]) -> tuple[Plan, Sequence[Step]]:
+    """What to do where; says so if rows keep settings of their own."""
+    from cai.pipeline import RunFolder, existing_run, generation_steps
     from cai.pipeline.preview import Plan
     from cai.pipeline.reruns import read_reruns
     from cai.recipe import load_recipe
-    from cai.report.table import print_table
     from cai.splits import read_shard
 
-    loaded = load_recipe(recipe, overrides or ()).limited(limit)
-    part = read_shard(shard) if shard else None
-    steps = generation_steps(loaded, steps) if part else steps
-    name = f"{loaded.name}-shard-{part.number}-of-{part.count}" if part else loaded.name
-    folder = RunFolder(run or Path("runs") / name)
+    recipe = load_recipe(order.recipe, order.overrides or ()).limited(order.limit)
+    shard = read_shard(order.shard) if order.shard else None
+    steps = generation_steps(recipe, steps) if shard else steps
+    name = f"{recipe.name}-shard-{shard.number}-of-{shard.count}" if shard else recipe.name
+    folder = RunFolder(order.run or Path("runs") / name)
     if kept := len(read_reruns(folder.reruns).rows):
         drop = f"`cai rows rerun {folder.path} --forget` drops them"
         typer.echo(f"{kept} rows keep the settings of a rerun; {drop}")
-    reused = [existing_run(other).ledger for other in reuse]
-    if sample is not None:
-        plan = Plan(loaded, folder, sample, part, reused)
-        with nullcontext() if sample else counting():
-            told = forecast(plan, steps)
-        print_forecast(told, sampled=sample > 0)
-        return
-    metrics = run_recipe(
-        loaded,
-        folder,
-        steps=steps,
-        command=shlex.join(["cai", *sys.argv[1:]]),
-        shard=part,
-        reuse=reused,
-        events=sys.stderr.buffer if log_json else None,
-        budget=Budget(most.cost, most.calls),
-    )
-    print_table(metrics)
-    typer.echo(f"report: {folder.report}")
+    reused = [existing_run(other).ledger for other in order.reuse or ()]
+    return Plan(recipe, folder, shard=shard, reuse=reused), steps

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from cai.cli.run import Limit, Recipe, Run, Set, do_steps
+from cai.cli.run import Limit, Order, Recipe, Run, Set, do_steps
 
 app = typer.Typer(help="Train models.", no_args_is_help=True)
 
@@ -17,7 +17,7 @@ def sft(recipe: Recipe, run: Run = None, limit: Limit = None, set_: Set = None) 
     """
     from cai.pipeline import steps_until
 
-    do_steps(steps_until("sft"), recipe, run, limit, set_)
+    do_steps(Order(recipe, run, limit, set_), steps_until("sft"))
 
 
 @app.command()
@@ -28,7 +28,7 @@ def pm(recipe: Recipe, run: Run = None, limit: Limit = None, set_: Set = None) -
     """
     from cai.pipeline import steps_until
 
-    do_steps(steps_until("pm"), recipe, run, limit, set_)
+    do_steps(Order(recipe, run, limit, set_), steps_until("pm"))
 
 
 @app.command()
@@ -39,4 +39,4 @@ def rl(recipe: Recipe, run: Run = None, limit: Limit = None, set_: Set = None) -
     """
     from cai.pipeline import steps_until
 
-    do_steps(steps_until("rl"), recipe, run, limit, set_)
+    do_steps(Order(recipe, run, limit, set_), steps_until("rl"))
