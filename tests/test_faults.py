@@ -256,7 +256,9 @@ async def test_a_permanent_fault_stops_the_run_at_once_and_calls_under_way_are_k
 
 
 @pytest.mark.parametrize(
-    ("header", "least"), [("7", 7), (formatdate(time.time() + 3600, usegmt=True), 3500)]
+    ("header", "least"),
+    [("7", 7), (formatdate(time.time() + 3600, usegmt=True), 3500)],
+    ids=["seconds", "date"],
 )
 async def test_the_wait_that_a_429_asks_for_is_kept(ledger, header: str, least: float):
     waits: list[float] = []
