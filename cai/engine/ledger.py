@@ -11,6 +11,7 @@ import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -18,10 +19,11 @@ from typing import Any, Self
 import orjson
 
 from cai.engine import codec
-from cai.engine.opening import RunLock, as_run_error, open_reader, open_writer, sqlite_errors
+from cai.engine.known import KnownKeys
+from cai.engine.opening import RunLock, open_reader, open_writer, sqlite_errors
 from cai.engine.purchases import Purchases
 from cai.engine.schema import calls_by_key_version
-from cai.engine.writer import Action, Insert, Writer
+from cai.engine.writer import Insert, Writer
 from cai.errors import RunError
 from cai.records import Row, RowKey, RowStatus, Usage
 
@@ -108,10 +110,10 @@ class Ledger:
 
     def call(self, key: str) -> StoredCall | None:
         """The call of a key, if its answer is on disk here."""
-        try:
+        if self._writer is not None and not self._known.may_hold(key):
+            return None
+        with sqlite_errors(self.path):
             found = self._reader.execute(_CALL, (key,)).fetchone()
-        except sqlite3.Error as error:
-            raise as_run_error(error, self.path) from error
         return None if found is None else _stored(found)
 
     def call_elsewhere(self, key: str) -> StoredCall | None:
@@ -124,11 +126,11 @@ class Ledger:
         Raises:
             RunError: the disk is full or refuses, or the ledger is only read.
         """
-        usage = call.usage
         values = (
             *(call.key, call.kind, call.model, call.request, call.response),
-            *(usage.input_tokens, usage.output_tokens, call.seconds, call.created),
+            *(call.usage.input_tokens, call.usage.output_tokens, call.seconds, call.created),
         )
+        self._known.add(call.key)
         await self._writing.insert(_CALLS, (values,))
 
     async def put_row(self, row: Row, sweep: int = 0) -> None:
@@ -154,7 +156,7 @@ class Ledger:
 
     async def begin_sweep(self) -> int:
         """Number a new pass over some stages; `prune` removes what it has not made."""
-        return await self._submit(_next_sweep)
+        return await self._writing.submit(_next_sweep)
 
     async def prune(self, stages: Collection[str], sweep: int) -> int:
         """Remove rows that a completed sweep over their stages has not made.
@@ -169,12 +171,12 @@ class Ledger:
             The number of rows removed.
         """
         named = list(stages)
-        return await self._submit(lambda connection: _prune(connection, named, sweep))
+        return await self._writing.submit(lambda connection: _prune(connection, named, sweep))
 
     async def remove(self, keys: Iterable[RowKey], sweep: int) -> None:
         """Remove those of the named rows that a completed sweep over their items has not made."""
         values = [(*_place(key), sweep) for key in keys]
-        await self._submit(lambda connection: connection.executemany(_REMOVE, values))
+        await self._writing.submit(lambda connection: connection.executemany(_REMOVE, values))
 
     async def flush(self) -> None:
         """Wait until everything asked for so far is on disk.
@@ -182,7 +184,7 @@ class Ledger:
         Raises:
             RunError: the disk is full or refuses.
         """
-        await self._submit(lambda connection: None)
+        await self._writing.submit(lambda connection: None)
 
     def rows(self, stage: str | None = None, status: RowStatus | None = None) -> Iterator[Row]:
         """Stream rows that are on disk, ordered by stage, iteration, prompt, round and sample.
@@ -221,8 +223,10 @@ class Ledger:
         here = sum(number for version, number in counts.items() if version != codec.KEY_VERSION)
         return here + sum(other.calls_of_other_keys() for other in self._reuse)
 
-    def _submit(self, action: Action) -> asyncio.Future[Any]:
-        return self._writing.submit(action)
+    @cached_property
+    def _known(self) -> KnownKeys:
+        with sqlite_errors(self.path):
+            return KnownKeys(key for (key,) in self._reader.execute("SELECT key FROM calls"))
 
     @property
     def _writing(self) -> Writer:

@@ -164,20 +164,30 @@ async def _work(
 ) -> BudgetReached | None:
     """Make rows until there are no more; a limit of the run stops this worker and no other.
 
-    The others still finish what needs no further call.
+    The others still finish what needs no further call. While the rows of one item are on their way
+    to the disk, the next item is under way already.
     """
-    async for item in feed:
-        log = RowLog(sweep)
-        try:
-            await step(item, log)
-        except RowEnded as end:
-            log.ended(end)
-        except BudgetReached as limit:
-            return limit
-        finally:
-            await log.written()
-        sweep.item_ended(log.calls)
+    log = RowLog(sweep)
+    ending = asyncio.create_task(log.written())
+    try:
+        async for item in feed:
+            log = RowLog(sweep)
+            try:
+                await step(item, log)
+            except RowEnded as end:
+                log.ended(end)
+            except BudgetReached as limit:
+                return limit
+            await ending
+            ending = asyncio.create_task(_end(log, sweep))
+    finally:
+        await asyncio.gather(ending, log.written())
     return None
+
+
+async def _end(log: RowLog, sweep: Sweep) -> None:
+    await log.written()
+    sweep.item_ended(log.calls)
 
 
 class _Feed(Generic[Item]):

@@ -1,7 +1,8 @@
 """Group commit: what is asked for at nearly the same time reaches the disk together.
 
 A commit waits for the disk. Shared by many writes it costs each of them little, and a write counts
-only once the commit that holds it has returned.
+only once the commit that holds it has returned. What comes while one group is being committed is
+the next group, so a slow disk makes larger ones.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ from typing import Any
 from cai.engine.opening import sqlite_errors
 from cai.errors import RunError
 
-GATHER_SECONDS = 0.0005
-"""How long the first write of a group waits for others. While one group is being committed, the
-next one gathers anyway, so a slow disk makes larger groups."""
+GATHER_SECONDS = 0.002
+"""How long a group gathers at most while every turn of the event loop brings more writes. One that
+comes alone is committed at once: on a fast disk, waiting for others would take longer."""
 
 MOST_ROWS = 128
 """Rows of one statement, a power of two; SQLite takes at most 32,766 values in one."""
@@ -77,7 +78,6 @@ class Writer:
         self._path = path
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ledger-writer")
         self._pending: list[_Write] = []
-        self._latest = 0.0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
 
@@ -125,8 +125,6 @@ class Writer:
         if self._closed:
             raise RunError(f"{self._path} is closed")
         loop = asyncio.get_running_loop()
-        if not self._pending:
-            self._latest = loop.time() + GATHER_SECONDS
         future: asyncio.Future[Any] = loop.create_future()
         self._pending.append(_Write(work, future))
         if self._loop is not loop:
@@ -136,13 +134,23 @@ class Writer:
 
     def _start_soon(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._pending:
-            loop.call_at(self._latest, self._start, loop)
+            latest = loop.time() + GATHER_SECONDS
+            loop.call_soon(self._start, loop, len(self._pending), latest)
         else:
             self._loop = None
 
-    def _start(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Commit what is pending; what is asked for meanwhile is the next group."""
+    def _start(self, loop: asyncio.AbstractEventLoop, before: int, latest: float) -> None:
+        """Commit what is pending, unless more came in the last turn of the event loop.
+
+        Args:
+            loop: runs this.
+            before: number of pending writes a turn ago.
+            latest: when the commit begins in any case, in seconds of the loop.
+        """
         if self._closed or self._loop is not loop:
+            return
+        if len(self._pending) > before and loop.time() < latest:
+            loop.call_soon(self._start, loop, len(self._pending), latest)
             return
         group, self._pending = self._pending, []
         running = loop.run_in_executor(self._thread, self._commit, group)
