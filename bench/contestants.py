@@ -135,7 +135,8 @@ async def run_cai(job: Job) -> list[str]:
         calls: list[str] = []
         for call in range(job.calls):
             key = RowKey("revision" if call else "response", f"p{number:07}", (call + 1) // 2)
-            messages = [Message(**turn) for turn in messages_of(number, replies)]
+            turns = messages_of(number, replies)
+            messages = [Message(turn["role"], turn["content"]) for turn in turns]
             with making(key):
                 completion = await model.complete(
                     messages, Sampling(max_tokens=MAX_TOKENS, seed=call)

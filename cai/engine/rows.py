@@ -178,14 +178,12 @@ class RowLog:
         """Keep a row that ended early."""
         self._keep(end.row)
 
-    async def written(self) -> None:
-        """Wait until every row of the item is on disk.
+    def written(self) -> asyncio.Future[list[None]]:
+        """Done once every row of the item is on disk.
 
-        Raises:
-            RunError: the disk is full or refuses.
-            ValueError: a row was made twice.
+        It raises RunError if the disk is full or refuses, and ValueError if a row was made twice.
         """
-        await asyncio.gather(*self._asked)
+        return asyncio.gather(*self._asked)
 
     def _keep(self, row: Row) -> None:
         self.calls += len(row.calls)

@@ -22,6 +22,7 @@ from collections.abc import (
     Sized,
 )
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 from cai.engine.ledger import Ledger
@@ -168,7 +169,7 @@ async def _work(
     to the disk, the next item is under way already.
     """
     log = RowLog(sweep)
-    ending = asyncio.create_task(log.written())
+    written = log.written()
     try:
         async for item in feed:
             log = RowLog(sweep)
@@ -178,16 +179,17 @@ async def _work(
                 log.ended(end)
             except BudgetReached as limit:
                 return limit
-            await ending
-            ending = asyncio.create_task(_end(log, sweep))
+            await written
+            written = log.written()
+            written.add_done_callback(partial(_note_end, sweep, log.calls))
     finally:
-        await asyncio.gather(ending, log.written())
+        await asyncio.gather(written, log.written())
     return None
 
 
-async def _end(log: RowLog, sweep: Sweep) -> None:
-    await log.written()
-    sweep.item_ended(log.calls)
+def _note_end(sweep: Sweep, calls: int, written: asyncio.Future[list[None]]) -> None:
+    if not written.cancelled() and written.exception() is None:
+        sweep.item_ended(calls)
 
 
 class _Feed(Generic[Item]):

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from cai.engine.opening import sqlite_errors
 from cai.errors import RunError
@@ -48,14 +48,12 @@ class Insert:
     refusal: Callable[[Values], ValueError] | None = None
 
 
-@dataclass(frozen=True)
-class _Rows:
+class _Rows(NamedTuple):
     insert: Insert
     values: Sequence[Values]
 
 
-@dataclass(frozen=True)
-class _Write:
+class _Write(NamedTuple):
     work: Action | _Rows
     future: asyncio.Future[Any]
 
