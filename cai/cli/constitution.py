@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from cai.constitution import Constitution, Loaded, Principle, load_constitution, read_constitution
-from cai.constitution.check import unknown_words, warnings
 from cai.errors import CaiError
+
+if TYPE_CHECKING:
+    from cai.constitution import Constitution, Loaded, Principle
 
 app = typer.Typer(name="constitution", help="Check and show constitutions.", no_args_is_help=True)
 
@@ -24,6 +25,9 @@ def check(
     model: Annotated[str, typer.Option(help="Name words that this model never saw.")] = "",
 ) -> None:
     """Report every fault of a file, as `cai constitution check mine.yaml --model microworld`."""
+    from cai.constitution import read_constitution
+    from cai.constitution.check import warnings
+
     loaded = read_constitution(file)
     found = [str(warning) for warning in warnings(loaded)]
     found += _unseen(loaded, model) if model else []
@@ -38,6 +42,8 @@ def show(
     principle: Annotated[str, typer.Option(help="Show the texts of the one with this id.")] = "",
 ) -> None:
     """Show the principles with all that is inherited, as `cai constitution show harmlessness`."""
+    from cai.constitution import load_constitution
+
     constitution = load_constitution(file)
     if principle:
         _print(_texts(constitution.principle(principle)))
@@ -48,6 +54,7 @@ def show(
 def _unseen(loaded: Loaded, model: str) -> list[str]:
     if model != "microworld":
         raise CaiError(f"the words of {model!r} are not known; only --model microworld has a list")
+    from cai.constitution.check import unknown_words
     from cai.microworld import known_words
 
     return [
