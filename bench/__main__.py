@@ -25,7 +25,7 @@ from typing import Any
 from bench.contestants import CONTESTANTS
 from bench.serving import ROOT, counters, running_server
 from bench.table import table
-from bench.workloads import COMPARED, IN_FLIGHT, WORKLOADS, Workload
+from bench.workloads import COMPARED, SLOTS, WORKLOADS, Workload
 
 RESULTS = Path(__file__).with_name("results.json")
 MACHINE = Path(__file__).with_name("machine.json")
@@ -88,7 +88,7 @@ def run(
     Raises:
         RuntimeError: it failed, or made another number of calls than it should have.
     """
-    options = (f"--latency={workload.latency}", f"--slots={IN_FLIGHT}", *server)
+    options = (f"--latency={workload.latency}", f"--slots={SLOTS}", *server)
     with running_server(*options) as address:
         command = [sys.executable, "-m", "bench.contest", contestant, name]
         command += [f"--address={address}", f"--rows={workload.rows}"]

@@ -12,7 +12,11 @@ from dataclasses import dataclass
 from typing import Any
 
 MODEL = "fake"
-IN_FLIGHT = 64
+SLOTS = 64
+"""Answers that the server works on at once."""
+IN_FLIGHT = 80
+"""Rows under way at once, of every client: a few more than the server has slots, so that a slot is
+taken again while its last answer is put on disk."""
 MAX_TOKENS = 256
 
 COMPARED = 50
