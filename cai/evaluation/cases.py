@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from cai.at_once import all_of
 from cai.constitution import Loaded, Principle, read_constitution
 from cai.constitution.case import Case
 from cai.constitution.case_files import Cases, PlacedCase, beside_of, read_cases
@@ -188,12 +189,10 @@ async def ask_cases(cases: Sequence[PlacedCase], judging: Judging) -> tuple[Case
             return await _result(name, case, principle, judging)
 
     return tuple(
-        await asyncio.gather(
-            *(
-                ask(placed.case.id or placed.place or f"case {number}", placed.case, principle)
-                for number, placed in enumerate(cases, start=1)
-                for principle in placed.principles
-            )
+        await all_of(
+            ask(placed.case.id or placed.place or f"case {number}", placed.case, principle)
+            for number, placed in enumerate(cases, start=1)
+            for principle in placed.principles
         )
     )
 

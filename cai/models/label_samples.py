@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
+from cai.at_once import all_of
 from cai.models.weighing import estimated_from_replies, named_option
 from cai.records import Completion, Message, Sampling, Usage, Weighed
 
@@ -63,15 +63,9 @@ async def weigh_by_samples(
         Whatever the first reply that failed has raised.
     """
     sampling = Sampling(max_tokens=plan.max_tokens)
-    answers = await asyncio.gather(
-        *(complete(messages, replace(sampling, seed=seed)) for seed in range(plan.replies)),
-        return_exceptions=True,
+    replies = await all_of(
+        complete(messages, replace(sampling, seed=seed)) for seed in range(plan.replies)
     )
-    replies: list[Completion] = []
-    for answer in answers:
-        if isinstance(answer, BaseException):
-            raise answer
-        replies.append(answer)
     said = [reply.text for reply in replies if reply.stop_reason != "refusal"]
     # What a model says beside its refusal is no label.
     declined = len(replies) - len(said)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from cai.at_once import all_of
 from cai.models.chat_wire import read_usage
 from cai.models.openai_completions import CompletionsInterface
 from cai.models.weighing import bounded_by_top_k, mass, top_spellings
@@ -54,7 +54,7 @@ async def weigh_exactly(
         logprob = interface.option_logprob(echoed, body["prompt"], option)
         return logprob, read_usage(echoed)
 
-    found = await asyncio.gather(*map(read, options, top_spellings(top, options)))
+    found = await all_of(map(read, options, top_spellings(top, options)))
     usage = sum((used for _, used in found), read_usage(answer))
     known = [logprob for logprob, _ in found if logprob is not None]
     named = str(answer.get("model") or model)

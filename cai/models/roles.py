@@ -7,12 +7,12 @@ the ledger as what it is; the fallback's answer is a call of its own, under its 
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from cai.at_once import all_of
 from cai.models.base import LanguageModel
 from cai.records import Completion, Message, Refusal, RefusalSign, Sampling, Weighed
 
@@ -116,12 +116,12 @@ async def weigh_by_one(
         questions: each a conversation.
         options: of every question.
     """
-    answers = await asyncio.gather(*(judge.weigh(question, options) for question in questions))
+    answers = await all_of(judge.weigh(question, options) for question in questions)
     fallback = judge.fallback if isinstance(judge, ModelInRole) else None
     if fallback is None or not any(answer.refusals for answer in answers):
         return tuple(answers)
     asked = [
         question for question, answer in zip(questions, answers, strict=True) if not answer.refusals
     ]
-    others = iter(await asyncio.gather(*(fallback.weigh(one, options) for one in asked)))
+    others = iter(await all_of(fallback.weigh(one, options) for one in asked))
     return tuple(answer if answer.refusals else next(others) for answer in answers)

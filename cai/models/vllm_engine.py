@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from cai.at_once import all_of
 from cai.errors import PermanentError, RejectedRequest, TransientError
 from cai.models.chat_format import ChatFormat
 from cai.models.loading import load_format
@@ -139,11 +140,8 @@ class VLLMModel:
         )
         check_length(max(len(row.ids) for row in plan.rows), 1, opened.positions)
         steps = plan.steps()
-        found = await asyncio.gather(
-            *(
-                self._next_logprobs(opened, [*ids, *before], wanted)
-                for before, wanted in steps.items()
-            )
+        found = await all_of(
+            self._next_logprobs(opened, [*ids, *before], wanted) for before, wanted in steps.items()
         )
         logprobs = plan.logprobs_of_steps(dict(zip(steps, found, strict=True)))
         return Weighed(logprobs, mass(logprobs), "exact", Usage(len(ids), 0), self.name)
@@ -189,8 +187,8 @@ class VLLMModel:
         self, opened: Opened, ids: Sequence[int], wanted: Sequence[int]
     ) -> dict[int, float]:
         parts = [wanted[at : at + MOST_TOKEN_IDS] for at in range(0, len(wanted), MOST_TOKEN_IDS)]
-        found = await asyncio.gather(
-            *(self._ask(opened, ids, weighing_arguments(tuple(part))) for part in parts)
+        found = await all_of(
+            self._ask(opened, ids, weighing_arguments(tuple(part))) for part in parts
         )
         return {
             token: float(written.logprobs[0][token].logprob)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Iterator, Sequence
 from dataclasses import asdict
+from typing import TypeVar
 
+from cai.at_once import all_of
 from cai.engine import RowEnded, RowLog
 from cai.pipeline.baselines import Responder, generate_baselines
 from cai.pipeline.labelling import label_pair
@@ -17,6 +18,8 @@ from cai.sources.pairs import PairSet, read_pairs
 from cai.stages.compare import calls_of
 from cai.stages.label_maths import best_and_worst, mean_wins, pairs_of
 from cai.stages.respond import respond
+
+Made = TypeVar("Made")
 
 
 async def generate_comparisons(studio: Studio) -> None:
@@ -80,16 +83,16 @@ async def _label(
     """Sample the replies of a group, label its pairs, and keep those that the ranking keeps."""
     settings = studio.recipe.comparisons
     replies = await _replies(studio, prompt, group, responder, log)
+    if not replies:
+        return
     pairs = pairs_of(settings.replies)
     keys = [
         RowKey("comparison", prompt.id, sample=group * len(pairs) + place)
         for place in range(len(pairs))
     ]
-    labels = await asyncio.gather(
-        *(
-            _attempt(studio, (replies[first], replies[second]), key)
-            for key, (first, second) in zip(keys, pairs, strict=True)
-        )
+    labels = await all_of(
+        _attempt(label_pair(studio, (replies[first], replies[second]), key))
+        for key, (first, second) in zip(keys, pairs, strict=True)
     )
     kept = range(len(pairs)) if settings.ranking == "all_pairs" else _best_and_worst(labels, pairs)
     for place, (key, label) in enumerate(zip(keys, labels, strict=True)):
@@ -108,25 +111,37 @@ async def _label(
 async def _replies(
     studio: Studio, prompt: Prompt, group: int, responder: Responder, log: RowLog
 ) -> list[Response]:
-    replies: list[Response] = []
+    """The replies of a group; none if one of them could not be had."""
     of_group = studio.recipe.comparisons.replies
-    for sample in range(of_group * group, of_group * (group + 1)):
-        key = RowKey("pair", prompt.id, sample=sample)
-        settings = studio.recipe_for(key).comparisons
-        sampling = settings.sampling.with_seed(studio.setting.call_seed(key))
-        model = responder(key)
-        reply = await respond(prompt, key, model=model, setting=studio.setting, sampling=sampling)
-        await log.ok(key, asdict(reply), (reply.call,), reply.refusals)
-        replies.append(reply)
-    return replies
+    keys = [
+        RowKey("pair", prompt.id, sample=sample)
+        for sample in range(of_group * group, of_group * (group + 1))
+    ]
+    replies = await all_of(_attempt(_reply(studio, prompt, key, responder)) for key in keys)
+    for key, reply in zip(keys, replies, strict=True):
+        if isinstance(reply, RowEnded):
+            log.ended(reply)
+        else:
+            await log.ok(key, asdict(reply), (reply.call,), reply.refusals)
+    written = [reply for reply in replies if isinstance(reply, Response)]
+    return written if len(written) == of_group else []
 
 
-async def _attempt(
-    studio: Studio, pair: tuple[Response, Response], key: RowKey
-) -> Comparison | RowEnded:
-    """The label of a pair, or why it has none: the other pairs of its group go on."""
+async def _reply(studio: Studio, prompt: Prompt, key: RowKey, responder: Responder) -> Response:
+    sampling = studio.recipe_for(key).comparisons.sampling
+    return await respond(
+        prompt,
+        key,
+        model=responder(key),
+        setting=studio.setting,
+        sampling=sampling.with_seed(studio.setting.call_seed(key)),
+    )
+
+
+async def _attempt(work: Awaitable[Made]) -> Made | RowEnded:
+    """What was made of a row, or why it has ended: the others of its group go on."""
     try:
-        return await label_pair(studio, pair, key)
+        return await work
     except RowEnded as end:
         return end
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any, Literal
 
+from cai.at_once import all_of
 from cai.constitution import Principle, draw_contrast
 from cai.engine import RowEnded, making
 from cai.models.base import LanguageModel
@@ -150,8 +151,10 @@ async def contrast_pair(
     """
     principle = _contrasting(prompt, key, setting)
     assert principle.statement is not None and principle.contrast is not None
-    better = await _under(principle.statement, "statement", prompt, key, model, setting, sampling)
-    worse = await _under(principle.contrast, "contrast", prompt, key, model, setting, sampling)
+    better, worse = await all_of(
+        _under(text, side, prompt, key, model, setting, sampling)
+        for side, text in (("statement", principle.statement), ("contrast", principle.contrast))
+    )
     text_a = usable_text(better, key, "reply under the statement")
     text_b = usable_text(worse, key, "reply under the contrast")
     _check_different(key, text_a, text_b, (better.call, worse.call))

@@ -7,11 +7,11 @@ thoughts of its own, and the letter is weighed after them.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal, NamedTuple, TypeVar
+from typing import Literal, NamedTuple
 
+from cai.at_once import all_of
 from cai.constitution import Principle
 from cai.engine import RowEnded, making
 from cai.models.base import LanguageModel
@@ -23,7 +23,6 @@ from cai.stages.shots import comparison_shots, reasoning_shots
 
 OPTIONS = ("A", "B")
 
-Result = TypeVar("Result")
 Pair = tuple[Response, Response]
 First = Literal["a", "b"]
 ORDERS: tuple[First, ...] = ("a", "b")
@@ -123,18 +122,6 @@ async def think_and_choose(
         for first, one, text, said in zip(ORDERS, weighed, texts, thought, strict=True)
     )
     return Votes(orders, tuple(refusal for one in (*thought, *weighed) for refusal in one.refusals))
-
-
-async def all_of(work: Iterable[Awaitable[Result]]) -> list[Result]:
-    """Results of work done at once; all of it has ended when this raises what the first raised.
-
-    What goes on after its row has ended would buy calls that nothing uses.
-    """
-    ended = await asyncio.gather(*work, return_exceptions=True)
-    for one in ended:
-        if isinstance(one, BaseException):
-            raise one
-    return [one for one in ended if not isinstance(one, BaseException)]
 
 
 def comparison_questions(

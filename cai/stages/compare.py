@@ -10,11 +10,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from cai.at_once import all_of
 from cai.constitution import Principle
 from cai.engine import RowEnded
 from cai.models.base import LanguageModel
 from cai.records import Comparison, OrderWeights, Refusal, RowKey
-from cai.stages.choose import Pair, Votes, all_of, choose, think_and_choose
+from cai.stages.choose import Pair, Votes, choose, think_and_choose
 from cai.stages.label_maths import (
     clamped,
     mean_probability,
