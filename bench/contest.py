@@ -20,7 +20,13 @@ from bench.contestants import CONTESTANTS, Job
 from bench.workloads import WORKLOADS, digest_of
 
 IMPORTS = {
-    "cai": ("aiohttp", "cai.engine", "cai.models.openai_compatible", "rich.console"),
+    "cai": (
+        "aiohttp",
+        "cai.engine",
+        "cai.models.openai_compatible",
+        "ruamel.yaml",
+        "rich.console",
+    ),
     "aiohttp": ("aiohttp", "orjson"),
     "openai": ("openai", "openai.resources.chat"),
     "langchain": ("langchain_openai",),

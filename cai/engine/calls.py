@@ -6,7 +6,6 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,7 +21,7 @@ from cai.engine.codec import (
 )
 from cai.engine.ledger import Ledger, StoredCall
 from cai.engine.need import ONE_REQUEST, Need, need_of
-from cai.engine.pressure import Admission, Pressure
+from cai.engine.pressure import Pressure
 from cai.engine.tally import Tally
 from cai.errors import PermanentError, RunError, TransientError
 from cai.models.base import LanguageModel
@@ -270,22 +269,24 @@ class BoughtModel:
 
     async def _ask(self, need: Need, ask: Ask) -> tuple[Completion | Weighed, float]:
         """One try, let in by the pressure; gives the seconds that the answer took, too."""
-        with await self._admission(need) as admission:
-            self._counts.in_flight += 1
-            began = time.perf_counter()
-            try:
-                answer = await ask()
-            finally:
-                self._counts.in_flight -= 1
-            if admission is not None:
-                admission.usage = answer.usage
-            return answer, time.perf_counter() - began
+        pressure = self._pressure
+        if pressure is None:
+            return await self._timed(ask)
+        purchases = self._ledger.purchases
+        admission = pressure.admit_now(need) or await purchases.rest(pressure.admit(need))
+        with admission:
+            answer, seconds = await self._timed(ask)
+            admission.usage = answer.usage
+        return answer, seconds
 
-    async def _admission(self, need: Need) -> AbstractContextManager[Admission | None]:
-        if self._pressure is None:
-            return nullcontext()
-        admission = self._pressure.admit_now(need)
-        return admission or await self._ledger.purchases.rest(self._pressure.admit(need))
+    async def _timed(self, ask: Ask) -> tuple[Completion | Weighed, float]:
+        self._counts.in_flight += 1
+        began = time.perf_counter()
+        try:
+            answer = await ask()
+        finally:
+            self._counts.in_flight -= 1
+        return answer, time.perf_counter() - began
 
     def _stop_if_never_answered(self, error: TransientError) -> None:
         pressure = self._pressure

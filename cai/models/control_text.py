@@ -33,7 +33,7 @@ CONTROL = re.compile("|".join(SHAPES))
 
 def broken(messages: Sequence[Message]) -> tuple[Message, ...]:
     """The messages with every known control token's text broken; all other text as it was."""
-    return tuple(_broken(message) for message in messages)
+    return tuple([_broken(message) for message in messages])
 
 
 def _broken(message: Message) -> Message:

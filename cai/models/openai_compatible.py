@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from cai.errors import ModelError, PermanentError, RejectedRequest, TransientError
@@ -89,8 +90,9 @@ class OpenAICompatibleModel:
 
     async def complete(self, messages: Sequence[Message], sampling: Sampling) -> Completion:
         """Sample one reply; as `LanguageModel.complete`."""
-        call = self.completing(messages, sampling)
-        return call.read(await self._connection.post(call.path, call.body))
+        body = self._body(messages, sampling)
+        reply = await self._connection.post(self._interface.path, body)
+        return self._completion(messages, sampling, reply)
 
     async def weigh(self, messages: Sequence[Message], options: Sequence[str]) -> Weighed:
         """Read the options among the likeliest first tokens, or sample; as `LanguageModel.weigh`.
@@ -124,16 +126,7 @@ class OpenAICompatibleModel:
 
     def completing(self, messages: Sequence[Message], sampling: Sampling) -> WireCall[Completion]:
         """The call of `complete`, as it goes over the wire."""
-
-        def read(reply: HttpReply) -> Completion:
-            try:
-                answer = self._read(reply)
-                return self._interface.completion(answer, messages, sampling)
-            except ContentFiltered:
-                return Completion("", "refusal", Usage(), self.endpoint.model)
-            except MISSHAPEN as error:
-                raise self._misread(error) from error
-
+        read = partial(self._completion, messages, sampling)
         return WireCall(self._interface.path, self._body(messages, sampling), read)
 
     def weighing(self, messages: Sequence[Message], options: Sequence[str]) -> WireCall[Weighed]:
@@ -268,6 +261,16 @@ class OpenAICompatibleModel:
 
     async def _post(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
         return self._read(await self._connection.post(self._interface.path, body))
+
+    def _completion(
+        self, messages: Sequence[Message], sampling: Sampling, reply: HttpReply
+    ) -> Completion:
+        try:
+            return self._interface.completion(self._read(reply), messages, sampling)
+        except ContentFiltered:
+            return Completion("", "refusal", Usage(), self.endpoint.model)
+        except MISSHAPEN as error:
+            raise self._misread(error) from error
 
     def _read(self, reply: HttpReply) -> Mapping[str, Any]:
         return self._interface.read(self._connection.content(self._interface.path, reply))
