@@ -153,7 +153,7 @@ class Recipe(Entry):
         return frozenset(default if given is None else given)
 
     def limited(self, limit: int | None) -> Recipe:
-        """The same recipe with every prompt and pair set cut to `limit`."""
+        """The same recipe with all prompts, pairs and probes of the judge cut to `limit`."""
         if limit is None:
             return self
 
@@ -169,7 +169,13 @@ class Recipe(Entry):
         )
         human = cut(self.comparisons.human)
         comparisons = self.comparisons.model_copy(update={"human": human})
-        return self.model_copy(update={"prompts": prompts, "comparisons": comparisons})
+        probes = {"label_probes": min(self.evaluation.label_probes, limit)}
+        parts = {
+            "prompts": prompts,
+            "comparisons": comparisons,
+            "evaluation": self.evaluation.model_copy(update=probes),
+        }
+        return self.model_copy(update=parts)
 
 
 def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:

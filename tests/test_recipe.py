@@ -108,6 +108,13 @@ def test_a_limit_cuts_every_set_and_raises_none():
     assert limits == [150, 100]
 
 
+def test_a_limited_run_asks_the_judge_of_no_more_known_pairs_than_the_limit():
+    recipe = load_recipe(EXAMPLES / "microworld.yaml")
+
+    assert recipe.limited(20).evaluation.label_probes == 20
+    assert recipe.limited(5000).evaluation.label_probes == recipe.evaluation.label_probes
+
+
 def test_the_saved_recipe_is_the_recipe(tmp_path):
     recipe = load_recipe(EXAMPLES / "microworld.yaml", ["seed=5"])
 
