@@ -39,6 +39,7 @@ class StatedMeans(Entry):
     )
     evaluation_helpful: MeanTokens | None = None
     evaluation_sl_cai: MeanTokens | None = None
+    evaluation_dpo: MeanTokens | None = None
     evaluation_rl_cai: MeanTokens | None = None
 
     def of(self, part: str) -> MeanTokens | None:

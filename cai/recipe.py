@@ -25,7 +25,7 @@ from cai.roles import WORDING, RefusalSettings, RoleName, Roles, SamplingSetting
 from cai.sources.pairs import PairSet
 from cai.sources.prompt_sets import PromptSet
 from cai.validation import Entry, validate
-from trainers.settings import PreferenceModelSettings, RlSettings, SftSettings
+from trainers.settings import DpoSettings, PreferenceModelSettings, RlSettings, SftSettings
 
 
 class PromptSets(Entry):
@@ -40,6 +40,10 @@ class PromptSets(Entry):
     evaluation: tuple[PromptSet, ...] = Field(
         default=(), description="Prompts that no training sees, to measure every stage on."
     )
+
+
+Policy = Literal["dpo", "rl"]
+"""Ways from preference data to a policy."""
 
 
 class DatasetSettings(Entry):
@@ -123,8 +127,15 @@ class Recipe(Entry):
     revisions: RevisionSettings = RevisionSettings()
     comparisons: ComparisonSettings = ComparisonSettings()
     datasets: DatasetSettings = DatasetSettings()
+    policies: tuple[Policy, ...] = Field(
+        default=("rl",),
+        min_length=1,
+        description="What is trained on the preferences: rl (a preference model, then RL against "
+        "it), dpo (directly on the labels), or both, to be compared.",
+    )
     sft: SftSettings = SftSettings()
     preference_model: PreferenceModelSettings = PreferenceModelSettings()
+    dpo: DpoSettings = DpoSettings()
     rl: RlSettings = RlSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
     engine: EngineSettings = EngineSettings()

@@ -317,6 +317,24 @@ def test_a_model_that_stays_is_not_trained(trained):
 
 
 @pytest.mark.parametrize(
+    ("policies", "to_train"),
+    [
+        ("[rl]", ("sl_cai", "pm", "rl_cai")),
+        ("[dpo]", ("sl_cai", "dpo")),
+        ("[rl, dpo]", ("sl_cai", "dpo", "pm", "rl_cai")),
+    ],
+)
+def test_the_policies_of_the_recipe_are_trained_and_asked(file, tmp_path, policies, to_train):
+    recipe = with_(file, f"policies={policies}")
+
+    foretold = told(recipe, RunFolder(tmp_path / "run"), steps=None)
+
+    asked = {part.part.removeprefix("evaluation_") for part in foretold.parts}
+    assert foretold.to_train == to_train
+    assert {"dpo", "rl_cai"} & asked == {"dpo", "rl_cai"} & set(to_train)
+
+
+@pytest.mark.parametrize(
     "edit",
     ["sft.learning_rate=0.1", "datasets.revisions=last", "revisions.rounds=3", "seed=1"],
 )

@@ -74,6 +74,8 @@ def test_an_override_reaches_its_field(small, override, found):
         ("prompts.red_team.5.limit=1", "'5' is no place in a list of 1"),
         ("sft.learning_rate=[", "the value is not YAML"),
         ("revisions.round=2", "did you mean 'rounds'"),
+        ("policies=[]", "policies: "),
+        ("policies=[ppo]", "'dpo' or 'rl'"),
     ],
 )
 def test_an_override_that_fits_nowhere_is_refused(small, override, message):

@@ -20,6 +20,7 @@ prompts:
   red_team: [{{microworld: train, kind: harmful, limit: 1}}]
 sft: {{batch_size: 4, max_steps: 2}}
 preference_model: {{batch_size: 4, max_steps: 2}}
+dpo: {{batch_size: 4, max_steps: 2}}
 rl: {{steps: 1, prompts_per_step: 2, generations: 2, max_completion_length: 4}}
 """
 
@@ -42,7 +43,7 @@ def recipe(tiny_model: Path, tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_the_three_commands_train_one_after_the_other_in_a_run_folder(recipe: Path, tmp_path: Path):
+def test_the_commands_train_one_after_the_other_in_a_run_folder(recipe: Path, tmp_path: Path):
     question, yes, no = [user("Why?")], [assistant("Yes.")], [assistant("No.")]
     run = tmp_path / "run"
     write(run / "datasets" / "sft" / "train", [{"messages": question + yes}] * 8)
@@ -50,7 +51,7 @@ def test_the_three_commands_train_one_after_the_other_in_a_run_folder(recipe: Pa
     write(run / "datasets" / "preferences" / "train", [pair] * 8)
     write(run / "datasets" / "rl" / "train", [{"prompt": question}] * 4)
 
-    for trainer in ("sft", "preference_model", "rl"):
+    for trainer in ("sft", "preference_model", "dpo", "rl"):
         done = start(f"trainers.{trainer}", recipe, "--run", run)
         assert done.returncode == 0, done.stderr
 
@@ -61,6 +62,7 @@ def test_the_three_commands_train_one_after_the_other_in_a_run_folder(recipe: Pa
     assert {name: record["steps"] for name, record in records.items()} == {
         "sl_cai": 2,
         "pm": 2,
+        "dpo": 2,
         "rl_cai": 1,
     }
     assert records["rl_cai"]["models"]["policy"]["name"] == str(run / "models" / "sl_cai")
@@ -89,7 +91,7 @@ def test_a_wrong_column_is_shown_without_a_trace(recipe: Path, tmp_path: Path):
     assert done.stderr == (f"trainers: {file}: messages: has no column 'messages'; it has text\n")
 
 
-@pytest.mark.parametrize("trainer", ["sft", "preference_model", "rl"])
+@pytest.mark.parametrize("trainer", ["sft", "preference_model", "dpo", "rl"])
 def test_help_shows_an_example(trainer: str):
     shown = start(f"trainers.{trainer}", "--help").stdout
 
@@ -98,7 +100,7 @@ def test_help_shows_an_example(trainer: str):
 
 def test_importing_the_trainers_loads_no_heavy_library():
     heavy = "{'torch', 'transformers', 'trl', 'datasets', 'pandas', 'accelerate'}"
-    modules = "sft, preference_model, rl, scoring, losses, settings, command"
+    modules = "sft, preference_model, dpo, rl, scoring, losses, settings, command"
     program = f"import sys; from trainers import {modules}; print({heavy} & set(sys.modules))"
 
     done = subprocess.run(

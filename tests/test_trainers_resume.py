@@ -13,9 +13,10 @@ import pytest
 import torch
 
 from tests.trainers_support import assistant, same_weights, user, write
+from trainers.dpo import train_dpo
 from trainers.preference_model import train_preference_model
 from trainers.rl import train_rl
-from trainers.settings import PreferenceModelSettings, RlSettings, SftSettings
+from trainers.settings import DpoSettings, PreferenceModelSettings, RlSettings, SftSettings
 from trainers.sft import train_sft
 from trainers.work_folder import WorkFolder
 
@@ -75,7 +76,11 @@ def kill_after_step(step: int, asked: list[Any]) -> None:
 
 @pytest.mark.parametrize(
     ("train", "kind"),
-    [(train_sft, SftSettings), (train_preference_model, PreferenceModelSettings)],
+    [
+        (train_sft, SftSettings),
+        (train_preference_model, PreferenceModelSettings),
+        (train_dpo, DpoSettings),
+    ],
 )
 def test_a_killed_training_ends_with_the_weights_of_an_undisturbed_one(
     tiny_model: Path, data: Path, tmp_path: Path, train: Any, kind: Any

@@ -51,8 +51,8 @@ def test_every_file_of_a_folder_is_checked(tmp_path: Path):
         check_columns(folder, ("n",))
 
 
-def test_a_folder_without_parquet_is_refused(tmp_path: Path):
-    with pytest.raises(InputError, match=r"has no \*\.parquet file"):
+def test_a_folder_without_rows_is_refused(tmp_path: Path):
+    with pytest.raises(InputError, match=r"has no \*\.parquet and no \*\.jsonl file"):
         check_columns(tmp_path, ("n",))
 
 
@@ -61,6 +61,35 @@ def test_a_file_that_is_no_parquet_is_refused(tmp_path: Path):
 
     with pytest.raises(InputError, match="is no Parquet file"):
         check_columns(tmp_path, ("n",))
+
+
+def test_json_lines_are_read_as_parquet_is(tmp_path: Path):
+    (tmp_path / "rows.jsonl").write_text('{"n": 1, "m": 0}\n\n{"n": 2}\n')
+    files = check_columns(tmp_path, ("n",))
+
+    encoded = encode_rows(files, ("n",), numbers)
+
+    assert encoded.dataset["n"][:] == [1, 2]
+
+
+def test_one_file_is_read_without_those_beside_it(tmp_path: Path):
+    folder = write(tmp_path / "rows", [{"n": 1}], "train")
+    write(folder, [{"n": 2}], "test")
+
+    encoded = encode_rows(check_columns(folder / "train.parquet", ("n",)), ("n",), numbers)
+
+    assert encoded.dataset["n"][:] == [1]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [("{n: 1}", "line 2: is not JSON"), ("[1]", r"line 2: is no JSON object: \[1\]")],
+)
+def test_a_broken_line_of_json_is_named(tmp_path: Path, line: str, message: str):
+    (tmp_path / "rows.jsonl").write_text('{"n": 1}\n' + line)
+
+    with pytest.raises(InputError, match=message):
+        encode_rows(check_columns(tmp_path, ("n",)), ("n",), numbers)
 
 
 def test_left_out_rows_are_counted_by_reason(tmp_path: Path):

@@ -27,7 +27,7 @@ RunOption = Annotated[
     Path | None, typer.Option("--run", help="Run folder; runs/<recipe name> if not given.")
 ]
 DataOption = Annotated[
-    Path | None, typer.Option("--data", help="Folder of Parquet instead of the run's data set.")
+    Path | None, typer.Option("--data", help="Parquet or JSON lines instead of the run's data set.")
 ]
 BaseOption = Annotated[
     str | None, typer.Option("--base", help="Model to start from: a folder or a hub name.")
@@ -76,7 +76,7 @@ def input_hash(data: Path, models: list[str], settings: BaseModel) -> str:
     """Hash of all that a training's result depends on.
 
     Args:
-        data: the folder of Parquet that is learned from.
+        data: what is learned from, as `check_columns` takes it.
         models: what it starts from.
         settings: the recipe's section.
     """

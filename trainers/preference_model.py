@@ -15,7 +15,8 @@ from trainers import command
 from trainers.environment import prepare_environment
 from trainers.fit import Account, Job, TrainingResult, arguments, finished, fit
 from trainers.losses import brier_score, preference_accuracy, preference_loss
-from trainers.rows import BadRow, Dropped, Row, check_columns, checked_turns, encode_rows
+from trainers.pairs import COLUMNS, LABEL, read_pair
+from trainers.rows import Dropped, Row, check_columns, encode_rows
 from trainers.settings import PreferenceModelSettings
 from trainers.tokens import conversation_ids, load_tokenizer
 from trainers.work_folder import WorkFolder
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from transformers import Trainer
     from trl.trainer.reward_config import RewardConfig
 
-COLUMNS = ("prompt", "chosen", "rejected", "p_chosen")
-
 
 def train_preference_model(
     base: str, data: Path, out: Path, settings: PreferenceModelSettings, **job: Unpack[Job]
@@ -35,8 +34,7 @@ def train_preference_model(
 
     Args:
         base: the model to start from, its head replaced: a folder, or a name on the hub.
-        data: a folder of Parquet with ``prompt``, ``chosen``, ``rejected`` (turns) and
-            ``p_chosen``, the probability in [0, 1] that ``chosen`` is the better one.
+        data: Parquet or JSON lines with the columns of `trainers.pairs`.
         out: where the model goes, an ordinary ``AutoModelForSequenceClassification``.
         settings: the recipe's section ``preference_model``.
         **job: hash of the inputs, and who is told of the steps.
@@ -54,7 +52,7 @@ def train_preference_model(
     def encode(row: Row) -> Mapping[str, Any]:
         return encode_pair(tokenizer, row, settings.max_length)
 
-    rows = encode_rows(files, COLUMNS, encode)
+    rows = encode_rows(files, (*COLUMNS, LABEL), encode)
 
     def make() -> Trainer:
         from trl.trainer.reward_config import RewardConfig
@@ -76,24 +74,20 @@ def encode_pair(tokenizer: Any, row: Row, max_length: int) -> Mapping[str, Any]:
 
     Args:
         tokenizer: as of `load_tokenizer`.
-        row: with the columns of `COLUMNS`.
+        row: as `read_pair` takes it.
         max_length: a pair with a longer side is left out: cut, it would lose what is judged.
 
     Raises:
         BadRow: a side is no conversation that ends with a reply, or the label no probability.
         Dropped: a side is too long.
     """
-    prompt = checked_turns(row["prompt"], "prompt", "user")
-    p_chosen = row["p_chosen"]
-    if not isinstance(p_chosen, int | float) or not 0 <= p_chosen <= 1:
-        raise BadRow(f"p_chosen must be a probability, from 0 to 1; met {p_chosen!r}")
+    pair = read_pair(row)
     chosen, rejected = (
-        conversation_ids(tokenizer, [*prompt, *checked_turns(row[side], side, "assistant")])
-        for side in ("chosen", "rejected")
+        conversation_ids(tokenizer, [*pair.prompt, *side]) for side in (pair.chosen, pair.rejected)
     )
     if max(len(chosen), len(rejected)) > max_length:
         raise Dropped("a side is longer than max_length")
-    return {"chosen_ids": chosen, "rejected_ids": rejected, "p_chosen": float(p_chosen)}
+    return {"chosen_ids": chosen, "rejected_ids": rejected, "p_chosen": pair.p_chosen}
 
 
 def _soft_label_trainer(base: str, config: RewardConfig, dataset: Any, tokenizer: Any) -> Trainer:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 from trainers import command
 from trainers.environment import prepare_environment
 from trainers.fit import Account, Job, TrainingResult, arguments, finished, fit
-from trainers.rows import Dropped, Row, check_columns, checked_turns, encode_rows
+from trainers.rows import Dropped, Row, check_columns, encode_rows, turns_of
 from trainers.scoring import Scorer
 from trainers.settings import RlSettings
 from trainers.tokens import load_tokenizer, prompt_ids
@@ -41,7 +41,7 @@ def train_rl(
     Args:
         policy: the SFT model: it is optimised, and the KL is measured from it.
         preference_model: as `train_preference_model` writes it.
-        prompts: a folder of Parquet with the column ``prompt``, turns that end with the user's.
+        prompts: Parquet or JSON lines with the column ``prompt``, turns that end with the user's.
         out: where the policy goes; its log has reward, kl (nats a reply), entropy (nats a token)
             and length (tokens) of each rollout batch.
         settings: the recipe's section ``rl``.
@@ -60,7 +60,7 @@ def train_rl(
     room = _positions(policy) - settings.max_completion_length
 
     def encode(row: Row) -> Mapping[str, Any]:
-        prompt = checked_turns(row["prompt"], "prompt", "user")
+        prompt = turns_of(row["prompt"], "prompt", "user")
         if len(prompt_ids(tokenizer, prompt)) > room:
             raise Dropped("prompt and reply together are longer than the policy reads")
         return {"prompt": prompt}

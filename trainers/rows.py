@@ -1,4 +1,7 @@
-"""Read rows to learn from: checked before any model loads, encoded, and counted."""
+"""Read rows to learn from: checked before any model loads, encoded, and counted.
+
+They stand in Parquet or in JSON lines, as this program or another tool has written them.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,13 @@ import reprlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
+import orjson
+
+from cai.datasets.parquet import ROW_FILES
 from cai.errors import Fault, InputError
 from cai.records import Role
 
@@ -65,27 +72,32 @@ def checked_turns(value: Any, column: str, last: Role) -> list[dict[str, str]]:
     return value
 
 
-def check_columns(folder: Path, columns: Sequence[str]) -> list[Path]:
-    """The Parquet files of a folder, each with the columns asked for.
-
-    Args:
-        folder: a folder with ``*.parquet`` files.
-        columns: names that every file must have; others are not read.
+def turns_of(value: Any, column: str, role: Role) -> list[dict[str, str]]:
+    """As `checked_turns`; a plain text is the one turn of the `role`, as other tools write it.
 
     Raises:
-        InputError: there is no file, one is no Parquet, or it lacks a column.
+        BadRow: it is neither a text nor turns, or the last turn is someone else's.
     """
-    import pyarrow
-    import pyarrow.parquet as parquet
+    turns = [{"role": role, "content": value}] if isinstance(value, str) else value
+    return checked_turns(turns, column, role)
 
-    files = sorted(folder.glob("*.parquet"))
+
+def check_columns(folder: Path, columns: Sequence[str]) -> list[Path]:
+    """The files of rows, each with the columns asked for.
+
+    Args:
+        folder: a folder with ``*.parquet`` or ``*.jsonl`` files, or one such file.
+        columns: names that every file must have.
+
+    Raises:
+        InputError: there is no file, one is not of its kind, or it lacks a column.
+    """
+    files = data_files(folder)
     if not files:
-        raise InputError(folder, [Fault("has no *.parquet file; name the folder of one split")])
+        fault = Fault("has no *.parquet and no *.jsonl file; name one, or the folder of one split")
+        raise InputError(folder, [fault])
     for file in files:
-        try:
-            present = parquet.read_schema(file).names
-        except pyarrow.ArrowInvalid as error:
-            raise InputError(file, [Fault(f"is no Parquet file: {error}")]) from error
+        present = _columns(file)
         missing = [name for name in columns if name not in present]
         if missing:
             raise InputError(
@@ -98,6 +110,13 @@ def check_columns(folder: Path, columns: Sequence[str]) -> list[Path]:
     return files
 
 
+def data_files(folder: Path) -> list[Path]:
+    """The files of rows in a folder, by name, or the one file named; empty if there is none."""
+    if folder.is_file():
+        return [folder]
+    return sorted(path for path in folder.glob("*") if path.suffix in ROW_FILES)
+
+
 def encode_rows(
     files: Sequence[Path],
     columns: Sequence[str],
@@ -107,7 +126,7 @@ def encode_rows(
 
     Args:
         files: as `check_columns` gave them.
-        columns: the columns that `encode` reads.
+        columns: the columns that `encode` reads; a row lacks those that its file lacks.
         encode: a row as the trainer reads it; raises `Dropped` or `BadRow`. Under the key
             ``truncated`` it may say whether the row was cut.
 
@@ -162,11 +181,51 @@ def _encoded_batches(
             raise InputError(file, faults[:MOST_FAULTS])
 
 
-def _batches(file: Path, columns: Sequence[str]) -> Iterator[tuple[int, list[Row]]]:
-    """Rows of a file with the number of the first one, counted from 1."""
+def _columns(file: Path) -> list[str]:
+    """Names of a file's columns; of JSON lines, those of the first row."""
+    import pyarrow
     import pyarrow.parquet as parquet
 
+    if file.suffix == ".jsonl":
+        return list(next(_json_rows(file), {}))
+    try:
+        return parquet.read_schema(file).names
+    except pyarrow.ArrowInvalid as error:
+        raise InputError(file, [Fault(f"is no Parquet file: {error}")]) from error
+
+
+def _batches(file: Path, columns: Sequence[str]) -> Iterator[tuple[int, Sequence[Row]]]:
+    """Rows of a file with the number of the first one, counted from 1."""
+    present = [name for name in columns if name in _columns(file)]
     first = 1
+    for rows in (_json_batches if file.suffix == ".jsonl" else _tables)(file, present):
+        yield first, rows
+        first += len(rows)
+
+
+def _tables(file: Path, columns: Sequence[str]) -> Iterator[Sequence[Row]]:
+    import pyarrow.parquet as parquet
+
     for batch in parquet.ParquetFile(file).iter_batches(ROWS_PER_BATCH, columns=list(columns)):
-        yield first, batch.to_pylist()
-        first += batch.num_rows
+        yield batch.to_pylist()
+
+
+def _json_batches(file: Path, columns: Sequence[str]) -> Iterator[Sequence[Row]]:
+    rows = ({name: row.get(name) for name in columns} for row in _json_rows(file))
+    while batch := list(islice(rows, ROWS_PER_BATCH)):
+        yield batch
+
+
+def _json_rows(file: Path) -> Iterator[Row]:
+    with file.open("rb") as lines:
+        for number, line in enumerate(lines, start=1):
+            if not line.strip():
+                continue
+            try:
+                row = orjson.loads(line)
+            except orjson.JSONDecodeError as error:
+                raise InputError(file, [Fault(f"is not JSON: {error}", line=number)]) from error
+            if not isinstance(row, dict):
+                shown = reprlib.repr(row)
+                raise InputError(file, [Fault(f"is no JSON object: {shown}", line=number)])
+            yield row

@@ -1,4 +1,4 @@
-"""What a recipe says about training: the sections ``sft``, ``preference_model`` and ``rl``.
+"""What a recipe says about training: the sections ``sft``, ``preference_model``, ``dpo``, ``rl``.
 
 The papers' learning rates are fractions of their own pretraining's; the defaults here are meant
 for models of about a million parameters. For models of billions, divide them by about a hundred.
@@ -75,6 +75,19 @@ class PreferenceModelSettings(EpochSettings):
     """Preference model (Bai et al. 2022, §4.1): one epoch, as in HH-RLHF, A.2."""
 
     learning_rate: float = Field(default=1e-3, gt=0, description="Highest learning rate, of AdamW.")
+
+
+class DpoSettings(EpochSettings):
+    """DPO (Rafailov et al. 2023) on the soft labels that the preference model learns from."""
+
+    learning_rate: float = Field(default=2e-4, gt=0, description="Highest learning rate, of AdamW.")
+    beta: float = Field(
+        default=0.1, gt=0, description="How dear it is to leave the SFT model (τ of IPO)."
+    )
+    loss: Literal["dpo", "ipo"] = Field(
+        default="dpo",
+        description="ipo: Azar et al. (2023), which sure labels drive to no infinite distance.",
+    )
 
 
 class RlSettings(TrainingSettings):

@@ -32,7 +32,7 @@ def train_sft(
 
     Args:
         base: the model to start from: a folder, or a name on the hub.
-        data: a folder of Parquet with the column ``messages``, turns that end with a reply.
+        data: Parquet or JSON lines with the column ``messages``, turns that end with a reply.
         out: where the model goes: safetensors, tokenizer, ``training.json``, log.
         settings: the recipe's section ``sft``.
         **job: hash of the inputs, and who is told of the steps.

@@ -31,7 +31,7 @@ def diff(
         Path | None, typer.Option(help="Say what this run would recompute with it; buys nothing.")
     ] = None,
     until: Annotated[
-        Literal["revisions", "sft", "preferences", "pm", "rl", "evaluate"] | None,
+        Literal["revisions", "sft", "preferences", "dpo", "pm", "rl", "evaluate"] | None,
         typer.Option(help="With --run: the last step; else as the run's last command."),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Everything, as JSON.")] = False,
@@ -58,11 +58,10 @@ def diff(
 
 def _foretold(run: Path, after: str, until: Any) -> ChangeForecast:
     from cai.cli.forecast_table import counting
-    from cai.pipeline import steps_until
     from cai.pipeline.change import forecast_change
 
     with counting():
-        return forecast_change(run, after, steps_until(until) if until else None)
+        return forecast_change(run, after, until)
 
 
 def _lines(found: Difference) -> Iterator[str]:

@@ -27,7 +27,7 @@ def policy(recipe: Recipe, run: Run = None, limit: Limit = None, set_: Set = Non
 
     Example: cai evaluate policy examples/microworld.yaml
     """
-    do_steps(Order(recipe, run, limit, set_), ("evaluate",))
+    do_steps(Order(recipe, run, limit, set_), "evaluate", alone=True)
 
 
 @app.command()

@@ -42,10 +42,8 @@ def revisions(
 
     Example: cai generate revisions examples/microworld.yaml --limit 100
     """
-    from cai.pipeline import steps_until
-
     order = Order(recipe, run, limit, set_, shard, reuse, log_json, max_cost, max_calls)
-    do_steps(order, steps_until("revisions"))
+    do_steps(order, "revisions")
 
 
 @app.command()
@@ -64,10 +62,8 @@ def comparisons(
 
     Example: cai generate comparisons examples/microworld.yaml --limit 100
     """
-    from cai.pipeline import steps_until
-
     order = Order(recipe, run, limit, set_, shard, reuse, log_json, max_cost, max_calls)
-    do_steps(order, steps_until("preferences"))
+    do_steps(order, "preferences")
 
 
 @app.command()

@@ -90,7 +90,7 @@ def run(
     recipe: Recipe,
     run: Run = None,
     until: Annotated[
-        Literal["revisions", "sft", "preferences", "pm", "rl", "evaluate"],
+        Literal["revisions", "sft", "preferences", "dpo", "pm", "rl", "evaluate"],
         typer.Option(help="The last step to do."),
     ] = "evaluate",
     limit: Limit = None,
@@ -107,8 +107,6 @@ def run(
 
     Example: cai run examples/microworld.yaml --until revisions --limit 200
     """
-    from cai.pipeline import steps_until
-
     if sample and not dry_run:
         raise CaiError("--sample says how much to buy for a forecast; add --dry-run")
     if dry_run and (max_cost is not None or max_calls is not None):
@@ -117,22 +115,28 @@ def run(
         )
     order = Order(recipe, run, limit, set_, shard, reuse, log_json, max_cost, max_calls)
     if dry_run:
-        foretell(order, steps_until(until), sample or 0)
+        foretell(order, until, sample or 0)
     else:
-        do_steps(order, steps_until(until))
+        do_steps(order, until)
 
 
-def do_steps(order: Order, steps: Sequence[Step]) -> None:
-    """Do steps of a recipe, then print the tables and where the report is."""
+def do_steps(order: Order, until: Step, *, alone: bool = False) -> None:
+    """Do the steps of a recipe up to one, then print the tables and where the report is.
+
+    Args:
+        order: what to work on.
+        until: the last step.
+        alone: whether to do no other step.
+    """
     from cai.engine.budget import Budget
     from cai.pipeline import run_recipe
     from cai.report.table import print_table
 
-    plan, steps = _planned(order, steps)
+    plan, steps = _planned(order, until)
     metrics = run_recipe(
         plan.recipe,
         plan.folder,
-        steps=steps,
+        steps=(until,) if alone else steps,
         command=shlex.join(["cai", *sys.argv[1:]]),
         shard=plan.shard,
         reuse=plan.reuse,
@@ -143,20 +147,20 @@ def do_steps(order: Order, steps: Sequence[Step]) -> None:
     typer.echo(f"report: {plan.folder.report}")
 
 
-def foretell(order: Order, steps: Sequence[Step], sample: int) -> None:
-    """Print what steps of a recipe would cost; a sample of more than 0 items is bought for it."""
+def foretell(order: Order, until: Step, sample: int) -> None:
+    """Print what a recipe would cost up to a step; a sample of over 0 items is bought for it."""
     from cai.cli.forecast_table import counting, print_forecast
     from cai.pipeline.forecast import forecast
 
-    plan, steps = _planned(order, steps)
+    plan, steps = _planned(order, until)
     with nullcontext() if sample else counting():
         told = forecast(plan._replace(sample=sample), steps)
     print_forecast(told, sampled=sample > 0)
 
 
-def _planned(order: Order, steps: Sequence[Step]) -> tuple[Plan, Sequence[Step]]:
+def _planned(order: Order, until: Step) -> tuple[Plan, Sequence[Step]]:
     """What to do where; says so if rows keep settings of their own."""
-    from cai.pipeline import RunFolder, existing_run, generation_steps
+    from cai.pipeline import RunFolder, existing_run, generation_steps, steps_until
     from cai.pipeline.preview import Plan
     from cai.pipeline.reruns import read_reruns
     from cai.recipe import load_recipe
@@ -164,6 +168,7 @@ def _planned(order: Order, steps: Sequence[Step]) -> tuple[Plan, Sequence[Step]]
 
     recipe = load_recipe(order.recipe, order.overrides or ()).limited(order.limit)
     shard = read_shard(order.shard) if order.shard else None
+    steps = steps_until(until, recipe.policies)
     steps = generation_steps(recipe, steps) if shard else steps
     name = f"{recipe.name}-shard-{shard.number}-of-{shard.count}" if shard else recipe.name
     folder = RunFolder(order.run or Path("runs") / name)

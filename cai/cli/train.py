@@ -15,9 +15,7 @@ def sft(recipe: Recipe, run: Run = None, limit: Limit = None, set_: Set = None) 
 
     Example: cai train sft examples/microworld.yaml
     """
-    from cai.pipeline import steps_until
-
-    do_steps(Order(recipe, run, limit, set_), steps_until("sft"))
+    do_steps(Order(recipe, run, limit, set_), "sft")
 
 
 @app.command()
@@ -26,9 +24,16 @@ def pm(recipe: Recipe, run: Run = None, limit: Limit = None, set_: Set = None) -
 
     Example: cai train pm examples/microworld.yaml
     """
-    from cai.pipeline import steps_until
+    do_steps(Order(recipe, run, limit, set_), "pm")
 
-    do_steps(Order(recipe, run, limit, set_), steps_until("pm"))
+
+@app.command()
+def dpo(recipe: Recipe, run: Run = None, limit: Limit = None, set_: Set = None) -> None:
+    """Train a policy on the soft labels directly, without preference model and RL.
+
+    Example: cai train dpo examples/microworld.yaml
+    """
+    do_steps(Order(recipe, run, limit, set_), "dpo")
 
 
 @app.command()
@@ -37,6 +42,4 @@ def rl(recipe: Recipe, run: Run = None, limit: Limit = None, set_: Set = None) -
 
     Example: cai train rl examples/microworld.yaml
     """
-    from cai.pipeline import steps_until
-
-    do_steps(Order(recipe, run, limit, set_), steps_until("rl"))
+    do_steps(Order(recipe, run, limit, set_), "rl")

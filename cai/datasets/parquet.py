@@ -13,6 +13,8 @@ from cai.untyped import untyped
 
 ROWS_PER_GROUP = 10_000
 SPLITS = ("train", "test")
+ROW_FILES = (".parquet", ".jsonl")
+"""Kinds of files that trainers read rows from."""
 
 
 class SplitWriter:
@@ -59,9 +61,14 @@ class SplitWriter:
 
 
 def folder_hash(folder: Path) -> str:
-    """Hash of the data in a folder: of each Parquet file's bytes, in order of their names."""
+    """Hash of the data in a folder: of each file of rows, in order of their names.
+
+    Args:
+        folder: with files of Parquet or JSON lines at any depth, or one such file.
+    """
     hashed = hashlib.sha256()
-    for path in sorted(folder.rglob("*.parquet")):
+    files = [folder] if folder.is_file() else folder.rglob("*")
+    for path in sorted(path for path in files if path.suffix in ROW_FILES):
         hashed.update(path.relative_to(folder).as_posix().encode())
         hashed.update(hashlib.sha256(path.read_bytes()).digest())
     return hashed.hexdigest()[:32]

@@ -10,7 +10,7 @@ from cai.constitution import find_constitution, load_constitution
 from cai.pipeline.folder import existing_run
 from cai.pipeline.forecast import Forecast, forecast
 from cai.pipeline.preview import Plan
-from cai.pipeline.run import STEPS, Step
+from cai.pipeline.run import STEPS, Step, steps_until
 from cai.pipeline.run_log import read_run_log
 from cai.recipe import load_recipe
 from cai.records import RowKey
@@ -33,14 +33,14 @@ class ChangeForecast:
 
 
 def forecast_change(
-    run: Path, constitution: str | Path, steps: Sequence[Step] | None = None
+    run: Path, constitution: str | Path, until: Step | None = None
 ) -> ChangeForecast:
     """Say what a run would recompute if its recipe named another constitution; buys nothing.
 
     Args:
         run: its folder.
         constitution: the other version: a file, or a shipped name.
-        steps: what the command would do; None for what the run's last one did.
+        until: the last step that the command would do; None for what the run's last one did.
 
     Raises:
         RunError: the folder holds no run.
@@ -54,14 +54,15 @@ def forecast_change(
     about = folder.read_metrics().get("run", {})
     shard = read_shard(about["shard"]) if about.get("shard") else None
     rows: set[RowKey] = set()
-    told = forecast(Plan(recipe, folder, shard=shard, rows=rows), steps or _steps(folder.log))
+    steps = steps_until(until, recipe.policies) if until else _steps(folder.log)
+    told = forecast(Plan(recipe, folder, shard=shard, rows=rows), steps)
     return ChangeForecast(told, _by_stage(rows), about.get("constitution", {}).get("hash", ""))
 
 
-def _steps(log: Path) -> Sequence[Step]:
-    """What the run's last command did, if that was a run from its beginning; else all steps."""
+def _steps(log: Path) -> Sequence[Step] | None:
+    """What the run's last command did, if that was a run from its beginning; None for all."""
     done = read_run_log(log).steps if log.is_file() else ()
-    return tuple(step for step in STEPS if step in done) if STEPS[0] in done else STEPS
+    return tuple(step for step in STEPS if step in done) if STEPS[0] in done else None
 
 
 def _by_stage(rows: Iterable[RowKey]) -> dict[str, tuple[RowKey, ...]]:

@@ -25,6 +25,7 @@ from cai.evaluation.labels import Truth
 from cai.evaluation.truths import microworld_truth
 from cai.models import ModelSettings
 from cai.models.base import LanguageModel
+from cai.pipeline.folder import POLICIES
 from cai.pipeline.readback import read_comparison, read_prompt, read_traces
 from cai.pipeline.studio import Studio
 from cai.pipeline.training import policy_settings
@@ -135,7 +136,7 @@ def policies(studio: Studio) -> Iterator[tuple[str, ModelSettings]]:
     """The stages that there are: the helpful-only assistant, and each trained policy."""
     yield "helpful", studio.recipe.models.of("assistant")
     base = studio.recipe.models.of("base")
-    for name in ("sl_cai", "rl_cai"):
+    for name in POLICIES:
         folder = studio.folder.model(name)
         if (folder / "training.json").is_file():
             yield name, policy_settings(folder, base)

@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, get_args
 
 import orjson
 
 from cai.errors import RunError
 
-PolicyName = Literal["sl_cai", "rl_cai"]
+PolicyName = Literal["sl_cai", "dpo", "rl_cai"]
+ModelName = Literal["sl_cai", "pm", "dpo", "rl_cai"]
+
+MODELS: tuple[ModelName, ...] = get_args(ModelName)
+POLICIES: tuple[PolicyName, ...] = get_args(PolicyName)
+"""Policies that a run may train, in the order of their making."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +72,7 @@ class RunFolder:
         """A data set, with the folders ``train`` and ``test``."""
         return self.path / "datasets" / name
 
-    def model(self, name: Literal["sl_cai", "pm", "rl_cai"]) -> Path:
+    def model(self, name: ModelName) -> Path:
         """A trained model."""
         return self.path / "models" / name
 

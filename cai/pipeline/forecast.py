@@ -17,7 +17,7 @@ from cai.engine.foreseen import CallCount, ModelName, is_counted
 from cai.means import MeanTokens
 from cai.models.prices import MILLION, Prices
 from cai.pipeline.preview import Plan, preview_of
-from cai.pipeline.run import STEPS, Step
+from cai.pipeline.run import Step, steps_until
 from cai.recipe import Recipe
 from cai.records import Usage
 from cai.stopping import run_until_stopped
@@ -145,20 +145,20 @@ class Forecast:
         return _sum(part.dollars for part in self.parts)
 
 
-def forecast(plan: Plan, steps: Sequence[Step] = STEPS) -> Forecast:
+def forecast(plan: Plan, steps: Sequence[Step] | None = None) -> Forecast:
     """Say what steps of a run or rerun would cost; buys the calls of a sample and nothing else.
 
     A row that ends early (refused, cut off) makes fewer calls than foreseen.
 
     Args:
         plan: the recipe, the run's folder, and the size of the sample.
-        steps: those that the run would do.
+        steps: those that the run would do; None for all that the recipe asks for.
 
     Raises:
         CaiError: what would stop the run as well; calls bought for the sample are kept.
     """
     with preview_of(plan) as preview:
-        run_until_stopped(preview.take(steps))
+        run_until_stopped(preview.take(steps or steps_until("evaluate", plan.recipe.policies)))
         foresight = preview.foresight
         parts = [
             PartForecast(

@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from cai.engine import Ledger, Progress
 from cai.engine.foreseen import (
@@ -28,7 +28,8 @@ from cai.models.base import LanguageModel
 from cai.models.label_samples import WeighsBySamples
 from cai.pipeline import training
 from cai.pipeline.evaluating import sample_policy
-from cai.pipeline.folder import PolicyName, RunFolder
+from cai.pipeline.folder import POLICIES, PolicyName, RunFolder
+from cai.pipeline.folder import ModelName as ModelFolder
 from cai.pipeline.preferences import generate_comparisons, probe_labels
 from cai.pipeline.revisions import generate_helpful_replies, generate_revisions
 from cai.pipeline.run import Step
@@ -37,10 +38,7 @@ from cai.recipe import Recipe
 from cai.records import RowKey
 from cai.splits import Shard
 
-ModelFolder = Literal["sl_cai", "pm", "rl_cai"]
 Pass = Callable[[Studio], Awaitable[None]]
-
-POLICIES: tuple[PolicyName, ...] = ("sl_cai", "rl_cai")
 
 LEARNED_PARTS = (
     *("response", "critique", "revision", "revision_check", "helpful"),
@@ -62,6 +60,7 @@ TRAINED: Mapping[ModelFolder, Trained] = {
     "pm": Trained(
         ("sl_cai",), training.write_preference_data, training.preference_model_ingredients
     ),
+    "dpo": Trained(("sl_cai",), training.write_preference_data, training.dpo_ingredients),
     "rl_cai": Trained(("sl_cai", "pm"), training.write_rl_data, training.rl_cai_ingredients),
 }
 
@@ -258,6 +257,7 @@ _TAKE: Mapping[Step, Callable[[Preview], Awaitable[None]]] = {
     "sft": lambda preview: preview.train("sl_cai"),
     "preferences": Preview.preferences,
     "pm": lambda preview: preview.train("pm"),
+    "dpo": lambda preview: preview.train("dpo"),
     "rl": lambda preview: preview.train("rl_cai"),
     "evaluate": Preview.evaluate,
 }

@@ -23,6 +23,7 @@ SETTABLE: Mapping[str, tuple[str, ...]] = {
     "label_probe": ("comparisons.minimum_mass", "comparisons.label", "models.judge", *REFUSALS),
     "evaluation_helpful": ("evaluation.sampling",),
     "evaluation_sl_cai": ("evaluation.sampling",),
+    "evaluation_dpo": ("evaluation.sampling",),
     "evaluation_rl_cai": ("evaluation.sampling",),
 }
 """Every stage whose rows can be made again alone, and the recipe's fields that its rows read."""

@@ -33,14 +33,14 @@ from cai.pipeline.preferences import generate_comparisons, probe_labels
 from cai.pipeline.provenance import run_identity
 from cai.pipeline.revisions import generate_helpful_replies, generate_revisions
 from cai.pipeline.studio import Studio
-from cai.recipe import Recipe, save_recipe
+from cai.recipe import Policy, Recipe, save_recipe
 from cai.report import write_report
 from cai.splits import Shard
 from cai.stopping import run_until_stopped
 
-Step = Literal["revisions", "sft", "preferences", "pm", "rl", "evaluate"]
+Step = Literal["revisions", "sft", "preferences", "dpo", "pm", "rl", "evaluate"]
 STEPS: tuple[Step, ...] = get_args(Step)
-TRAINING: frozenset[Step] = frozenset({"sft", "pm", "rl"})
+TRAINING: frozenset[Step] = frozenset({"sft", "dpo", "pm", "rl"})
 GENERATION: frozenset[Step] = frozenset({"revisions", "preferences"})
 
 
@@ -63,10 +63,22 @@ class Figures:
         self.values["seconds"] = {**self.values.get("seconds", {}), **self.seconds}
 
 
-def steps_until(last: Step) -> tuple[Step, ...]:
-    """The steps up to and including one; if that one trains a model, what it made is measured."""
-    steps = STEPS[: STEPS.index(last) + 1]
-    return (*steps, "evaluate") if last in TRAINING else steps
+def steps_until(last: Step, policies: Sequence[Policy] = ("rl",)) -> tuple[Step, ...]:
+    """A step and those that it needs; if it trains a model, what it made is measured.
+
+    Args:
+        last: the step.
+        policies: what evaluation is to measure beside SL-CAI, as the recipe has it.
+    """
+    needed: set[Step] = {last}
+    if last in TRAINING:
+        needed.add("evaluate")
+    if last == "evaluate":
+        needed.update(policies)
+    for step in reversed(STEPS):
+        if step in needed:
+            needed.update(_NEEDED.get(step, ()))
+    return tuple(step for step in STEPS if step in needed)
 
 
 def generation_steps(recipe: Recipe, steps: Sequence[Step]) -> tuple[Step, ...]:
@@ -94,7 +106,7 @@ def run_recipe(
     recipe: Recipe,
     folder: RunFolder,
     *,
-    steps: Sequence[Step] = STEPS,
+    steps: Sequence[Step] | None = None,
     command: str = "",
     shard: Shard | None = None,
     reuse: Sequence[Path] = (),
@@ -107,6 +119,7 @@ def run_recipe(
         recipe: what to do.
         folder: where; made if it is not there, gone on with if it is.
         steps: what to do; a step takes up what the steps before it have left in the folder.
+            None for all that the recipe asks for.
         command: how the run was started, for the report.
         shard: the slice of the prompts to work on, by `generation_steps` only; None for all.
         reuse: ledgers of other runs, whose calls count as bought.
@@ -118,6 +131,7 @@ def run_recipe(
         CaiError: what the person at the terminal can put right; all finished calls are kept.
     """
     folder.make()
+    steps = steps_until("evaluate", recipe.policies) if steps is None else steps
     with (
         Ledger.open(folder.ledger, reuse=reuse) as ledger,
         Progress(folder.log, about={"command": command, "steps": steps}, events=events) as progress,
@@ -197,6 +211,10 @@ async def _pm(studio: Studio, figures: Figures) -> None:
     await _train(training.train_preference_model, "pm", studio, figures)
 
 
+async def _dpo(studio: Studio, figures: Figures) -> None:
+    await _train(training.train_dpo, "dpo", studio, figures)
+
+
 async def _rl(studio: Studio, figures: Figures) -> None:
     await _train(training.train_rl, "rl", studio, figures)
 
@@ -223,10 +241,19 @@ async def _train(
     figures.add({})
 
 
+_NEEDED: Mapping[Step, tuple[Step, ...]] = {
+    "sft": ("revisions",),
+    "preferences": ("sft",),
+    "dpo": ("preferences",),
+    "pm": ("preferences",),
+    "rl": ("pm",),
+}
+
 _DO = {
     "revisions": _revisions,
     "sft": _sft,
     "preferences": _preferences,
+    "dpo": _dpo,
     "pm": _pm,
     "rl": _rl,
     "evaluate": _evaluate,

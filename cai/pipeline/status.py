@@ -11,7 +11,7 @@ from cai.engine import Ledger
 from cai.engine.batch_records import BatchRecord
 from cai.engine.holder import holder_of
 from cai.errors import RunError
-from cai.pipeline.folder import RunFolder, existing_run
+from cai.pipeline.folder import MODELS, RunFolder, existing_run
 from cai.pipeline.run_log import PartLog, RunLog, read_run_log
 
 State = Literal["running", "finished", "stopped", "died", "unknown"]
@@ -21,10 +21,8 @@ Unknown: the log does not tell of any process."""
 
 PartState = Literal["running", "done", "unfinished"]
 
-HEADLINES = {"helpful": "helpful-only", "sl_cai": "SL-CAI", "rl_cai": "RL-CAI"}
+HEADLINES = {"helpful": "helpful-only", "sl_cai": "SL-CAI", "dpo": "DPO", "rl_cai": "RL-CAI"}
 """Policies that a run measures, in the order of their making, with their names for people."""
-
-MODELS = ("sl_cai", "pm", "rl_cai")
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from cai.models import ModelSettings, local_path
 from cai.pipeline.studio import Studio
 from cai.records import digest
 from trainers.settings import (
+    DpoSettings,
     PreferenceModelSettings,
     RlSettings,
     SftSettings,
@@ -104,6 +105,12 @@ def preference_model_ingredients(studio: Studio) -> Ingredients[PreferenceModelS
     return Ingredients(data, [str(base)], _seeded(studio.recipe.preference_model, studio))
 
 
+def dpo_ingredients(studio: Studio) -> Ingredients[DpoSettings]:
+    """What the policy of DPO is made of: the same as the preference model."""
+    data, base = studio.folder.dataset("preferences") / "train", studio.folder.model("sl_cai")
+    return Ingredients(data, [str(base)], _seeded(studio.recipe.dpo, studio))
+
+
 def rl_cai_ingredients(studio: Studio) -> Ingredients[RlSettings]:
     """What RL-CAI is made of."""
     data, folder = studio.folder.dataset("rl") / "train", studio.folder
@@ -126,6 +133,15 @@ def train_preference_model(studio: Studio) -> None:
 
     of, out = preference_model_ingredients(studio), studio.folder.model("pm")
     report = studio.progress.training("train the preference model")
+    train(of.models[0], of.data, out, of.settings, inputs=of.hash, report=report)
+
+
+def train_dpo(studio: Studio) -> None:
+    """DPO: from the SL-CAI model, on the same pairs as the preference model."""
+    from trainers.dpo import train_dpo as train
+
+    of, out = dpo_ingredients(studio), studio.folder.model("dpo")
+    report = studio.progress.training("train DPO")
     train(of.models[0], of.data, out, of.settings, inputs=of.hash, report=report)
 
 

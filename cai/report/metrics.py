@@ -18,6 +18,7 @@ from cai.evaluation.labels import ReliabilityBin
 STAGE_TITLES: Mapping[str, str] = {
     "helpful": "Helpful-only",
     "sl_cai": "SL-CAI",
+    "dpo": "DPO",
     "rl_cai": "RL-CAI",
 }
 """The trained stages in their order, as the paper calls them."""
