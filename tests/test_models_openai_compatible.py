@@ -87,6 +87,16 @@ async def test_a_reply_is_read_with_its_usage_and_the_models_reported_name():
     assert (completion.usage.input_tokens, completion.usage.output_tokens) == (3, 5)
 
 
+async def test_tokens_read_from_and_written_to_the_providers_cache_are_counted_apart():
+    details = {"cached_tokens": 20, "cache_write_tokens": 8}
+    usage = {"prompt_tokens": 30, "completion_tokens": 5, "prompt_tokens_details": details}
+
+    async with answering(saying({**reply(), "usage": usage})) as server:
+        counted = (await complete(server)).usage
+
+    assert (counted.input_tokens, counted.cached_tokens, counted.cache_write_tokens) == (30, 20, 8)
+
+
 @pytest.mark.parametrize(
     ("answer", "stop_reason", "text"),
     [

@@ -161,6 +161,7 @@ def read_usage(answer: Mapping[str, Any]) -> Usage:
         token_count(usage.get("prompt_tokens")),
         token_count(usage.get("completion_tokens")),
         cached_tokens=token_count(read.get("cached_tokens")),
+        cache_write_tokens=token_count(read.get("cache_write_tokens")),
         reasoning_tokens=token_count(written.get("reasoning_tokens")),
     )
 
