@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from hypothesis import given
@@ -88,7 +88,7 @@ def test_plain_text_that_spells_control_tokens_holds_none(chat_format: ChatForma
 def test_a_generated_control_token_is_no_text(chat_format: ChatFormat, tokenizer: Any):
     end = tokenizer.convert_tokens_to_ids("<|im_end|>")
 
-    assert chat_format.read([*chat_format.option("kind", ASKED), end]) == "kind"
+    assert chat_format.read([*chat_format.plain("kind"), end]) == "kind"
 
 
 def test_a_tokenizer_without_template_is_refused_with_the_fix(tiny_model: Path):
@@ -124,8 +124,50 @@ def test_spellings_of_an_option_differ_by_leading_spaces_alone(
     assert texts == {"A", " A"}
 
 
+@pytest.mark.parametrize(
+    ("format", "option", "spelled"),
+    [
+        ("chat", "A", ["A", " A"]),
+        ("completion", "A", ["A", " A"]),
+        ("chat", "10", ["1|0", " |1|0"]),
+        ("chat", " 10", ["1|0", " |1|0"]),
+        ("completion", "10", [" |1|0", "1|0"]),
+        ("chat", "1", ["1"]),
+        ("completion", "1", ["1", " |1"]),
+    ],
+)
+def test_an_option_is_spelled_as_single_tokens_or_as_it_is_written(
+    tokenizer: Any, format: Literal["chat", "completion"], option: str, spelled: list[str]
+):
+    paths = ChatFormat(tokenizer, "tiny", format).paths(option, ASKED)
+
+    assert ["|".join(tokenizer.batch_decode([[one] for one in path])) for path in paths] == spelled
+
+
+def test_an_option_behind_other_text_has_no_space_that_a_tokenizer_begins_texts_with():
+    tokenizer = sentencepiece_like(["▁", "▁A", "A", "1", "0", ":", "\n", "▁1", "▁10"])
+    format = ChatFormat(tokenizer, "metaspace", "completion")
+
+    spelled = [tokenizer.convert_ids_to_tokens(path) for path in format.paths("00", ASKED)]
+
+    assert spelled == [["▁", "0", "0"], ["0", "0"]]
+
+
+def sentencepiece_like(pieces: list[str]) -> Any:
+    """A tokenizer that puts a space before every text, as Llama 2's does."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    pieces = ["<unk>", *pieces]
+    scores = [(piece, 0.0 if piece == "<unk>" else -1.0) for piece in pieces]
+    tokenizer = Tokenizer(models.Unigram(scores, unk_id=0, byte_fallback=False))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first", split=False)
+    tokenizer.decoder = decoders.Metaspace(prepend_scheme="never")
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="<unk>")
+
+
 def test_a_reply_ends_before_the_first_of_its_stop_strings(chat_format: ChatFormat):
-    ids = chat_format.option("one two three two", ASKED)
+    ids = chat_format.plain("one two three two")
 
     cut = chat_format.cut(ids, ["three", "two"])
 
@@ -134,9 +176,7 @@ def test_a_reply_ends_before_the_first_of_its_stop_strings(chat_format: ChatForm
 
 
 def test_tokens_after_a_stop_string_are_not_counted(chat_format: ChatFormat):
-    short, long = (
-        chat_format.option(text, ASKED) for text in ("one two", "one two and then much more")
-    )
+    short, long = (chat_format.plain(text) for text in ("one two", "one two and then much more"))
 
     assert chat_format.cut(short, ["two"]) == chat_format.cut(long, ["two"])
     assert chat_format.cut(long, ["two"]).tokens == len(short)

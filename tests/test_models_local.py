@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -183,6 +184,22 @@ async def test_an_option_of_several_tokens_is_weighed_token_by_token(
 
     assert len(option) > 1
     assert weighed.logprobs[1] == pytest.approx(expected, abs=1e-3)
+
+
+async def test_what_goes_on_to_be_ten_is_not_one(model: LocalModel, reference: Any):
+    tokenizer, plain = reference
+    prompt = _prompt(tokenizer, "From 1 to 10?")
+    one, zero = (tokenizer.convert_tokens_to_ids(digit) for digit in "10")
+    begun = torch.cat([prompt, torch.tensor([[one]])], dim=1)
+    first, second = plain(begun).logits[0, -2:].softmax(-1)
+
+    weighed = await model.weigh(ask("From 1 to 10?"), ["1", "10"])
+
+    singles = float(first[one])
+    assert math.exp(weighed.logprobs[0]) == pytest.approx(
+        singles * (1 - float(second[zero])), rel=1e-3
+    )
+    assert math.exp(weighed.logprobs[1]) >= singles * float(second[zero]) * (1 - 1e-3)
 
 
 async def test_options_are_weighed_after_a_prefilled_turn(model: LocalModel):

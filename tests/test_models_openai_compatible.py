@@ -371,6 +371,33 @@ async def test_a_server_without_logprobs_is_refused_with_the_setting_that_helps(
             await weigh(server)
 
 
+async def test_ten_is_told_from_one_by_what_comes_after_one():
+    async def answer(request: web.Request) -> web.Response:
+        last = (await request.json())["messages"][-1]
+        begun = last["content"] if last["role"] == "assistant" else ""
+        listed = {"": {"1": 0.8, "9": 0.15}, "1": {"0": 0.75, "<|end|>": 0.25}}[begun]
+        return web.json_response(weighed(**listed))
+
+    async with answering(answer) as server:
+        model = server.model("vllm:m")
+        told = await model.weigh(ASK, ("1", "9", "10"))
+        await model.close()
+
+    assert [math.exp(one) for one in told.logprobs] == pytest.approx([0.2, 0.15, 0.6])
+    assert told.mass == pytest.approx(0.95)
+    assert [body.get("continue_final_message") for body in server.bodies] == [None, True]
+
+
+async def test_where_no_turn_is_gone_on_with_ten_may_be_all_of_one():
+    async with answering(saying(weighed(**{"1": 0.8, "9": 0.15}))) as server:
+        told = await weigh(server, ("1", "9", "10"), prefill=False)
+
+    assert [math.exp(one) for one in told.logprobs] == pytest.approx([0.8, 0.15, 0.85])
+    assert told.mass == pytest.approx(0.95)
+    assert told.method == "top_k"
+    assert len(server.bodies) == 1
+
+
 async def test_labels_are_estimated_from_samples_of_different_seeds():
     texts = iter(["A", "(A)", "**A**", "B.", "I refuse", "A"])
 

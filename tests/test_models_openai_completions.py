@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from cai.errors import PermanentError
 from cai.models import ModelSettings, open_model
@@ -131,27 +132,86 @@ async def test_options_weighed_over_http_are_the_models_own_log_probabilities(
     top = dict((await local.generate(text, GREEDY, 20, tokens=True)).tokens[0].alternatives)
     for option, logprob in zip(options, weighed.logprobs, strict=True):
         spelled = [value for token, value in top.items() if token.lstrip(" ") == option.lstrip(" ")]
-        listed = math.log(sum(map(math.exp, spelled))) if spelled else None
-        expected = await in_process(local, text, option) if listed is None else listed
+        if not spelled:
+            both = (f"{space}{option.lstrip(' ')}" for space in ("", " "))
+            spelled = [await in_process(local, text, one) for one in both]
+        expected = math.log(sum(map(math.exp, spelled)))
         assert logprob == pytest.approx(expected, abs=1e-5)
     assert weighed.method == "exact"
     await model.close()
 
 
-async def test_an_option_of_several_tokens_has_a_bound_where_a_prompt_is_not_told():
-    top = {" A": math.log(0.5), " I": math.log(0.25)}
-    logprobs = {"tokens": [" A"], "token_logprobs": [math.log(0.5)], "top_logprobs": [top]}
-    answer = text_reply(" A", "length", logprobs=logprobs)
+def listing(top: dict[str, float], **shape: Any) -> dict[str, Any]:
+    """A reply of one token, with these likeliest ones."""
+    logs = {token: math.log(p) for token, p in top.items()}
+    first = next(iter(logs))
+    told = {"tokens": [first], "token_logprobs": [logs[first]], "top_logprobs": [logs]}
+    return text_reply(first, "length", logprobs={**told, **shape})
 
-    async with answering(saying(answer), "/v1/completions") as server:
+
+async def test_an_option_of_several_tokens_is_gone_on_with_where_a_prompt_is_not_told():
+    replies = {
+        "Assistant:": listing({" A": 0.5, " I": 0.25}),
+        "Assistant: I": listing({" cannot": 0.4, " can": 0.6}),
+    }
+
+    async def answer(request: web.Request) -> web.Response:
+        prompt: str = (await request.json())["prompt"]
+        return web.json_response(replies["Assistant:" + prompt.rpartition("Assistant:")[2]])
+
+    async with answering(answer, "/v1/completions") as server:
         model = server.model(api="completions")
         weighed = await model.weigh(ASK, ["A", "I cannot"])
         await model.close()
 
-    assert [math.exp(logprob) for logprob in weighed.logprobs] == pytest.approx([0.5, 0.25])
+    assert [math.exp(logprob) for logprob in weighed.logprobs] == pytest.approx([0.5, 0.1])
     assert weighed.method == "top_k"
-    assert weighed.mass == pytest.approx(0.5)
-    assert server.bodies[0]["logprobs"] == 20
+    assert weighed.mass == pytest.approx(0.6)
+    assert [body["logprobs"] for body in server.bodies] == [20, 20]
+
+
+async def test_ten_is_told_from_one_where_a_prompt_is_echoed():
+    async def answer(request: web.Request) -> web.Response:
+        body = await request.json()
+        if not body.get("echo"):
+            return web.json_response(listing({" 1": 0.5, " 2": 0.25, "1": 0.125}))
+        space = " " if body["prompt"].endswith(": 10") else ""
+        first = 0.5 if space else 0.125
+        tokens = [body["prompt"].removesuffix(space + "10"), f"{space}1", "0", "X"]
+        told = [None, math.log(first), math.log(0.8), math.log(0.9)]
+        return web.json_response(
+            text_reply("X", "length", logprobs={"tokens": tokens, "token_logprobs": told})
+        )
+
+    async with answering(answer, "/v1/completions") as server:
+        model = server.model("vllm:m", api="completions")
+        weighed = await model.weigh(ASK, ["1", "2", "10"])
+        await model.close()
+
+    assert [math.exp(one) for one in weighed.logprobs] == pytest.approx([0.125, 0.25, 0.5])
+    assert weighed.method == "exact"
+    assert weighed.mass == pytest.approx(0.875)
+
+
+async def test_a_space_that_is_a_token_hides_no_option_where_a_prompt_is_echoed():
+    async def answer(request: web.Request) -> web.Response:
+        body = await request.json()
+        if not body.get("echo"):
+            return web.json_response(listing({" ": 0.9, "1": 0.01, "2": 0.01}))
+        share = {"1": 0.7, "2": 0.3}[body["prompt"][-1]]
+        tokens = [body["prompt"][:-2], " ", body["prompt"][-1], "X"]
+        told = [None, math.log(0.9), math.log(share), math.log(0.9)]
+        return web.json_response(
+            text_reply("X", "length", logprobs={"tokens": tokens, "token_logprobs": told})
+        )
+
+    async with answering(answer, "/v1/completions") as server:
+        model = server.model("vllm:m", api="completions")
+        weighed = await model.weigh(ASK, ["1", "2"])
+        await model.close()
+
+    assert [math.exp(one) for one in weighed.logprobs] == pytest.approx([0.64, 0.28])
+    assert weighed.method == "exact"
 
 
 async def test_log_probabilities_in_the_shape_of_chats_are_read_as_llama_cpp_gives_them():
@@ -170,14 +230,18 @@ async def test_log_probabilities_in_the_shape_of_chats_are_read_as_llama_cpp_giv
 @pytest.mark.parametrize(
     ("tokens", "logprobs", "expected"),
     [
-        (["<s>", "\n\nHuman: hello\n\n", "Assistant:", "I", " can", "X"], [-1, -2, -4, -8], -6),
+        (
+            ["<s>", "\n\nHuman: hello\n\n", "Assistant:", "I", " can", "X"],
+            [-1, -2, -4, -8],
+            (("I", -2), (" can", -4)),
+        ),
         (["\n\nHuman: hello\n\nAssistant", ":I", " can", "X"], [-2, -4, -8], None),
         (["\n\nHuman: h", "\ufffd", "\n\nAssistant:", "I can", "X"], [-1, -1, -3, -8], None),
     ],
     ids=["behind a control token", "a token is part of both", "another prompt"],
 )
 def test_the_tokens_of_an_option_are_found_behind_those_of_the_prompt(
-    tokens: list[str], logprobs: list[float], expected: float | None
+    tokens: list[str], logprobs: list[float], expected: tuple[tuple[str, float], ...] | None
 ):
     from cai.models.openai_completions import CompletionsInterface
     from cai.models.openai_endpoint import Endpoint
@@ -186,7 +250,7 @@ def test_the_tokens_of_an_option_are_found_behind_those_of_the_prompt(
     answer = {"choices": [{"logprobs": {"tokens": tokens, "token_logprobs": told}}]}
     interface = CompletionsInterface(Endpoint("openai", "m"))
 
-    assert interface.option_logprob(answer, turn_text(ASK), "I can") == expected
+    assert interface.option_tokens(answer, turn_text(ASK), "I can") == expected
 
 
 async def test_the_interface_goes_into_the_identity():

@@ -14,7 +14,6 @@ from cai.errors import MissingDependency
 from cai.models.local import LocalModel
 from cai.models.vllm_arguments import engine_arguments, stored_dtype
 from cai.models.vllm_engine import VLLMModel
-from cai.models.weighing import option_plan
 from cai.models.weights import MICROWORLD, LoadOptions
 from cai.records import Message, Sampling
 
@@ -92,41 +91,3 @@ def test_the_number_format_is_that_of_the_weights(tiny_model: Path, tmp_path: Pa
     (folder / "config.json").write_text(json.dumps({**config, key: "bfloat16"}))
 
     assert stored_dtype(folder) == "bfloat16"
-
-
-def test_each_place_before_an_options_tokens_is_asked_about_once():
-    spelled = {"A": [5, 6], "B": [7]}
-    encoded = {"xyz": [8, 9, 10], "xyw": [8, 9, 11]}
-    plan = option_plan(
-        [1, 2],
-        ["A", "B", "xyz", "xyw"],
-        spellings=lambda option: spelled.get(option, []),
-        encoded=lambda option: encoded[option],
-    )
-
-    assert plan.steps() == {(): (5, 6, 7, 8), (8,): (9,), (8, 9): (10, 11)}
-
-
-def test_spellings_add_up_and_tokens_in_order_multiply():
-    plan = option_plan(
-        [1],
-        ["A", "xy"],
-        spellings=lambda option: [5, 6] if option == "A" else [],
-        encoded=lambda option: [8, 9],
-    )
-    table = {(): {5: -1.0, 6: -1.0, 8: -2.0}, (8,): {9: -3.0}}
-
-    assert plan.logprobs_of_steps(table) == pytest.approx((-1.0 + 0.6931472, -5.0))
-
-
-def test_what_is_impossible_is_finite_all_the_same():
-    plan = option_plan(
-        [1],
-        ["A", "xy"],
-        spellings=lambda option: [5, 6] if option == "A" else [],
-        encoded=lambda option: [8, 9],
-    )
-    none = float("-inf")
-    table = {(): {5: none, 6: none, 8: none}, (8,): {9: -3.0}}
-
-    assert plan.logprobs_of_steps(table) == (-708.0, -708.0)

@@ -132,11 +132,34 @@ class ChatFormat:
             raise RejectedRequest(f"{self._name}: the text cannot be encoded: {error}") from error
         return ids
 
-    def option(self, text: str, messages: Sequence[Message]) -> list[int]:
-        """Token ids of the beginning of a reply; a space goes before it after "Assistant:"."""
+    def paths(self, option: str, messages: Sequence[Message]) -> list[tuple[int, ...]]:
+        """How an option may be spelled as the beginning of a reply: tokens in their order.
+
+        All single tokens that read as it; else, as it is written with a space before it and
+        without. Always, as it is written where the reply begins: a space goes before it after
+        "Assistant:".
+        """
         space = "" if self._chats or is_prefilled(messages) else " "
+        written = self._written(option, space)
+        singles = [(token,) for token in self.spellings(option)]
+        if singles:
+            return [*singles, *([written] if len(written) > 1 else [])]
+        return [written, self._written(option, "" if space else " ")]
+
+    def _written(self, option: str, space: str) -> tuple[int, ...]:
+        """The tokens of an option behind other text.
+
+        At a text's very beginning some tokenizers add a space of their own.
+        """
+        text, before = space + option.lstrip(" "), ":" if space else "\n"
+        whole, ahead = self._encoded(before + text), self._encoded(before)
+        if whole[: len(ahead)] == ahead and len(whole) > len(ahead):
+            return tuple(whole[len(ahead) :])
+        return tuple(self._encoded(text))
+
+    def _encoded(self, text: str) -> list[int]:
         ids: list[int] = self._tokenizer.encode(
-            space + text, add_special_tokens=False, split_special_tokens=True
+            text, add_special_tokens=False, split_special_tokens=True
         )
         return ids
 

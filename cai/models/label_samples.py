@@ -10,6 +10,9 @@ from cai.at_once import all_of
 from cai.models.weighing import estimated_from_replies, named_option
 from cai.records import Completion, Message, Sampling, Usage, Weighed
 
+LABEL_SAMPLES = 8
+"""Replies of a label where nobody says how many: at p = ½ its standard error is 0.18."""
+
 Complete = Callable[[Sequence[Message], Sampling], Awaitable[Completion]]
 
 

@@ -11,6 +11,7 @@ from cai.models.batching import Batcher, Capacity, Deliver, Prepared
 from cai.models.decoding import DrawRow
 from cai.models.free_memory import free_bytes
 from cai.models.loading import Loaded, load
+from cai.models.option_plan import OptionPlan, option_plan
 from cai.models.prompt_tokens import read_tokens, reading_row
 from cai.models.requests import (
     Drawn,
@@ -21,7 +22,7 @@ from cai.models.requests import (
     Token,
     WeighRequest,
 )
-from cai.models.weighing import OptionPlan, mass, option_plan
+from cai.models.weighing import mass
 from cai.models.weights import LoadOptions, answers_identity
 from cai.records import Completion, Message, Sampling, Usage, Weighed
 
@@ -109,7 +110,8 @@ class LocalModel:
         """Exact log-probabilities of the options, from one forward pass; as `LanguageModel.weigh`.
 
         An option has the probability of all single tokens that read as it, leading spaces aside;
-        one that no single token spells, that of its own tokens one after the other.
+        one that no single token spells, that of its own tokens one after the other. What goes on to
+        be a longer option counts for that one alone.
         """
         return await self._batcher.ask(WeighRequest(tuple(messages), tuple(options)))
 
@@ -189,8 +191,7 @@ class _Worker:
         plan = option_plan(
             chat_format.conversation(request.messages),
             request.options,
-            spellings=chat_format.spellings,
-            encoded=lambda option: chat_format.option(option, request.messages),
+            lambda option: chat_format.paths(option, request.messages),
         )
         longest = max((row.ids for row in plan.rows), key=len)
         self._check(longest, 0)
@@ -252,7 +253,7 @@ class _Worker:
         scores = iter(self._loaded.decoder.score([row for plan in plans for row in plan.rows]))
         for index, plan in enumerate(plans):
             logprobs = plan.logprobs([next(scores) for _ in plan.rows])
-            usage = Usage(len(plan.rows[0].ids), 0)
+            usage = Usage(len(plan.prompt), 0)
             deliver(index, Weighed(logprobs, mass(logprobs), "exact", usage, self._name))
 
 

@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from cai.errors import ModelError, PermanentError, RejectedRequest, TransientError
+from cai.errors import ModelError, TransientError
 from cai.models.batches import BatchService
 from cai.models.capabilities import Api, Prefill
 from cai.models.capability_notes import Noted, keep_notes, notes_path, read_notes
 from cai.models.chat_wire import MISSHAPEN, ContentFiltered, raise_if_filtered, read_usage
-from cai.models.label_samples import LabelSampling, weigh_by_samples
+from cai.models.label_samples import LABEL_SAMPLES, LabelSampling, weigh_by_samples
 from cai.models.learning import NoLogprobs
 from cai.models.limits import LimitsHeard
 from cai.models.openai_batches import OpenAIBatches
@@ -28,9 +28,11 @@ from cai.models.openai_completions import CompletionsInterface
 from cai.models.openai_connection import CONNECT_SECONDS, CONNECTIONS, Connection
 from cai.models.openai_echo import Weighing, weigh_exactly
 from cai.models.openai_endpoint import OPENAI, TOP_LOGPROBS, Endpoint
-from cai.models.openai_probes import find_owner, find_prefill
+from cai.models.openai_probes import find_owner, find_prefill, missing_logprobs
 from cai.models.openai_requests import Interface
 from cai.models.openai_responses import ResponsesInterface
+from cai.models.option_rests import weigh_rests
+from cai.models.turn_text import begun
 from cai.models.weighing import bounded_by_top_k, declined_label
 from cai.models.wire import HttpReply, WireCall
 from cai.records import Completion, Message, Sampling, Usage, Weighed
@@ -42,9 +44,6 @@ SAMPLE_TOKENS = 16
 
 REASONING_TOKENS = 4096
 """The same for models that think before they answer, within the same limit."""
-
-LABEL_SAMPLES = 8
-"""Replies of a label where nobody says how many: at p = ½ its standard error is 0.18."""
 
 INTERFACES: Mapping[Api, Callable[[Endpoint], Interface]] = {
     "chat": ChatInterface,
@@ -97,9 +96,9 @@ class OpenAICompatibleModel:
     async def weigh(self, messages: Sequence[Message], options: Sequence[str]) -> Weighed:
         """Read the options among the likeliest first tokens, or sample; as `LanguageModel.weigh`.
 
-        An option that is not among them is asked for by itself, where the server gives the
-        log-probabilities of a prompt; else it gets an upper bound, so that p is nearer to ½ than
-        the model's.
+        An option that is not among them is asked for by itself, where the server echoes a prompt;
+        or what comes after the one that begins it, where the server goes on with a turn (not in
+        batches). Else it gets an upper bound, so that p is nearer to ½ than the model's.
 
         Raises:
             NoLogprobs: there are none, and that was not known; from now on labels are sampled.
@@ -109,13 +108,12 @@ class OpenAICompatibleModel:
         call = self.weighing(messages, options)
         interface, endpoint = self._interface, self.endpoint
         if not (isinstance(interface, CompletionsInterface) and endpoint.capabilities.echo):
-            return call.read(await self._connection.post(call.path, call.body))
+            return await self._weigh_listed(call, messages, options)
         try:
-            body = call.body
-            answer = await self._post(body)
+            answer = await self._post(call.body)
             if interface.first_token(answer):
                 return await weigh_exactly(
-                    interface, self._post, Weighing(body, options, answer), endpoint.model
+                    interface, self._post, Weighing(call.body, options, answer), endpoint.model
                 )
             raise_if_filtered(answer)
             raise self._no_logprobs(answer)
@@ -123,6 +121,20 @@ class OpenAICompatibleModel:
             return declined_label(endpoint.model)
         except MISSHAPEN as error:
             raise self._misread(error) from error
+
+    async def _weigh_listed(
+        self, call: WireCall[Weighed], messages: Sequence[Message], options: Sequence[str]
+    ) -> Weighed:
+        """The options among the likeliest first tokens; where those begin some, it goes on."""
+        reply = await self._connection.post(call.path, call.body)
+        first, plain = call.read(reply), self.endpoint.used_api == "completions"
+        goes_on = plain or self._prefill() is not False
+        if first.refused or not goes_on or max(map(len, options)) == 1:
+            return first
+        top = self._interface.first_token(self._read(reply))
+        return await weigh_rests(
+            first, top, options, lambda text, rests: self.weigh(begun(messages, text), rests)
+        )
 
     def completing(self, messages: Sequence[Message], sampling: Sampling) -> WireCall[Completion]:
         """The call of `complete`, as it goes over the wire."""
@@ -251,8 +263,7 @@ class OpenAICompatibleModel:
 
     def _prefill(self) -> Prefill:
         known = self.endpoint.capabilities.prefill
-        if known is None:
-            known = self.noted.prefill
+        known = self.noted.prefill if known is None else known
         return False if known is None else known
 
     def _body(self, messages: Sequence[Message], sampling: Sampling) -> dict[str, Any]:
@@ -277,23 +288,12 @@ class OpenAICompatibleModel:
 
     def _no_logprobs(self, answer: Mapping[str, Any]) -> ModelError:
         """The error of an answer that lists no token; notes it if the server never does."""
-        endpoint = self.endpoint
-        where = f"{endpoint.url} gives no log-probabilities for {endpoint.model}"
-        if answer["choices"][0].get("logprobs"):
-            return RejectedRequest(f"{where} here: its reply ended before its first token")
-        if endpoint.top_logprobs or self._has_listed or self.noted.logprobs:
-            return PermanentError(
-                f"{where}, which it should; set `label_samples: {LABEL_SAMPLES}` (or more) to "
-                "estimate labels from sampled replies"
-            )
-        message = (
-            f"{where}: labels are estimated from {LABEL_SAMPLES} sampled replies each; set "
-            "`label_samples` for another number"
-        )
-        if self.noted.logprobs is None:
+        gives = bool(self.endpoint.top_logprobs or self._has_listed or self.noted.logprobs)
+        error = missing_logprobs(self.endpoint, answer, gives=gives)
+        if isinstance(error, NoLogprobs) and self.noted.logprobs is None:
             self.note(logprobs=0)
-            logger.warning("%s (noted in %s)", message, notes_path())
-        return NoLogprobs(message)
+            logger.warning("%s (noted in %s)", error, notes_path())
+        return error
 
     def _misread(self, error: Exception) -> TransientError:
         return TransientError(

@@ -101,13 +101,13 @@ class CompletionsInterface:
         first = positions[0] if positions else None
         return tuple((str(token), float(logprob)) for token, logprob in (first or {}).items())
 
-    def option_logprob(self, answer: Mapping[str, Any], prompt: str, option: str) -> float | None:
-        """Natural log of p(option | prompt) from an answer to `echoing`.
-
-            log p = Σ log p(token_i | all before), over the tokens of the option
+    def option_tokens(
+        self, answer: Mapping[str, Any], prompt: str, option: str
+    ) -> tuple[tuple[str, float], ...] | None:
+        """The tokens of an option, each with its natural log of p(token | all before).
 
         Args:
-            answer: what the server said.
+            answer: to `echoing`.
             prompt: the text without the option.
             option: what comes after it.
 
@@ -124,7 +124,8 @@ class CompletionsInterface:
         if found < 0 or first not in begins or last not in begins:
             return None
         span = slice(begins.index(first), begins.index(last))
-        return float(sum(logprobs["token_logprobs"][span]))
+        values: Sequence[float] = logprobs["token_logprobs"][span]
+        return tuple(zip(tokens[span], map(float, values), strict=True))
 
 
 def _token_logprobs(choice: Mapping[str, Any]) -> tuple[float, ...] | None:

@@ -9,7 +9,10 @@ from typing import Any, NamedTuple, Protocol
 from cai.errors import ModelError, PermanentError, RejectedRequest
 from cai.models.capabilities import Prefill
 from cai.models.chat_wire import MISSHAPEN, read_object
+from cai.models.label_samples import LABEL_SAMPLES
+from cai.models.learning import NoLogprobs
 from cai.models.openai_connection import Connection
+from cai.models.openai_endpoint import Endpoint
 from cai.records import Completion, Message, Sampling
 
 HALF_SAID = (
@@ -97,6 +100,28 @@ async def find_several(ask: Ask) -> bool:
     except (PermanentError, RejectedRequest):
         return False
     return replies == 2
+
+
+def missing_logprobs(endpoint: Endpoint, answer: Mapping[str, Any], *, gives: bool) -> ModelError:
+    """The error of an answer that lists no token, although it was asked to.
+
+    Args:
+        endpoint: the model that was asked.
+        answer: what came.
+        gives: whether it is known to list some.
+    """
+    where = f"{endpoint.url} gives no log-probabilities for {endpoint.model}"
+    if answer["choices"][0].get("logprobs"):
+        return RejectedRequest(f"{where} here: its reply ended before its first token")
+    if gives:
+        return PermanentError(
+            f"{where}, which it should; set `label_samples: {LABEL_SAMPLES}` (or more) to "
+            "estimate labels from sampled replies"
+        )
+    return NoLogprobs(
+        f"{where}: labels are estimated from {LABEL_SAMPLES} sampled replies each; set "
+        "`label_samples` for another number"
+    )
 
 
 async def find_owner(connection: Connection, model: str) -> str | None:

@@ -63,6 +63,14 @@ def is_prefilled(messages: Sequence[Message]) -> bool:
     return messages[-1].role == "assistant" and messages[-1].content != ""
 
 
+def begun(messages: Sequence[Message], text: str) -> tuple[Message, ...]:
+    """The conversation with a text that the assistant's (next) words go on with."""
+    *before, last = messages
+    if last.role == "assistant":
+        return (*before, Message("assistant", last.content + text))
+    return (*messages, Message("assistant", text))
+
+
 def _turn(message: Message) -> str:
     words = FORGED.sub(rf"\1{BREAK}", message.content)
     if message.role == "system":

@@ -18,6 +18,7 @@ from cai.errors import PermanentError, RejectedRequest, TransientError
 from cai.models.chat_format import ChatFormat
 from cai.models.loading import load_format
 from cai.models.local import check_length
+from cai.models.option_plan import option_plan
 from cai.models.vllm_arguments import (
     answer_options,
     engine_arguments,
@@ -25,7 +26,7 @@ from cai.models.vllm_arguments import (
     weighing_arguments,
 )
 from cai.models.vllm_library import Library, load_library
-from cai.models.weighing import mass, option_plan
+from cai.models.weighing import mass
 from cai.models.weights import LoadOptions, answers_identity, folder_or_hub, resolved_adapter
 from cai.records import Completion, Message, Sampling, Usage, Weighed
 
@@ -127,23 +128,17 @@ class VLLMModel:
     async def weigh(self, messages: Sequence[Message], options: Sequence[str]) -> Weighed:
         """Exact log-probabilities of the options; as `LanguageModel.weigh` and `LocalModel`'s.
 
-        An option has the probability of all single tokens that read as it, leading spaces aside;
-        one that no single token spells, that of its own tokens one after the other.
+        Options are spelled, and told from longer ones, as `LocalModel.weigh` does it.
         """
         opened = await self._opened()
         ids = opened.format.conversation(messages)
-        plan = option_plan(
-            ids,
-            options,
-            spellings=opened.format.spellings,
-            encoded=lambda option: opened.format.option(option, messages),
-        )
+        plan = option_plan(ids, options, lambda option: opened.format.paths(option, messages))
         check_length(max(len(row.ids) for row in plan.rows), 1, opened.positions)
-        steps = plan.steps()
         found = await all_of(
-            self._next_logprobs(opened, [*ids, *before], wanted) for before, wanted in steps.items()
+            self._next_logprobs(opened, [*ids, *before], wanted)
+            for before, wanted in plan.steps.items()
         )
-        logprobs = plan.logprobs_of_steps(dict(zip(steps, found, strict=True)))
+        logprobs = plan.logprobs_of_steps(dict(zip(plan.steps, found, strict=True)))
         return Weighed(logprobs, mass(logprobs), "exact", Usage(len(ids), 0), self.name)
 
     async def close(self) -> None:

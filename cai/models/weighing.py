@@ -1,17 +1,15 @@
-"""How options are weighed: exactly, from the likeliest tokens alone, or from sampled replies."""
+"""How options are weighed from the likeliest tokens alone, or from sampled replies.
+
+Where a model is at hand, they are weighed exactly: see `cai.models.option_plan`.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Hashable, Mapping, Sequence
+from typing import NamedTuple, TypeVar
 
-from cai.models.decoding import ScoreRow
 from cai.records import Usage, Weighed
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 LOWEST = -708.0
 """Stands for the log-probability of an impossible option: exp of it is the least normal float."""
@@ -19,6 +17,10 @@ LOWEST = -708.0
 
 MARKS = "()[]{}<>*_`'\".,:;!“”‘’「」"
 """What may stand around the letter of an answer: (A), **A**, "A." …"""
+
+
+Path = TypeVar("Path", bound=tuple[Hashable, ...])
+"""Tokens in their order, as ids or as texts."""
 
 
 class WeighedOptions(NamedTuple):
@@ -29,84 +31,44 @@ class WeighedOptions(NamedTuple):
     standard_error: float | None = None
 
 
-@dataclass(frozen=True)
-class OptionPlan:
-    """The rows to score for one question, and where each option is read in them.
+def logsumexp(logprobs: Sequence[float]) -> float:
+    """Natural log of the sum of the probabilities."""
+    highest = max(logprobs)
+    if highest == -math.inf:
+        return highest
+    return highest + math.log(math.fsum(math.exp(logprob - highest) for logprob in logprobs))
+
+
+def weighed_by_paths(
+    paths: Sequence[Sequence[Path]], chains: Mapping[Path, float]
+) -> tuple[float, ...]:
+    """Natural log of p(option), from its spellings as tokens in their order.
+
+    A reply counts for the longest option that it begins with: of the probability of "1", that of
+    "1" and then "0" belongs to "10".
+
+        p(option) = Σ ( P(path) − Σ P(longer) ),  over the spellings of the option, and over those
+        of others that have none of any option between it and them
 
     Args:
-        rows: the prompt itself, if an option is one token; then the prompt with each longer one.
-        places: of each option, the index of its row.
-        tokens: of each option, its spellings as one token (in row 0), or its tokens in order.
-        single: of each option, True if its tokens are spellings.
+        paths: of each option, its spellings, at least one.
+        chains: of each spelling, natural log of P, the probability of all replies that begin so.
     """
-
-    rows: tuple[ScoreRow, ...]
-    places: tuple[int, ...]
-    tokens: tuple[tuple[int, ...], ...]
-    single: tuple[bool, ...]
-
-    def logprobs(self, scores: Sequence[Tensor]) -> tuple[float, ...]:
-        """Natural log of p(option | prompt), in the order of the options.
-
-        Args:
-            scores: of each row, log-probabilities (tail, vocabulary).
-        """
-        return tuple(
-            _sum_of_spellings(scores[place], tokens) if single else _chain(scores[place], tokens)
-            for place, tokens, single in zip(self.places, self.tokens, self.single, strict=True)
-        )
-
-    def steps(self) -> dict[tuple[int, ...], tuple[int, ...]]:
-        """The tokens whose probability is wanted, by what stands between the prompt and them."""
-        wanted: dict[tuple[int, ...], set[int]] = {}
-        for tokens, single in zip(self.tokens, self.single, strict=True):
-            if single:
-                wanted.setdefault((), set()).update(tokens)
-            else:
-                for at, token in enumerate(tokens):
-                    wanted.setdefault(tokens[:at], set()).add(token)
-        return {before: tuple(sorted(tokens)) for before, tokens in wanted.items()}
-
-    def logprobs_of_steps(
-        self, table: Mapping[tuple[int, ...], Mapping[int, float]]
-    ) -> tuple[float, ...]:
-        """As `logprobs`, from the log-probabilities of `steps` alone."""
-        return tuple(
-            max(LOWEST, _logsumexp([table[()][token] for token in tokens]))
-            if single
-            else max(
-                LOWEST,
-                math.fsum(table[tokens[:at]][at_token] for at, at_token in enumerate(tokens)),
-            )
-            for tokens, single in zip(self.tokens, self.single, strict=True)
-        )
-
-
-def option_plan(
-    prompt: Sequence[int],
-    options: Sequence[str],
-    *,
-    spellings: Callable[[str], Sequence[int]],
-    encoded: Callable[[str], Sequence[int]],
-) -> OptionPlan:
-    """Plan to score options after a prompt, as few rows as can be.
-
-    Args:
-        prompt: token ids.
-        options: texts that the reply may begin with.
-        spellings: the single tokens that read as an option; empty if none does.
-        encoded: the tokens of an option as written.
-    """
-    one_token = [tuple(spellings(option)) for option in options]
-    rows = [ScoreRow(tuple(prompt))] if any(one_token) else []
-    places: list[int] = []
-    tokens: list[tuple[int, ...]] = []
-    for option, spelled in zip(options, one_token, strict=True):
-        places.append(0 if spelled else len(rows))
-        tokens.append(spelled or tuple(encoded(option)))
-        if not spelled:
-            rows.append(ScoreRow((*prompt, *tokens[-1][:-1]), tail=len(tokens[-1])))
-    return OptionPlan(tuple(rows), tuple(places), tuple(tokens), tuple(map(bool, one_token)))
+    every = [path for spelled in paths for path in spelled]
+    places: dict[tuple[Hashable, ...], int] = {path: place for place, path in enumerate(every)}
+    alone = [math.exp(chains[path]) for path in every]
+    touched = set[int]()
+    for path in every:
+        shorter = (path[:length] for length in range(len(path) - 1, 0, -1))
+        within = next((place for one in shorter if (place := places.get(one)) is not None), None)
+        if within is not None:
+            alone[within] -= math.exp(chains[path])
+            touched.add(within)
+    left = iter(
+        (math.log(p) if p > 0 else -math.inf) if place in touched else chains[path]
+        for place, (path, p) in enumerate(zip(every, alone, strict=True))
+    )
+    return tuple(max(LOWEST, logsumexp([next(left) for _ in spelled])) for spelled in paths)
 
 
 def mass(logprobs: Sequence[float]) -> float:
@@ -117,8 +79,9 @@ def mass(logprobs: Sequence[float]) -> float:
 def bounded_by_top_k(top: Sequence[tuple[str, float]], options: Sequence[str]) -> WeighedOptions:
     """Read options from the likeliest first tokens of a reply.
 
-    An option that is not among them is less likely than each of them, and has no more than what
-    they leave:  log p ≤ min( min_i log p_i, log(1 − Σ p_i) ).  It is given that bound, and does
+    A token that is not among them is less likely than each of them, and has no more than what they
+    leave:  log p ≤ min( min_i log p_i, log(1 − Σ p_i) ).  An option that is not among them is given
+    that bound, and what is listed of tokens that it begins with: "10" may be all of "1". It does
     not count into the mass.
 
     Args:
@@ -132,8 +95,24 @@ def bounded_by_top_k(top: Sequence[tuple[str, float]], options: Sequence[str]) -
     bound = max(LOWEST, min(*logprobs, math.log(rest) if rest > 0 else LOWEST))
     found = [logprob for logprob in probabilities if logprob is not None]
     return WeighedOptions(
-        tuple(bound if logprob is None else logprob for logprob in probabilities), mass(found)
+        tuple(
+            min(0.0, logsumexp([bound, *_listed_beginnings(top, option)]))
+            if logprob is None
+            else logprob
+            for option, logprob in zip(options, probabilities, strict=True)
+        ),
+        mass(found),
     )
+
+
+def _listed_beginnings(top: Sequence[tuple[str, float]], option: str) -> list[float]:
+    """Log-probabilities of listed tokens that are a beginning of an option, or of spaces alone."""
+    wanted = option.lstrip(" ")
+    return [
+        logprob
+        for token, logprob in top
+        if token and wanted.startswith(token.lstrip(" ")) and token.lstrip(" ") != wanted
+    ]
 
 
 def top_spellings(
@@ -149,7 +128,7 @@ def top_spellings(
     def read_as(option: str) -> float | None:
         wanted = option.lstrip(" ")
         logprobs = [logprob for token, logprob in top if token.lstrip(" ") == wanted]
-        return _logsumexp(logprobs) if logprobs else None
+        return logsumexp(logprobs) if logprobs else None
 
     return tuple(map(read_as, options))
 
@@ -189,19 +168,3 @@ def named_option(reply: str, options: Sequence[str]) -> str | None:
     words = reply.split()
     first = words[0].strip(MARKS) if words else ""
     return first if first in options else None
-
-
-def _logsumexp(values: Sequence[float]) -> float:
-    highest = max(values)
-    if highest == -math.inf:
-        return highest
-    return highest + math.log(math.fsum(math.exp(value - highest) for value in values))
-
-
-def _sum_of_spellings(score_1_V: Tensor, tokens: Sequence[int]) -> float:
-    return max(LOWEST, score_1_V[-1, list(tokens)].logsumexp(dim=0).item())
-
-
-def _chain(score_T_V: Tensor, tokens: Sequence[int]) -> float:
-    steps = range(len(tokens))
-    return max(LOWEST, score_T_V[list(steps), list(tokens)].sum().item())
