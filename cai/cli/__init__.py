@@ -18,6 +18,7 @@ from cai.cli import (
     constitution,
     doctor,
     evaluate,
+    export,
     generate,
     models,
     report,
@@ -47,6 +48,7 @@ app = typer.Typer(
 app.command()(run.run)
 app.command()(serve.serve)
 app.command()(report.report)
+app.command()(export.export)
 app.command()(doctor.doctor)
 app.add_typer(constitution.app, name="constitution")
 app.add_typer(generate.app, name="generate")

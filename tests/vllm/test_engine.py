@@ -53,7 +53,9 @@ async def test_greedy_replies_and_their_logprobs_are_those_of_transformers(
 
 
 @pytest.mark.parametrize("messages", [*CONVERSATIONS, *PREFILLED])
-@pytest.mark.parametrize("options", [["A", "B"], ["A", "xyz qq!", "I cannot"]])
+@pytest.mark.parametrize(
+    "options", [["A", "B"], ["A", "xyz qq!", "I cannot"], ["1", "10", "100", "I"]]
+)
 async def test_options_weigh_what_they_weigh_in_transformers(
     both: Both, messages: list[Message], options: list[str]
 ):

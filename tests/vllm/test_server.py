@@ -18,7 +18,7 @@ from tests.vllm.questions import CONVERSATIONS, GREEDY, PREFILLED, REPLIES, judg
 pytestmark = [pytest.mark.vllm, pytest.mark.asyncio(loop_scope="module")]
 
 
-OPTIONS = [" xyz qq!", " wonder no more"]
+OPTIONS = [" xyz qq!", " wonder no more", " wonder no"]
 """Each of several tokens: the server is asked for the log-probabilities of a prompt with them."""
 
 

@@ -1,0 +1,1 @@
+"""A run's data as the rows of other programs: hard pairs and conversations, as files."""
