@@ -20,7 +20,8 @@ from trainers.rows import (
     checked_turns,
     encode_rows,
 )
-from trainers.sft import NOT_LEARNED, encode_reply
+from trainers.settings import SftSettings
+from trainers.sft import NOT_LEARNED, encode_replies
 from trainers.tokens import conversation_ids, load_tokenizer
 
 
@@ -153,7 +154,7 @@ def test_only_the_last_reply_is_learned(tiny_model: Path):
     tokenizer = load_tokenizer(str(tiny_model))
     messages = [user("Hello"), assistant("first"), user("And?"), assistant("second")]
 
-    row = encode_reply(tokenizer, {"messages": messages}, max_length=500)
+    row = encode_replies(tokenizer, {"messages": messages}, SftSettings(max_length=500))
 
     learned = [label for label in row["labels"] if label != NOT_LEARNED]
     assert tokenizer.decode(learned) == "second<|im_end|>\n"
@@ -162,7 +163,9 @@ def test_only_the_last_reply_is_learned(tiny_model: Path):
 def test_labels_are_the_tokens_themselves_in_their_places(tiny_model: Path):
     tokenizer = load_tokenizer(str(tiny_model))
 
-    row = encode_reply(tokenizer, {"messages": [user("Hi"), assistant("Ho")]}, max_length=500)
+    row = encode_replies(
+        tokenizer, {"messages": [user("Hi"), assistant("Ho")]}, SftSettings(max_length=500)
+    )
 
     pairs = zip(row["input_ids"], row["labels"], strict=True)
     assert all(label in (token, NOT_LEARNED) for token, label in pairs)
@@ -172,7 +175,7 @@ def test_a_conversation_over_the_length_is_cut_and_says_so(tiny_model: Path):
     tokenizer = load_tokenizer(str(tiny_model))
     messages = [user("Hello"), assistant("a long reply " * 20)]
 
-    row = encode_reply(tokenizer, {"messages": messages}, max_length=40)
+    row = encode_replies(tokenizer, {"messages": messages}, SftSettings(max_length=40))
 
     assert (len(row["input_ids"]), len(row["labels"]), row["truncated"]) == (40, 40, True)
 
@@ -182,7 +185,7 @@ def test_a_conversation_whose_reply_is_all_cut_off_is_left_out(tiny_model: Path)
     messages = [user("a long question " * 20), assistant("Yes.")]
 
     with pytest.raises(Dropped, match="prompt alone"):
-        encode_reply(tokenizer, {"messages": messages}, max_length=40)
+        encode_replies(tokenizer, {"messages": messages}, SftSettings(max_length=40))
 
 
 def test_a_pair_is_two_whole_conversations_and_its_label(tiny_model: Path):
@@ -258,3 +261,14 @@ def test_a_tokenizer_without_chat_template_is_refused(tiny_model: Path, tmp_path
 def test_a_folder_without_a_tokenizer_is_refused(tmp_path: Path):
     with pytest.raises(InputError, match="has no tokenizer that can be loaded"):
         load_tokenizer(str(tmp_path))
+
+
+def test_all_replies_are_learned_where_told(tiny_model: Path):
+    tokenizer = load_tokenizer(str(tiny_model))
+    messages = [user("Hello"), assistant("first"), user("And?"), assistant("second")]
+
+    row = encode_replies(tokenizer, {"messages": messages}, SftSettings(learned="all_replies"))
+
+    learned = [label for label in row["labels"] if label != NOT_LEARNED]
+    assert tokenizer.decode(learned) == "first<|im_end|>\nsecond<|im_end|>\n"
+    assert row["input_ids"] == conversation_ids(tokenizer, messages)

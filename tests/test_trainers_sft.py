@@ -151,6 +151,9 @@ def test_the_same_settings_give_the_same_weights(
         {"max_steps": None, "epochs": 1 / 3},
         {"batch_size": 4},
         {"max_length": 28},
+        {"optimizer": "adafactor"},
+        {"packing": True, "max_length": 100},
+        {"lora": {"rank": 2}},
     ],
     ids=str,
 )
@@ -164,6 +167,33 @@ def test_every_setting_of_sft_changes_the_weights(
     train_sft(base, conversations, tmp_path / "two", changed, inputs="a")
 
     assert not same_weights(tmp_path / "one", tmp_path / "two")
+
+
+def test_replies_of_all_turns_change_the_weights(tiny_model: Path, tmp_path: Path):
+    turns = [user("Why?"), assistant(KIND), user("Why not?"), assistant("No.")]
+    data = write(tmp_path / "data", [{"messages": turns}] * 24)
+    base = str(tiny_model)
+
+    for learned in ("last_reply", "all_replies"):
+        settings = SftSettings(**SHORT, learned=learned)
+        train_sft(base, data, tmp_path / learned, settings, inputs="a")
+
+    assert not same_weights(tmp_path / "last_reply", tmp_path / "all_replies")
+
+
+def test_a_packed_step_has_the_loss_of_its_conversations(
+    tiny_model: Path, conversations: Path, tmp_path: Path
+):
+    base, one = str(tiny_model), {"epochs": 1, "max_steps": 1}
+    apart = SftSettings(**one, batch_size=48)
+    together = SftSettings(**one, batch_size=16, packing=True, max_length=108)
+
+    train_sft(base, conversations, tmp_path / "one", apart, inputs="a")
+    result = train_sft(base, conversations, tmp_path / "two", together, inputs="a")
+
+    (first,), (second,) = log(tmp_path / "one"), log(tmp_path / "two")
+    assert second["loss"] == pytest.approx(first["loss"], rel=1e-5)
+    assert result.rows == 48
 
 
 def test_a_step_in_parts_is_the_same_step(tiny_model: Path, conversations: Path, tmp_path: Path):

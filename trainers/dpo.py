@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from trainers import command
+from trainers.adapters import lora_options, whole_model
 from trainers.environment import prepare_environment
-from trainers.fit import Account, Job, TrainingResult, arguments, finished, fit
+from trainers.fit import Account, Job, TrainingResult, epoch_arguments, finished, fit
 from trainers.losses import brier_score, dpo_loss, ipo_loss, preference_accuracy
 from trainers.pairs import COLUMNS, LABEL, read_pair
 from trainers.rows import BadRow, Dropped, Row, check_columns, encode_rows
@@ -62,15 +63,15 @@ def train_dpo(
         from trl.trainer.dpo_config import DPOConfig
 
         config = DPOConfig(
-            **arguments(settings, work, settings.batch_size),
-            num_train_epochs=settings.epochs,
-            max_steps=settings.max_steps or -1,
+            **epoch_arguments(settings, work),
             max_length=None,
             beta=settings.beta,
             loss_type=["sigmoid"],
             disable_dropout=True,
         )
-        return _soft_label_trainer(base, config, settings, rows.dataset, tokenizer)
+        options = {"processing_class": tokenizer, **lora_options(settings.lora, base, "CAUSAL_LM")}
+        start = whole_model(base, work.path / "base")
+        return _soft_label_trainer(start, config, settings, rows.dataset, options)
 
     return fit(make, work, Account("dpo", {"base": base}, settings, rows), job.get("report"))
 
@@ -103,13 +104,13 @@ def encode_replies(tokenizer: Any, row: Row, max_length: int) -> Mapping[str, An
 
 
 def _soft_label_trainer(
-    base: str, config: DPOConfig, settings: DpoSettings, dataset: Any, tokenizer: Any
+    base: str, config: DPOConfig, settings: DpoSettings, dataset: Any, options: dict[str, Any]
 ) -> Trainer:
     """TRL's trainer with the label in the batch and a loss of ours."""
     import torch
     from trl.trainer.dpo_trainer import DataCollatorForPreference, DPOTrainer
 
-    collate = DataCollatorForPreference(tokenizer.pad_token_id)
+    collate = DataCollatorForPreference(options["processing_class"].pad_token_id)
 
     def collate_with_labels(examples: list[dict[str, Any]]) -> dict[str, Tensor]:
         labels = torch.tensor([example["p_chosen"] for example in examples], dtype=torch.float32)
@@ -159,8 +160,8 @@ def _soft_label_trainer(
         base,
         args=config,
         train_dataset=dataset,
-        processing_class=tokenizer,
         data_collator=collate_with_labels,
+        **options,
     )
 
 

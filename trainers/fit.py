@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 import orjson
 
 from cai.errors import RunError
+from trainers.adapters import CONFIG, is_adapter, settle
 from trainers.environment import require_one_gpu
 from trainers.rows import EncodedRows
-from trainers.settings import TrainingSettings
+from trainers.settings import EpochSettings, LoraSettings, TrainingSettings
 from trainers.work_folder import LOG, WorkFolder
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 Report = Callable[[int, int, float | None], None]
 """Is told of a training: steps done, steps in all, and the loss if known."""
 
-PACKAGES = ("torch", "transformers", "trl", "accelerate", "datasets")
+PACKAGES = ("torch", "transformers", "trl", "accelerate", "peft", "datasets")
 
 LAST_LOGS = 10
 """Log entries at the end of a training that its final figures are the means of."""
@@ -141,6 +142,25 @@ def arguments(settings: TrainingSettings, work: WorkFolder, rows: int) -> dict[s
     }
 
 
+def epoch_arguments(settings: EpochSettings, work: WorkFolder) -> dict[str, Any]:
+    """As `arguments`, with what a training has that goes through its rows in epochs.
+
+    Args:
+        settings: the recipe's section.
+        work: where checkpoints go.
+
+    Raises:
+        RunError: as `arguments`.
+    """
+    adafactor = {"optim": "adafactor"} if settings.optimizer == "adafactor" else {}
+    return {
+        **arguments(settings, work, settings.batch_size),
+        "num_train_epochs": settings.epochs,
+        "max_steps": settings.max_steps or -1,
+        **adafactor,
+    }
+
+
 def fit(
     make: Callable[[], Trainer], work: WorkFolder, account: Account, report: Report | None
 ) -> TrainingResult:
@@ -245,6 +265,9 @@ def _write(
 ) -> None:
     # A pickle; whoever loads the model has no need of it.
     (work.model / "training_args.bin").unlink(missing_ok=True)
+    lora: LoraSettings | None = getattr(account.settings, "lora", None)
+    if lora is not None:
+        settle(work.model, lora)
     (work.model / LOG).write_bytes(
         b"".join(orjson.dumps(entry, option=orjson.OPT_APPEND_NEWLINE) for entry in figures)
     )
@@ -269,4 +292,7 @@ def model_digest(name: str) -> str:
     """
     from cai.models.weights import folder_digest, resolved_folder
 
+    if is_adapter(name):
+        base = orjson.loads((Path(name) / CONFIG).read_bytes())["base_model_name_or_path"]
+        return f"{model_digest(base)}:{folder_digest(Path(name))}"
     return folder_digest(resolved_folder(name if Path(name).is_dir() else f"hf:{name}"))

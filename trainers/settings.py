@@ -6,11 +6,14 @@ for models of about a million parameters. For models of billions, divide them by
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, Self, cast
 
 from pydantic import Field, model_validator
 
 from cai.validation import Entry
+from trainers import presets
+from trainers.presets import Preset, with_preset
 
 Scheduler = Literal["constant", "linear", "cosine"]
 
@@ -51,13 +54,50 @@ class TrainingSettings(Entry):
         return rows // parts
 
 
+class LoraSettings(Entry):
+    """LoRA (Hu et al. 2021): small matrices beside the base's learn, the base stays as it is."""
+
+    rank: int = Field(default=16, ge=1, description="Of the matrices that learn.")
+    alpha: float = Field(
+        default=32.0, gt=0, description="What they learn counts alpha / rank times."
+    )
+    dropout: float = Field(default=0.0, ge=0, lt=1, description="Of what they read.")
+    modules: Literal["all-linear"] | tuple[str, ...] = Field(
+        default="all-linear",
+        description="Names of the layers that get them; all-linear: all but the head.",
+    )
+    quantization: Literal["4bit"] | None = Field(
+        default=None,
+        description="Round the base to 4 bits while it learns (QLoRA, Dettmers et al. 2023).",
+    )
+    merge: bool = Field(
+        default=True,
+        description="Put what was learned into the base's weights; false: write it as an adapter.",
+    )
+
+
 class EpochSettings(TrainingSettings):
     """A training that goes through its rows in epochs."""
+
+    presets: ClassVar[Mapping[str, Preset]] = {}
 
     epochs: float = Field(default=1.0, gt=0, description="Times that each row is seen.")
     max_steps: int | None = Field(default=None, ge=1, description="Stop after so many steps.")
     batch_size: int = Field(default=32, ge=1, description="Rows per optimizer step.")
     max_length: int = Field(default=1024, ge=2, description="Longest conversation, in tokens.")
+    optimizer: Literal["adamw", "adafactor"] = Field(
+        default="adamw", description="adafactor: at a fixed rate, as Lee et al. (2023), App. G."
+    )
+    lora: LoraSettings | None = Field(
+        default=None, description="Train a LoRA; without it all weights learn."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _preset(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
+            return given
+        return with_preset(cast("dict[str, Any]", given), cls.presets)
 
     @model_validator(mode="after")
     def _even_parts(self) -> Self:
@@ -68,13 +108,38 @@ class EpochSettings(TrainingSettings):
 class SftSettings(EpochSettings):
     """SL-CAI (Bai et al. 2022, §3.2): one epoch at a constant learning rate."""
 
-    learning_rate: float = Field(default=1e-3, gt=0, description="Highest learning rate, of AdamW.")
+    presets = presets.SFT
+
+    preset: Literal["cai", "rlaif"] | None = Field(
+        default=None, description="A paper's settings; what is given beside it wins."
+    )
+    pretraining_learning_rate: float | None = Field(
+        default=None, gt=0, description="Of the base model; presets' rates may be shares of it."
+    )
+    learning_rate: float = Field(default=1e-3, gt=0, description="Highest learning rate.")
+    learned: Literal["last_reply", "all_replies"] = Field(
+        default="last_reply",
+        description="Whose tokens count: the reply that was revised, or every assistant turn.",
+    )
+    packing: bool = Field(
+        default=False,
+        description="Fill rows of max_length with several conversations, none of which sees "
+        "another; batch_size then counts these rows.",
+    )
 
 
 class PreferenceModelSettings(EpochSettings):
     """Preference model (Bai et al. 2022, §4.1): one epoch, as in HH-RLHF, A.2."""
 
-    learning_rate: float = Field(default=1e-3, gt=0, description="Highest learning rate, of AdamW.")
+    presets = presets.PREFERENCE_MODEL
+
+    preset: (
+        Literal["cai", "hh_rlhf", "hh_rlhf_online", "rlaif_summaries", "rlaif_dialogue"] | None
+    ) = Field(default=None, description="A paper's settings; what is given beside it wins.")
+    pretraining_learning_rate: float | None = Field(
+        default=None, gt=0, description="Of the base model; presets' rates may be shares of it."
+    )
+    learning_rate: float = Field(default=1e-3, gt=0, description="Highest learning rate.")
 
 
 class DpoSettings(EpochSettings):

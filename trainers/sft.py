@@ -1,7 +1,8 @@
 """SL-CAI: finetune the base model on revisions and helpful replies (Bai et al. 2022, §3.2).
 
-Unlike plain finetuning on conversations, only the last reply is learned: it is the one that was
-revised; earlier turns are context. Run it alone with ``python -m trainers.sft recipe.yaml``.
+Unlike plain finetuning on conversations, only the last reply is learned, unless told otherwise: it
+is the one that was revised; earlier turns are context. Run it alone with
+``python -m trainers.sft recipe.yaml``.
 """
 
 from __future__ import annotations
@@ -11,15 +12,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from trainers import command
+from trainers.adapters import lora_options, whole_model
+from trainers.batches import grouped_sampler, packed, packed_collator, step_rows
 from trainers.environment import prepare_environment
-from trainers.fit import Account, Job, TrainingResult, arguments, finished, fit
+from trainers.fit import Account, Job, TrainingResult, epoch_arguments, finished, fit
 from trainers.rows import Dropped, Row, check_columns, checked_turns, encode_rows
 from trainers.settings import SftSettings
-from trainers.tokens import load_tokenizer, split_ids
+from trainers.tokens import load_tokenizer, reply_spans
 from trainers.work_folder import WorkFolder
 
 if TYPE_CHECKING:
+    from datasets import Dataset
     from transformers import Trainer
+    from trl.trainer.sft_config import SFTConfig
 
 NOT_LEARNED = -100
 """The label of a token that is context."""
@@ -28,7 +33,7 @@ NOT_LEARNED = -100
 def train_sft(
     base: str, data: Path, out: Path, settings: SftSettings, **job: Unpack[Job]
 ) -> TrainingResult:
-    """Finetune a causal language model on the last reply of each conversation.
+    """Finetune a causal language model on replies, the last of each conversation or all.
 
     Args:
         base: the model to start from: a folder, or a name on the hub.
@@ -48,46 +53,73 @@ def train_sft(
     tokenizer = load_tokenizer(base)
 
     def encode(row: Row) -> Mapping[str, Any]:
-        return encode_reply(tokenizer, row, settings.max_length)
+        return encode_replies(tokenizer, row, settings)
 
     rows = encode_rows(files, ("messages",), encode)
 
     def make() -> Trainer:
         from trl.trainer.sft_config import SFTConfig
-        from trl.trainer.sft_trainer import SFTTrainer
 
         config = SFTConfig(
-            **arguments(settings, work, settings.batch_size),
-            num_train_epochs=settings.epochs,
-            max_steps=settings.max_steps or -1,
+            **epoch_arguments(settings, work),
             dataset_kwargs={"skip_prepare_dataset": True},
+            remove_unused_columns=False,
         )
-        return SFTTrainer(base, args=config, train_dataset=rows.dataset, processing_class=tokenizer)
+        options = {"processing_class": tokenizer, **lora_options(settings.lora, base, "CAUSAL_LM")}
+        start = whole_model(base, work.path / "base")
+        return _trainer(start, config, rows.dataset, settings, options)
 
     return fit(make, work, Account("sft", {"base": base}, settings, rows), job.get("report"))
 
 
-def encode_reply(tokenizer: Any, row: Row, max_length: int) -> Mapping[str, Any]:
-    """Token ids of a conversation, and its last reply's as labels; the rest is −100.
+def encode_replies(tokenizer: Any, row: Row, settings: SftSettings) -> Mapping[str, Any]:
+    """Token ids of a conversation, and those of the replies to learn as labels; the rest is −100.
 
     Args:
         tokenizer: as of `load_tokenizer`.
         row: with the column ``messages``.
-        max_length: tokens past it are cut off.
+        settings: which replies, and the length past which tokens are cut off.
 
     Raises:
         BadRow: the messages are no conversation that ends with a reply.
-        Dropped: the prompt alone fills the length.
+        Dropped: what comes before the first reply to learn fills the length.
     """
-    ids, start = split_ids(tokenizer, checked_turns(row["messages"], "messages", "assistant"))
-    if start >= max_length:
+    turns = checked_turns(row["messages"], "messages", "assistant")
+    ids, spans = reply_spans(tokenizer, turns, every=settings.learned == "all_replies")
+    if spans[0].start >= settings.max_length:
         raise Dropped("the prompt alone is longer than max_length")
-    labels = [NOT_LEARNED] * start + ids[start:]
+    labels = [NOT_LEARNED] * len(ids)
+    for span in spans:
+        labels[span] = ids[span]
     return {
-        "input_ids": ids[:max_length],
-        "labels": labels[:max_length],
-        "truncated": len(ids) > max_length,
+        "input_ids": ids[: settings.max_length],
+        "labels": labels[: settings.max_length],
+        "truncated": len(ids) > settings.max_length,
     }
+
+
+def _trainer(
+    base: str, config: SFTConfig, dataset: Dataset, settings: SftSettings, options: dict[str, Any]
+) -> Trainer:
+    """TRL's trainer on packed rows, or on rows of about one length in each step."""
+    from trl.trainer.sft_trainer import SFTTrainer
+
+    if settings.packing:
+        padding = options["processing_class"].pad_token_id
+        return SFTTrainer(
+            base,
+            args=config,
+            train_dataset=packed(dataset, settings.max_length),
+            data_collator=packed_collator(padding, NOT_LEARNED),
+            **options,
+        )
+    lengths = [len(ids) for ids in dataset["input_ids"]]
+
+    class GroupedTrainer(SFTTrainer):
+        def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+            return grouped_sampler(lengths, step_rows(self), config.seed)
+
+    return GroupedTrainer(base, args=config, train_dataset=dataset, **options)
 
 
 def main(

@@ -93,6 +93,38 @@ def split_ids(tokenizer: Any, conversation: Conversation) -> SplitIds:
     return SplitIds(ids, len(prompt))
 
 
+class ReplySpans(NamedTuple):
+    """Token ids of a conversation, and where its replies' words stand in them, in their order."""
+
+    ids: list[int]
+    spans: list[slice]
+
+
+def reply_spans(tokenizer: Any, conversation: Conversation, *, every: bool) -> ReplySpans:
+    """Token ids of a conversation that ends in a reply, and where the replies are.
+
+    Args:
+        tokenizer: as of `load_tokenizer`.
+        conversation: its turns.
+        every: all turns of the assistant; else the last one alone.
+
+    Raises:
+        BadRow: the chat template refuses the conversation, or writes its beginning differently
+            once more turns follow, so that the model would learn another one than it will see.
+    """
+    ids, start = split_ids(tokenizer, conversation)
+    spans = [slice(start, len(ids))]
+    for end in range(1, len(conversation) if every else 1):
+        turns = conversation[:end]
+        if turns[-1]["role"] != "assistant":
+            continue
+        earlier, start = split_ids(tokenizer, turns)
+        if ids[: len(earlier)] != earlier:
+            raise BadRow("the chat template writes a reply differently once more turns follow")
+        spans.append(slice(start, len(earlier)))
+    return ReplySpans(ids, sorted(spans, key=lambda span: span.start))
+
+
 def _apply_template(
     tokenizer: Any, turns: Conversation, *, add_generation_prompt: bool
 ) -> list[int]:

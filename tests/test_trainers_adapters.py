@@ -1,0 +1,174 @@
+"""LoRA: on a random Qwen, kept or merged, resumed, and refused where it cannot be."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM, Qwen2Config, Qwen2ForCausalLM
+
+from cai.errors import InputError, MissingDependency, RunError
+from tests.conftest import tiny_tokenizer
+from tests.trainers_support import KIND, SHORT, assistant, log, same_weights, user, write
+from trainers.adapters import merge_adapter
+from trainers.settings import DpoSettings, LoraSettings, SftSettings
+from trainers.sft import train_sft
+
+LORA: dict[str, Any] = {"rank": 4, "alpha": 8}
+
+
+@pytest.fixture(scope="module")
+def qwen(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("qwen")
+    tokenizer = tiny_tokenizer(512)
+    tokenizer.save_pretrained(folder)
+    torch.manual_seed(0)
+    config = Qwen2Config(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=512,
+        tie_word_embeddings=True,
+        initializer_range=0.2,
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+    Qwen2ForCausalLM(config).save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def conversations(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    rows = [{"messages": [user(f"Question {n}"), assistant(KIND)]} for n in range(48)]
+    return write(tmp_path_factory.mktemp("sft") / "train", rows)
+
+
+@pytest.fixture(scope="module")
+def kept(qwen: str, conversations: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("kept") / "adapter"
+    lora = LoraSettings(**LORA, merge=False)
+    settings = SftSettings(batch_size=8, epochs=3, learning_rate=1e-2, lora=lora)
+    train_sft(qwen, conversations, out, settings, inputs="a")
+    return out
+
+
+def test_a_lora_learns(kept: Path):
+    losses = [entry["loss"] for entry in log(kept)]
+
+    assert losses[-1] < losses[0] / 2
+
+
+def test_an_adapter_is_its_own_files_and_no_copy_of_the_base(kept: Path):
+    assert {path.name for path in kept.iterdir()} == {
+        "adapter_config.json",
+        "adapter_model.safetensors",
+        "chat_template.jinja",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "training.json",
+        "training_log.jsonl",
+    }
+
+
+def test_an_adapter_merged_afterwards_is_the_model_merged_at_once(
+    qwen: str, conversations: Path, kept: Path, tmp_path: Path
+):
+    lora = LoraSettings(**LORA)
+    settings = SftSettings(batch_size=8, epochs=3, learning_rate=1e-2, lora=lora)
+    train_sft(qwen, conversations, tmp_path / "at once", settings, inputs="a")
+
+    merge_adapter(kept, tmp_path / "afterwards")
+
+    assert same_weights(tmp_path / "afterwards", tmp_path / "at once")
+    changed = load_file(tmp_path / "afterwards" / "model.safetensors")
+    base = load_file(Path(qwen) / "model.safetensors")
+    assert {name.split(".")[-2] for name in base if not torch.equal(base[name], changed[name])} == {
+        "q_proj",
+        "k_proj",
+        "v_proj",
+        "o_proj",
+        "gate_proj",
+        "up_proj",
+        "down_proj",
+    }
+
+
+def test_a_training_starts_from_an_adapter_as_from_the_whole_model(
+    conversations: Path, kept: Path, tmp_path: Path
+):
+    merge_adapter(kept, tmp_path / "whole")
+    settings = SftSettings(**SHORT)
+
+    train_sft(str(kept), conversations, tmp_path / "one", settings, inputs="a")
+    train_sft(str(tmp_path / "whole"), conversations, tmp_path / "two", settings, inputs="a")
+
+    assert same_weights(tmp_path / "one", tmp_path / "two")
+    AutoModelForCausalLM.from_pretrained(tmp_path / "one")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"rank": 2}, {"alpha": 16}, {"dropout": 0.5}, {"modules": ("q_proj",)}],
+    ids=lambda change: next(iter(change)),
+)
+def test_every_setting_of_a_lora_changes_the_weights(
+    qwen: str, conversations: Path, tmp_path: Path, change: dict[str, Any]
+):
+    one = SftSettings(**SHORT, lora=LoraSettings(**LORA))
+    two = SftSettings(**SHORT, lora=LoraSettings(**{**LORA, **change}))
+    train_sft(qwen, conversations, tmp_path / "one", one, inputs="a")
+
+    train_sft(qwen, conversations, tmp_path / "two", two, inputs="a")
+
+    assert not same_weights(tmp_path / "one", tmp_path / "two")
+
+
+def test_an_adapter_on_an_adapter_is_refused(kept: Path, conversations: Path, tmp_path: Path):
+    settings = SftSettings(**SHORT, lora=LoraSettings(merge=False))
+
+    with pytest.raises(RunError, match="is an adapter itself"):
+        train_sft(str(kept), conversations, tmp_path / "out", settings, inputs="a")
+
+
+def test_a_folder_without_an_adapter_is_not_merged(tiny_model: Path, tmp_path: Path):
+    with pytest.raises(InputError, match="is no adapter that can be merged"):
+        merge_adapter(tiny_model, tmp_path / "out")
+
+
+@pytest.mark.skipif(importlib.util.find_spec("bitsandbytes") is not None, reason="it is there")
+def test_without_bitsandbytes_the_way_to_it_is_shown(
+    qwen: str, conversations: Path, tmp_path: Path
+):
+    settings = SftSettings(**SHORT, lora=LoraSettings(quantization="4bit"))
+
+    with pytest.raises(MissingDependency, match=r"'constitutional-ai\[quantization\]'"):
+        train_sft(qwen, conversations, tmp_path / "out", settings, inputs="a")
+
+
+@pytest.mark.skipif(importlib.util.find_spec("bitsandbytes") is None, reason="it is not installed")
+def test_a_base_of_4_bits_learns_and_what_it_learned_is_merged_into_the_whole_one(
+    qwen: str, conversations: Path, tmp_path: Path
+):
+    lora = LoraSettings(**LORA, quantization="4bit")
+    settings = SftSettings(batch_size=8, epochs=3, learning_rate=1e-2, lora=lora)
+
+    train_sft(qwen, conversations, tmp_path / "out", settings, inputs="a")
+
+    losses = [entry["loss"] for entry in log(tmp_path / "out")]
+    assert losses[-1] < losses[0] / 2
+    assert "quantization_config" not in json.loads((tmp_path / "out" / "config.json").read_text())
+    whole = load_file(tmp_path / "out" / "model.safetensors")
+    assert all(weight.dtype == torch.float32 for weight in whole.values())
+
+
+def test_a_lora_is_a_part_of_dpo_too():
+    assert DpoSettings(lora={"rank": 2}).lora == LoraSettings(rank=2)
