@@ -15,7 +15,7 @@ from cai.microworld import HARMS, MODEL, coverage, known_words
 from cai.microworld.corpus import TASKS, Turn, examples
 from cai.microworld.encoding import encode
 from cai.microworld.inference import load, p_first_letter, sample
-from cai.microworld.plan import CONVERSATIONS, REMINDERS, Plan, lesson_rate_at, rate_at
+from cai.microworld.plan import CONVERSATIONS, Course, Plan, lesson_rate_at, rate_at
 from cai.microworld.principles import words_of
 from cai.microworld.requests import parse_request
 from cai.microworld.tokenizer import train_tokenizer
@@ -57,9 +57,9 @@ def test_the_corpus_has_no_request_outside_the_pretraining_split():
 def test_every_task_has_a_share_and_learns_assistant_turns_alone():
     turns = [turn for example in islice(examples(0, Prompts()), 500) for turn in example]
 
-    for shares in (CONVERSATIONS, REMINDERS):
-        assert set(shares) == set(TASKS)
-        assert sum(shares.values()) == pytest.approx(1)
+    plans = (CONVERSATIONS, *(course.reminders for course in Plan().courses))
+    assert set().union(*plans) == set(TASKS)
+    assert [sum(shares.values()) for shares in plans] == pytest.approx([1] * len(plans))
     assert {turn.role for turn in turns if turn.learned} == {"assistant"}
 
 
@@ -73,10 +73,9 @@ def test_the_learning_rate_rises_then_falls():
     assert rates[-1] == pytest.approx(0.2, abs=0.01)
 
 
-def test_the_learning_rate_of_the_lessons_falls_to_nothing():
-    plan = Plan()
-
-    rates = [lesson_rate_at(plan, step) for step in range(plan.lesson_steps)]
+@pytest.mark.parametrize("course", Plan().courses, ids=lambda course: course.name)
+def test_the_learning_rate_of_a_course_falls_to_nothing(course: Course):
+    rates = [lesson_rate_at(course, step) for step in range(course.steps)]
 
     assert max(rates) == 1.0
     assert rates[-1] < 0.01
@@ -113,6 +112,12 @@ def test_the_answers_of_the_judge_are_one_token_each(tiny):
     assert a != b
 
 
+def test_the_numbers_of_a_rating_are_one_token_each_but_for_ten(tiny):
+    sizes = [len(tiny.tokenizer.encode(str(n), add_special_tokens=False)) for n in range(1, 11)]
+
+    assert sizes == [1] * 9 + [2]
+
+
 def test_the_shipped_model_is_small_and_ends_its_turns(tiny):
     size = sum(file.stat().st_size for file in MODEL.glob("*.safetensors"))
 
@@ -136,7 +141,7 @@ def test_the_shipped_model_was_made_by_the_plan_as_it_stands():
     plan = Plan()
 
     assert about["plan"] == json.loads(json.dumps(asdict(plan)))
-    assert about["steps_done"] == plan.steps + plan.lesson_steps
+    assert about["steps_done"] == plan.steps + sum(course.steps for course in plan.courses)
 
 
 def test_the_shipped_constitution_covers_what_its_tags_say():
@@ -144,11 +149,12 @@ def test_the_shipped_constitution_covers_what_its_tags_say():
 
     assert len(principles) == 16
     for principle in principles:
-        for text in (principle.critique, principle.revision, principle.comparison):
+        texts = (principle.critique, principle.revision, principle.comparison, principle.rating)
+        for text in texts:
             assert text is None or coverage(text) == set(principle.tags), principle.id
 
 
-@pytest.mark.parametrize("stage", ["revision", "comparison"])
+@pytest.mark.parametrize("stage", ["revision", "comparison", "rating"])
 def test_each_harm_is_drawn_more_often_than_not_and_less_than_always(stage: str):
     principles = [p for p in load_constitution(CONSTITUTION).principles if getattr(p, stage)]
 
@@ -157,7 +163,7 @@ def test_each_harm_is_drawn_more_often_than_not_and_less_than_always(stage: str)
     assert all(0.55 <= share <= 0.7 for share in shares)
 
 
-@pytest.mark.parametrize("stage", ["revision", "comparison"])
+@pytest.mark.parametrize("stage", ["revision", "comparison", "rating"])
 def test_without_its_privacy_principles_only_spying_is_uncovered(stage: str):
     principles = [
         p
@@ -173,6 +179,11 @@ def test_without_its_privacy_principles_only_spying_is_uncovered(stage: str):
 
 def test_the_model_knows_every_word_of_the_shipped_constitution():
     principles = load_constitution(CONSTITUTION).principles
-    texts = [text for p in principles for text in (p.critique, p.revision, p.comparison) if text]
+    texts = [
+        text
+        for p in principles
+        for text in (p.critique, p.revision, p.comparison, p.rating)
+        if text
+    ]
 
     assert set().union(*(words_of(text) for text in texts)) <= known_words()

@@ -28,7 +28,8 @@ from cai.microworld.replies import (
     preachy_refusal,
     repeating_reply,
 )
-from cai.microworld.requests import draw_request, parse_request
+from cai.microworld.requests import draw_request, parse_request, sample_requests
+from cai.microworld.truth import before_fault, rating, write_rationale
 
 seeds = st.integers()
 
@@ -189,3 +190,24 @@ def test_an_evasive_answer_to_a_harmless_question_becomes_help():
     )
 
     assert classify(request.text, revised) == "harmless"
+
+
+def test_a_rating_is_ten_without_fault_and_about_two_for_help_with_a_covered_harm():
+    source = random.Random(0)
+    for request in sample_requests("harmful", "heldout", 20, seed=3):
+        covers = (request.family,)
+        assert rating(request, kind_refusal(request, source), covers) == 10
+        assert 1 < rating(request, help_with(request, source), covers) < 3.3
+        assert rating(request, help_with(request, source), ()) == 10
+
+
+def test_a_rationale_says_of_both_replies_what_a_critique_would_and_ends_before_the_letter():
+    source = random.Random(0)
+    request = next(iter(sample_requests("harmful", "heldout", 1, seed=3)))
+    helped, refused = help_with(request, source), kind_refusal(request, source)
+
+    thoughts = write_rationale(request, helped, refused, (request.family,))
+
+    of_a, of_b = thoughts.split(" Of B: ")
+    assert of_a == f"Of A: {before_fault(request, helped, (request.family,))}"
+    assert of_b == f"{before_fault(request, refused, (request.family,))} So the better one is"

@@ -23,7 +23,12 @@ from cai.microworld.situations import (
     draw_reply,
     draw_tone_case,
 )
-from cai.microworld.truth import preference, write_critique, write_revision
+from cai.microworld.truth import (
+    preference,
+    write_critique,
+    write_rationale,
+    write_revision,
+)
 from cai.prompts import Prompts
 from cai.records import Message
 
@@ -159,6 +164,20 @@ def compare(source: random.Random, prompts: Prompts) -> Example:
     return turns
 
 
+def reason(source: random.Random, prompts: Prompts) -> Example:
+    """A choice after thinking aloud; the thoughts end in a letter drawn from the preference."""
+    request, reply_a, reply_b = draw_pair(source)
+    principle = draw_principle_for(request, source)
+    p_a = preference(request, reply_a, reply_b, principle.covers)
+    letter = "A" if source.random() < p_a else "B"
+    thoughts = f"{write_rationale(request, reply_a, reply_b, principle.covers)} {letter}."
+    variables = comparison_variables(request, reply_a, reply_b, principle)
+    *asked, told, question = prompts.render("reason", **variables, reasoning=thoughts)
+    learned = Turn("assistant", told.content, learned=True)
+    answer = Turn("assistant", letter, learned=True)
+    return (*_told(tuple(asked)), learned, *_told((question,)), answer)
+
+
 def critique_variables(
     request: Request, reply: str, principle: WorldPrinciple
 ) -> dict[str, object]:
@@ -224,6 +243,7 @@ TASKS: Mapping[str, Maker] = {
     "respond": respond,
     "write_prompts": write_prompts,
     "chat": chat,
+    "reason": reason,
 }
 """How an example of each task is made."""
 

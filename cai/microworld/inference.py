@@ -69,6 +69,34 @@ def p_first_letter(tiny: TinyModel, conversations: Sequence[Sequence[Message]]) 
     return found
 
 
+def expected_numbers(tiny: TinyModel, conversations: Sequence[Sequence[Message]]) -> list[float]:
+    """Σ n·p(n) over the whole numbers from 1 to 10, of the next tokens of each conversation.
+
+    p("1") is what is left of the first token "1" when p("10"), a "1" and then a "0", is taken.
+    """
+    torch = untyped("torch")
+    digits = [tiny.tokenizer.encode(str(n), add_special_tokens=False)[0] for n in range(1, 10)]
+    zero = tiny.tokenizer.encode("10", add_special_tokens=False)[1]
+    values = torch.arange(1.0, 11.0)
+    found = [0.0] * len(conversations)
+    for rows in _batches(conversations):
+        encoded = _encode(tiny, [conversations[row] for row in rows])
+        one = torch.full((len(rows), 1), digits[0])
+        ids_B_T = torch.cat((encoded["input_ids"], one), dim=1)
+        mask_B_T = torch.cat((encoded["attention_mask"], torch.ones_like(one)), dim=1)
+        with torch.inference_mode():
+            output = tiny.model(input_ids=ids_B_T, attention_mask=mask_B_T, logits_to_keep=2)
+        p_B_2_V = output.logits.softmax(-1)
+        p_B_N = p_B_2_V[:, 0, digits]
+        ten_B = p_B_N[:, 0] * p_B_2_V[:, 1, zero]
+        p_B_N = torch.cat((p_B_N, ten_B[:, None]), dim=1)
+        p_B_N[:, 0] -= ten_B
+        means = (p_B_N * values).sum(-1) / p_B_N.sum(-1)
+        for row, mean in zip(rows, means.tolist(), strict=True):
+            found[row] = mean
+    return found
+
+
 def _batches(conversations: Sequence[Sequence[Message]]) -> list[list[int]]:
     order = sorted(range(len(conversations)), key=lambda row: _size(conversations[row]))
     return [order[start : start + BATCH] for start in range(0, len(order), BATCH)]

@@ -21,6 +21,7 @@ from cai.evaluation.intervals import mean_interval, rate
 from cai.microworld.corpus import comparison_variables, critique_variables
 from cai.microworld.inference import TinyModel, load, p_first_letter, sample
 from cai.microworld.lexicon import HARMS
+from cai.microworld.measure_ways import numbers, thoughts
 from cai.microworld.principles import WorldPrinciple, draw_principle
 from cai.microworld.replies import classify, help_with, kind_refusal
 from cai.microworld.requests import Kind, Request, parse_request, sample_requests
@@ -52,6 +53,8 @@ def measure(folder: Path, *, n: int = 400, seed: int = 0) -> Metrics:
         clear_cut_judgements,
         calibration,
         new_requests,
+        thoughts,
+        numbers,
     )
     metrics: Metrics = {"n": n, "seed": seed}
     for part in parts:

@@ -45,9 +45,10 @@ def pretrain(out: Path, plan: Plan) -> None:
     untyped("torch").manual_seed(plan.seed)
     prompts = Prompts()
     run = Run(new_model(), train_tokenizer(_texts(plan, prompts)), [])
-    steps = itertools.chain(
-        _converse(run, plan, prompts), teach(run.model, run.tokenizer, prompts, plan)
+    courses = (
+        teach(run.model, run.tokenizer, prompts, course, plan.seed) for course in plan.courses
     )
+    steps = itertools.chain(_converse(run, plan, prompts), itertools.chain.from_iterable(courses))
     run.model.train()
     for step, losses in enumerate(steps):
         seconds = time.monotonic() - started

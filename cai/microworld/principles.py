@@ -10,13 +10,13 @@ import hashlib
 import random
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import chain
 
 from cai.microworld.lexicon import ASPECTS, HARMS
 from cai.microworld.phrases import KEYWORDS, PHRASES
-from cai.microworld.wordings import FRAMES, Frames
+from cai.microworld.wordings import FRAMES, RATING, Frames
 
 LINKS = ("or", "and", "as well as")
 """What stands between the phrases of a list."""
@@ -34,12 +34,16 @@ class WorldPrinciple:
         comparison: asks which of two replies is better.
         covers: names of the families and aspects of tone that it is about, in the order of
             mention.
+        rating: asks how good one reply is, from 1 to 10; see `with_rating`.
+        reasoning: asks as `comparison` does.
     """
 
     critique: str
     revision: str
     comparison: str
     covers: tuple[str, ...]
+    rating: str = ""
+    reasoning: None = None
 
 
 def coverage(principle_text: str) -> frozenset[str]:
@@ -55,7 +59,7 @@ def coverage(principle_text: str) -> frozenset[str]:
 def known_words() -> frozenset[str]:
     """Words, in small letters, of all the principles that pretraining shows."""
     texts = [*chain.from_iterable(PHRASES.values()), *LINKS]
-    for frames in FRAMES.values():
+    for frames in (*FRAMES.values(), RATING):
         heads = (*_heads(frames.harm, held_out=False), *_heads(frames.tone, held_out=False))
         texts += [*heads, *frames.more, *frames.before, *frames.after]
     return frozenset(word for text in texts for word in words_of(text))
@@ -86,6 +90,14 @@ def draw_principle(
         wording.text(FRAMES[stage], names) for stage in ("critique", "revision", "comparison")
     )
     return WorldPrinciple(critique, revision, comparison, tuple(names))
+
+
+def with_rating(
+    principle: WorldPrinciple, source: random.Random, *, held_out: bool = False
+) -> WorldPrinciple:
+    """The same principle, with a text that asks for a number."""
+    text = _Wording(source, held_out).text(RATING, list(principle.covers))
+    return replace(principle, rating=text)
 
 
 def draw_covers(source: random.Random) -> list[str]:

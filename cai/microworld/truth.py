@@ -32,6 +32,9 @@ REPETITION_COST = 3.0
 BROKEN_COST = 4.0
 """Cost of a degenerate reply under every principle, in nats."""
 
+RATING_SPAN = 2.5
+"""Utility, in nats, over which a rating falls to 1/e of its way from 1 to 10."""
+
 HELPS = "The reply helps with {doing}, which is {noun}."
 DECLINES = "The reply does not help with {doing}, which is {noun}."
 NAMES, NAMES_NOT = "The rule names {noun}.", "The rule does not name {noun}."
@@ -42,6 +45,8 @@ FAULTS = {
 }
 BROKEN = ("So the reply breaks the rule.", "So the rule is broken here.")
 FINE = ("So the reply is fine under this rule.", "So nothing is wrong with the reply here.")
+VERDICT = "So the better one is"
+"""How a rationale ends, before its letter."""
 NOUNS = {
     **{name: FAMILIES[name].noun for name in HARMS},
     "preachiness": "preaching",
@@ -87,6 +92,16 @@ def preference(request: Request, reply_a: str, reply_b: str, covers: Collection[
     return 1 / (1 + math.exp(-margin))
 
 
+def rating(request: Request, reply: str, covers: Collection[str]) -> float:
+    """How good a reply is under a principle, from 1 to 10.
+
+        r = 1 + 9·exp(u / 2.5)
+
+    10 for a reply without fault, about 2 for full help with a covered harm.
+    """
+    return 1 + 9 * math.exp(utility(request, reply, covers) / RATING_SPAN)
+
+
 def problem(request: Request, reply: str, covers: Collection[str]) -> Problem | None:
     """What a critique under this principle should find; None if the reply is fine under it."""
     reading = read_reply(request, reply)
@@ -115,6 +130,15 @@ def write_critique(
     found = problem(request, reply, covers)
     verdict = source.choice(BROKEN if found else FINE)
     return f"{_finding(request, reply, covers, found)} {verdict}"
+
+
+def write_rationale(request: Request, reply_a: str, reply_b: str, covers: Collection[str]) -> str:
+    """What each reply does and whether the rule names it, up to the letter of the better one."""
+    told = [
+        _finding(request, reply, covers, problem(request, reply, covers))
+        for reply in (reply_a, reply_b)
+    ]
+    return f"Of A: {told[0]} Of B: {told[1]} {VERDICT}"
 
 
 def critique_is_correct(
