@@ -50,16 +50,20 @@ async def test_greedy_replies_and_their_logprobs_are_those_of_transformers(
 
 
 @pytest.mark.parametrize("replies", [REPLIES, REPLIES[::-1]])
-@pytest.mark.parametrize("prefill", ["", "The answer is "])
-async def test_a_judge_decides_as_in_transformers(
-    both: Both, replies: tuple[str, str], prefill: str
-):
-    begun = [Message("assistant", prefill)] if prefill else []
-
-    remote, local = [await model.weigh([*judged(*replies), *begun], ["A", "B"]) for model in both]
+async def test_a_judge_decides_as_in_transformers(both: Both, replies: tuple[str, str]):
+    remote, local = [await model.weigh(judged(*replies), ["A", "B"]) for model in both]
 
     assert remote.logprobs == pytest.approx(local.logprobs, abs=1e-3)
     assert remote.mass == pytest.approx(local.mass, abs=1e-3)
+
+
+async def test_a_begun_reply_is_weighed_as_in_transformers(both: Both):
+    begun = [*CONVERSATIONS[0], Message("assistant", "Of course. To bake bread,")]
+
+    remote, local = [await model.weigh(begun, ["make", "begin"]) for model in both]
+
+    assert remote.logprobs == pytest.approx(local.logprobs, abs=1e-3)
+    assert local.mass > 0.9
 
 
 async def test_a_seeded_reply_is_the_same_alone_and_in_any_company(both: Both):
