@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from cai.cli.constitution import app
-from cai.constitution import Constitution, Principle
+from cai.constitution import Constitution, Principle, load_constitution
 from cai.constitution.difference import difference
 from cai.errors import CaiError, RunError
 from cai.pipeline import RunFolder, run_recipe
@@ -164,7 +164,8 @@ def test_a_run_of_another_version_is_told_apart(ran: tuple[Recipe, RunFolder], t
 
     told = invoke(after, "microworld", "--run", ran[1].path)
 
-    assert "the run was made with the version 90dee9f577e1d853, and " in told
+    shipped = load_constitution("microworld").hash
+    assert f"the run was made with the version {shipped}, and " in told
     assert "Every call is in the ledger: nothing would be bought." in told
 
 

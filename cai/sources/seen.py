@@ -15,7 +15,8 @@ class Seen:
 
     def __init__(self) -> None:
         """Begin with none."""
-        self._file = sqlite3.connect("", isolation_level=None)
+        # A pass that was stopped leaves its prompts to the garbage collector, in whatever thread.
+        self._file = sqlite3.connect("", isolation_level=None, check_same_thread=False)
         # Nothing here outlives the process, so nothing need be safe from a power cut.
         self._file.execute("PRAGMA journal_mode = OFF")
         self._file.execute("PRAGMA synchronous = OFF")
