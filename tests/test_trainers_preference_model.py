@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,11 @@ import pytest
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from cai.errors import InputError
-from tests.trainers_support import HARSH, KIND, SHORT, assistant, same_weights, user, write
-from trainers.preference_model import train_preference_model
+from tests.trainers_support import HARSH, KIND, SHORT, assistant, log, same_weights, user, write
+from trainers.preference_model import encode_pair, train_preference_model
 from trainers.scoring import score
-from trainers.settings import PreferenceModelSettings
+from trainers.settings import LoraSettings, PreferenceModelSettings
+from trainers.tokens import load_tokenizer
 
 
 def test_the_preference_model_meets_the_soft_label(preference_model: Path):
@@ -59,7 +61,16 @@ def test_a_policy_is_no_preference_model(tiny_model: Path):
 
 
 @pytest.mark.parametrize(
-    "change", [{"learning_rate": 2e-3}, {"seed": 1}, {"epochs": 0.25}, {"batch_size": 16}], ids=str
+    "change",
+    [
+        {"learning_rate": 2e-3},
+        {"seed": 1},
+        {"epochs": 0.25},
+        {"batch_size": 16},
+        {"optimizer": "adafactor"},
+        {"lora": {"rank": 2}},
+    ],
+    ids=str,
 )
 def test_settings_of_the_preference_model_change_its_weights(
     tiny_model: Path, pairs: Path, tmp_path: Path, change: dict[str, Any]
@@ -85,3 +96,102 @@ def test_pairs_over_the_length_are_left_out_and_counted(
     result = train_preference_model(str(tiny_model), data, tmp_path / "out", settings, inputs="a")
 
     assert (result.rows, result.dropped) == (64, {"a side is longer than max_length": 2})
+
+
+def test_pairs_over_the_length_are_cut_from_the_left_where_told(
+    tiny_model: Path, pairs: Path, tmp_path: Path
+):
+    rows = parquet.read_table(pairs / "data.parquet").to_pylist()
+    rows += [{**rows[0], "prompt": [user("a long question " * 20)]}] * 2
+    rows += [{**rows[0], "chosen": [assistant("a long reply " * 30)]}]
+    data = write(tmp_path / "data", rows)
+    settings = PreferenceModelSettings(**SHORT, max_length=60, over_length="truncate")
+
+    result = train_preference_model(str(tiny_model), data, tmp_path / "out", settings, inputs="a")
+
+    assert (result.rows, result.truncated) == (66, 2)
+    assert result.dropped == {"a reply alone is longer than max_length": 1}
+
+
+def test_a_cut_pair_keeps_both_replies_and_the_end_of_its_prompt(tiny_model: Path):
+    tokenizer = load_tokenizer(str(tiny_model))
+    row = {
+        "prompt": [user("a long question " * 20)],
+        "chosen": [assistant(KIND)],
+        "rejected": [assistant(HARSH)],
+    }
+    settings = PreferenceModelSettings(max_length=60, over_length="truncate")
+
+    pair = encode_pair(tokenizer, row, settings)
+
+    chosen, rejected = (tokenizer.decode(pair[side]) for side in ("chosen_ids", "rejected_ids"))
+    assert max(len(pair["chosen_ids"]), len(pair["rejected_ids"])) == 60
+    assert chosen.endswith(f"assistant\n{KIND}<|im_end|>\n")
+    assert rejected.endswith(f"assistant\n{HARSH}<|im_end|>\n")
+    assert chosen.removesuffix(f"{KIND}<|im_end|>\n") == rejected.removesuffix(
+        f"{HARSH}<|im_end|>\n"
+    )
+
+
+def test_harmlessness_counts_lambda_times(tiny_model: Path, pairs: Path, tmp_path: Path):
+    rows = parquet.read_table(pairs / "data.parquet").to_pylist()[:16]
+    half = [{**row, "kind": ("harmful", "harmless")[n % 2]} for n, row in enumerate(rows)]
+    data = write(tmp_path / "data", half)
+    one = {"batch_size": 16, "max_steps": 1}
+
+    for weight in (1.0, 3.0, 0.0):
+        settings = PreferenceModelSettings(**one, harmless_weight=weight)
+        out = tmp_path / f"{weight:.0f}"
+        train_preference_model(str(tiny_model), data, out, settings, inputs="a")
+
+    help_and_harm, thrice, help_alone = (log(tmp_path / name)[0]["loss"] for name in "130")
+    assert thrice == pytest.approx(3 * help_and_harm - 2 * help_alone, rel=1e-5)
+    assert 0 < help_alone < help_and_harm
+
+
+def test_a_weight_needs_rows_that_say_what_they_are(pairs: Path, tmp_path: Path):
+    settings = PreferenceModelSettings(harmless_weight=2)
+
+    with pytest.raises(InputError, match="has no column 'kind'"):
+        train_preference_model("no model", pairs, tmp_path / "out", settings, inputs="a")
+
+
+def test_json_lines_of_another_tool_are_hard_pairs(tiny_model: Path, tmp_path: Path):
+    text = json.dumps({"prompt": "Why?", "chosen": KIND, "rejected": HARSH}) + "\n"
+    (tmp_path / "train.jsonl").write_text(text * 16)
+    out = tmp_path / "out"
+
+    train_preference_model(
+        str(tiny_model), tmp_path / "train.jsonl", out, PreferenceModelSettings(**SHORT), inputs="a"
+    )
+
+    kind, harsh = score(out, [[user("Why?"), assistant(text)] for text in (KIND, HARSH)])
+    assert kind > harsh
+
+
+def test_a_preference_model_goes_on_from_one_that_has_seen_other_pairs(
+    preference_model: Path, pairs: Path, tmp_path: Path
+):
+    settings = PreferenceModelSettings(batch_size=8, max_steps=1, learning_rate=1e-9)
+
+    train_preference_model(str(preference_model), pairs, tmp_path / "out", settings, inputs="a")
+
+    reply = [[user("Question 99"), assistant(KIND)]]
+    assert score(tmp_path / "out", reply) == pytest.approx(score(preference_model, reply), abs=1e-4)
+
+
+def test_a_preference_model_kept_as_an_adapter_scores_as_the_merged_one(
+    tiny_model: Path, pairs: Path, tmp_path: Path
+):
+    for merge in (True, False):
+        lora = LoraSettings(rank=4, merge=merge)
+        settings = PreferenceModelSettings(**SHORT, learning_rate=1e-2, lora=lora)
+        out = tmp_path / str(merge)
+        train_preference_model(str(tiny_model), pairs, out, settings, inputs="a")
+
+    replies = [[user("Question 99"), assistant(text)] for text in (KIND, HARSH)]
+    merged = AutoModelForSequenceClassification.from_pretrained(tmp_path / "True")
+    assert merged.num_labels == 1
+    assert score(tmp_path / "False", replies) == pytest.approx(
+        score(tmp_path / "True", replies), abs=1e-5
+    )

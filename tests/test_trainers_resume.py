@@ -75,21 +75,25 @@ def kill_after_step(step: int, asked: list[Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("train", "kind"),
+    ("train", "kind", "of_its_own"),
     [
-        (train_sft, SftSettings),
-        (train_preference_model, PreferenceModelSettings),
-        (train_dpo, DpoSettings),
+        (train_sft, SftSettings, {}),
+        (train_sft, SftSettings, {"lora": {"rank": 2, "dropout": 0.1}}),
+        (train_preference_model, PreferenceModelSettings, {}),
+        (train_preference_model, PreferenceModelSettings, {"lora": {"rank": 2}}),
+        (train_dpo, DpoSettings, {}),
     ],
+    ids=["SFT", "SFT by LoRA", "PM", "PM by LoRA", "DPO"],
 )
 def test_a_killed_training_ends_with_the_weights_of_an_undisturbed_one(
-    tiny_model: Path, data: Path, tmp_path: Path, train: Any, kind: Any
+    tiny_model: Path, data: Path, tmp_path: Path, train: Any, kind: Any, of_its_own: Any
 ):
-    base, settings, steps = str(tiny_model), kind(**EPOCHS), []
+    asked = {**EPOCHS, **of_its_own}
+    base, settings, steps = str(tiny_model), kind(**asked), []
     train(base, data, tmp_path / "whole", settings, inputs="a")
     out = tmp_path / "killed"
     names = [train.__module__, train.__name__, kind.__name__]
-    kill_after_step(6, [*names, EPOCHS, base, str(data), str(out)])
+    kill_after_step(6, [*names, asked, base, str(data), str(out)])
 
     train(
         base, data, out, settings, inputs="a", report=lambda step, total, loss: steps.append(step)

@@ -20,7 +20,7 @@ from trainers.rows import (
     checked_turns,
     encode_rows,
 )
-from trainers.settings import SftSettings
+from trainers.settings import PreferenceModelSettings, SftSettings
 from trainers.sft import NOT_LEARNED, encode_replies
 from trainers.tokens import conversation_ids, load_tokenizer
 
@@ -197,7 +197,7 @@ def test_a_pair_is_two_whole_conversations_and_its_label(tiny_model: Path):
         "p_chosen": 0.75,
     }
 
-    encoded = encode_pair(tokenizer, row, max_length=500)
+    encoded = encode_pair(tokenizer, row, PreferenceModelSettings(max_length=500))
 
     expected = conversation_ids(tokenizer, [user("Hello"), assistant("good")])
     assert (encoded["chosen_ids"], encoded["p_chosen"]) == (expected, 0.75)
@@ -214,7 +214,7 @@ def test_a_label_that_is_no_probability_is_refused(tiny_model: Path, p_chosen: A
     }
 
     with pytest.raises(BadRow, match="p_chosen must be a probability"):
-        encode_pair(tokenizer, row, max_length=500)
+        encode_pair(tokenizer, row, PreferenceModelSettings(max_length=500))
 
 
 def test_a_pair_with_one_side_too_long_is_left_out(tiny_model: Path):
@@ -227,7 +227,7 @@ def test_a_pair_with_one_side_too_long_is_left_out(tiny_model: Path):
     }
 
     with pytest.raises(Dropped, match="longer than max_length"):
-        encode_pair(tokenizer, row, max_length=40)
+        encode_pair(tokenizer, row, PreferenceModelSettings(max_length=40))
 
 
 def test_text_that_spells_a_control_token_forges_no_turn(tiny_model: Path):

@@ -8,22 +8,27 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def preference_loss(score_a: Tensor, score_b: Tensor, p_a: Tensor) -> Tensor:
+def preference_loss(
+    score_a: Tensor, score_b: Tensor, p_a: Tensor, weight: Tensor | None = None
+) -> Tensor:
     """Cross-entropy of the preference model against soft labels, in nats, a scalar.
 
-        L = −mean[ p log σ(a − b) + (1 − p) log σ(b − a) ]
+        L = −mean[ w (p log σ(a − b) + (1 − p) log σ(b − a)) ]
 
     Soft labels: Bai et al. (2022), §4.1, §4.3. With p = 1 this is Bradley-Terry, TRL's own loss;
-    its least value is the labels' entropy, at a − b = log p/(1 − p).
+    its least value is the labels' entropy, at a − b = log p/(1 − p). With w = 1 on helpfulness and
+    λ on harmlessness it is L_help + λ·L_harm of HH-RLHF, §5.1.2; the mean is over rows, not over
+    weights, so that a row counts the same in whatever batch it stands.
 
     Args:
         score_a: the model's scores of the replies a, (B,).
         score_b: and of the replies b, (B,).
         p_a: probability that a is the better one, in [0, 1], (B,).
+        weight: w, not negative, (B,); None: 1 throughout.
     """
     from torch.nn import functional
 
-    return functional.binary_cross_entropy_with_logits(score_a - score_b, p_a)
+    return functional.binary_cross_entropy_with_logits(score_a - score_b, p_a, weight=weight)
 
 
 def preference_accuracy(score_a: Tensor, score_b: Tensor, p_a: Tensor) -> Tensor:

@@ -15,6 +15,9 @@ COLUMNS = ("prompt", "chosen", "rejected")
 LABEL = "p_chosen"
 """The column of the probability; a file without it has hard labels, of 1."""
 
+KIND = "kind"
+"""The column that tells pairs of red-team prompts, "harmful", from all others."""
+
 
 @dataclass(frozen=True)
 class PairOfReplies:

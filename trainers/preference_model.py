@@ -12,16 +12,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from trainers import command
+from trainers.adapters import lora_options, whole_model
+from trainers.batches import grouped_sampler, step_rows
 from trainers.environment import prepare_environment
-from trainers.fit import Account, Job, TrainingResult, arguments, finished, fit
+from trainers.fit import Account, Job, TrainingResult, epoch_arguments, finished, fit
 from trainers.losses import brier_score, preference_accuracy, preference_loss
-from trainers.pairs import COLUMNS, LABEL, read_pair
+from trainers.pair_batches import (
+    can_read_pairs,
+    let_read_pairs,
+    pair_rows,
+    row_length,
+    shared_length,
+)
+from trainers.pairs import COLUMNS, KIND, LABEL, read_pair
 from trainers.rows import Dropped, Row, check_columns, encode_rows
 from trainers.settings import PreferenceModelSettings
 from trainers.tokens import conversation_ids, load_tokenizer
 from trainers.work_folder import WorkFolder
 
 if TYPE_CHECKING:
+    from datasets import Dataset
     from torch import Tensor
     from transformers import Trainer
     from trl.trainer.reward_config import RewardConfig
@@ -33,8 +43,10 @@ def train_preference_model(
     """Train a classifier with one output, the score, on pairs with soft labels.
 
     Args:
-        base: the model to start from, its head replaced: a folder, or a name on the hub.
-        data: Parquet or JSON lines with the columns of `trainers.pairs`.
+        base: the model to start from, its head replaced unless it is one of a preference model
+            already: a folder, or a name on the hub.
+        data: Parquet or JSON lines with the columns of `trainers.pairs`; `KIND` too, if
+            harmlessness has a weight.
         out: where the model goes, an ordinary ``AutoModelForSequenceClassification``.
         settings: the recipe's section ``preference_model``.
         **job: hash of the inputs, and who is told of the steps.
@@ -42,7 +54,8 @@ def train_preference_model(
     Raises:
         InputError: the data or the tokenizer cannot be used; told before any model loads.
     """
-    files = check_columns(data, COLUMNS)
+    weighted = settings.harmless_weight != 1
+    files = check_columns(data, (*COLUMNS, KIND) if weighted else COLUMNS)
     work = WorkFolder(out, job["inputs"])
     if done := finished(work):
         return done
@@ -50,61 +63,73 @@ def train_preference_model(
     tokenizer = load_tokenizer(base)
 
     def encode(row: Row) -> Mapping[str, Any]:
-        return encode_pair(tokenizer, row, settings.max_length)
+        return encode_pair(tokenizer, row, settings)
 
-    rows = encode_rows(files, (*COLUMNS, LABEL), encode)
+    rows = encode_rows(files, (*COLUMNS, LABEL, KIND), encode)
 
     def make() -> Trainer:
         from trl.trainer.reward_config import RewardConfig
 
         config = RewardConfig(
-            **arguments(settings, work, settings.batch_size),
-            num_train_epochs=settings.epochs,
-            max_steps=settings.max_steps or -1,
-            max_length=None,
+            **epoch_arguments(settings, work), max_length=None, remove_unused_columns=False
         )
-        return _soft_label_trainer(base, config, rows.dataset, tokenizer)
+        options = {"processing_class": tokenizer, **lora_options(settings.lora, base, "SEQ_CLS")}
+        start = whole_model(base, work.path / "base")
+        return _soft_label_trainer(start, config, rows.dataset, options)
 
     account = Account("preference_model", {"base": base}, settings, rows)
     return fit(make, work, account, job.get("report"))
 
 
-def encode_pair(tokenizer: Any, row: Row, max_length: int) -> Mapping[str, Any]:
-    """Token ids of both conversations of a pair, and its label.
+def encode_pair(tokenizer: Any, row: Row, settings: PreferenceModelSettings) -> Mapping[str, Any]:
+    """Token ids of both conversations of a pair, its label, and what it counts for.
 
     Args:
         tokenizer: as of `load_tokenizer`.
         row: as `read_pair` takes it.
-        max_length: a pair with a longer side is left out: cut, it would lose what is judged.
+        settings: the length limit, and what becomes of a pair with a longer side.
 
     Raises:
         BadRow: a side is no conversation that ends with a reply, or the label no probability.
-        Dropped: a side is too long.
+        Dropped: a side is too long; or, where prompts are cut, a reply alone is.
     """
-    pair = read_pair(row)
+    pair, room = read_pair(row), settings.max_length
     chosen, rejected = (
         conversation_ids(tokenizer, [*pair.prompt, *side]) for side in (pair.chosen, pair.rejected)
     )
-    if max(len(chosen), len(rejected)) > max_length:
+    encoded = {
+        "chosen_ids": chosen,
+        "rejected_ids": rejected,
+        "p_chosen": pair.p_chosen,
+        "weight": settings.harmless_weight if row.get(KIND) == "harmful" else 1.0,
+    }
+    surplus = max(len(chosen), len(rejected)) - room
+    if surplus <= 0:
+        return encoded
+    if settings.over_length == "drop":
         raise Dropped("a side is longer than max_length")
-    return {"chosen_ids": chosen, "rejected_ids": rejected, "p_chosen": pair.p_chosen}
+    # As much off both, so that both replies still answer the same words.
+    if surplus >= shared_length(encoded):
+        raise Dropped("a reply alone is longer than max_length")
+    cut = {"chosen_ids": chosen[surplus:], "rejected_ids": rejected[surplus:]}
+    return {**encoded, **cut, "truncated": True}
 
 
-def _soft_label_trainer(base: str, config: RewardConfig, dataset: Any, tokenizer: Any) -> Trainer:
-    """TRL's trainer with the label in the batch and `preference_loss` as the loss."""
+def _soft_label_trainer(
+    base: str, config: RewardConfig, dataset: Dataset, options: dict[str, Any]
+) -> Trainer:
+    """TRL's trainer with pairs of about one length in a step, and `preference_loss` as the loss."""
     import torch
     from trl.trainer.reward_trainer import DataCollatorForPreference, RewardTrainer
 
-    collate = DataCollatorForPreference(tokenizer.pad_token_id)
-
-    def collate_with_labels(examples: list[dict[str, Any]]) -> dict[str, Tensor]:
-        labels = torch.tensor([example["p_chosen"] for example in examples], dtype=torch.float32)
-        return {**collate(examples), "p_chosen": labels}
+    padding: int = options["processing_class"].pad_token_id
+    apart = DataCollatorForPreference(padding)
+    rows: Any = dataset
+    lengths = [row_length(pair) for pair in rows]
 
     class SoftLabelTrainer(RewardTrainer):
-        def _set_signature_columns_if_needed(self) -> None:
-            # Columns that are not named here are removed before the collator sees them.
-            self._signature_columns = ["chosen_ids", "rejected_ids", "p_chosen"]
+        def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+            return grouped_sampler(lengths, step_rows(self), config.seed)
 
         def compute_loss(
             self,
@@ -113,10 +138,10 @@ def _soft_label_trainer(base: str, config: RewardConfig, dataset: Any, tokenizer
             return_outputs: bool = False,
             num_items_in_batch: Any = None,
         ) -> Any:
-            labels = inputs.pop("p_chosen")
+            labels, weights = inputs.pop("p_chosen"), inputs.pop("weight")
             outputs = model(**inputs, use_cache=False)
             score_a, score_b = outputs.logits.squeeze(-1).float().chunk(2)
-            loss = preference_loss(score_a, score_b, labels)
+            loss = preference_loss(score_a, score_b, labels, weights)
             self._log_figures(model.training, score_a.detach(), score_b.detach(), labels)
             return (loss, outputs) if return_outputs else loss
 
@@ -130,13 +155,22 @@ def _soft_label_trainer(base: str, config: RewardConfig, dataset: Any, tokenizer
             if (p != 0.5).any():
                 logged["accuracy"].append(preference_accuracy(a, b, p).item())
 
-    return SoftLabelTrainer(
-        base,
-        args=config,
-        train_dataset=dataset,
-        processing_class=tokenizer,
-        data_collator=collate_with_labels,
+    def collate(pairs: list[dict[str, Any]]) -> dict[str, Tensor]:
+        batch = pair_rows(pairs, padding) if together else apart(pairs)
+        for name in ("p_chosen", "weight"):
+            batch[name] = torch.tensor([pair[name] for pair in pairs], dtype=torch.float32)
+        return batch
+
+    trainer = SoftLabelTrainer(
+        base, args=config, train_dataset=dataset, data_collator=collate, **options
     )
+    classifier: Any = trainer.model
+    if options.get("peft_config") is not None:
+        classifier = classifier.get_base_model()
+    together = can_read_pairs(classifier)
+    if together:
+        let_read_pairs(classifier)
+    return trainer
 
 
 def main(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cai.errors import Fault, InputError
+from trainers.adapters import is_adapter, load_merged
 from trainers.environment import prepare_environment
 from trainers.tokens import Conversation, conversation_ids, load_tokenizer
 
@@ -49,17 +50,23 @@ class Scorer:
 
         self._name = str(model)
         self._tokenizer = load_tokenizer(self._name)
-        config = AutoConfig.from_pretrained(self._name)
+        if is_adapter(model):
+            loaded: Any = load_merged(Path(model)).to(torch.float32)
+        else:
+            self._refuse_no_score(AutoConfig.from_pretrained(self._name))
+            loaded = AutoModelForSequenceClassification.from_pretrained(
+                self._name, dtype=torch.float32, use_safetensors=True
+            )
+        self._refuse_no_score(loaded.config)
+        self._device = PartialState().device
+        self._positions: int = getattr(loaded.config, "max_position_embeddings", 0) or 1 << 62
+        loaded.config.pad_token_id = self._tokenizer.pad_token_id
+        self._model = loaded.to(self._device).eval()
+
+    def _refuse_no_score(self, config: Any) -> None:
         if config.num_labels != 1:
             fault = Fault(f"has {config.num_labels} outputs; a preference model has one, the score")
             raise InputError(self._name, [fault])
-        self._device = PartialState().device
-        self._positions: int = getattr(config, "max_position_embeddings", 0) or 1 << 62
-        loaded: Any = AutoModelForSequenceClassification.from_pretrained(
-            self._name, dtype=torch.float32, use_safetensors=True
-        )
-        loaded.config.pad_token_id = self._tokenizer.pad_token_id
-        self._model = loaded.to(self._device).eval()
 
     def score(
         self, conversations: Sequence[Conversation], batch_size: int = BATCH_SIZE

@@ -140,6 +140,17 @@ class PreferenceModelSettings(EpochSettings):
         default=None, gt=0, description="Of the base model; presets' rates may be shares of it."
     )
     learning_rate: float = Field(default=1e-3, gt=0, description="Highest learning rate.")
+    over_length: Literal["drop", "truncate"] = Field(
+        default="drop",
+        description="Pairs longer than max_length: left out, or their prompt cut from the left. "
+        "Both are counted.",
+    )
+    harmless_weight: float = Field(
+        default=1.0,
+        ge=0,
+        description="λ: what pairs of kind harmful (red-team prompts) count for, beside 1 of all "
+        "others (HH-RLHF §5.1.2, where 2 to 3 is best).",
+    )
 
 
 class DpoSettings(EpochSettings):
