@@ -130,7 +130,7 @@ async def test_a_judge_that_declines_one_order_leaves_both_to_the_fallback():
 
 
 async def test_a_judge_that_declines_without_a_fallback_ends_the_row_as_refused():
-    with pytest.raises(RowEnded, match="refused: the judge declined to label the pair"):
+    with pytest.raises(RowEnded, match="refused: the judge declined to choose from"):
         await label(declining())
 
 

@@ -16,4 +16,4 @@ def print_lines(lines: Iterable[str]) -> None:
 
 def console() -> Console:
     """A console on the standard output of this moment, which a test may have replaced."""
-    return Console()
+    return Console(emoji=False)

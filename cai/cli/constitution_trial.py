@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from cai.cli.constitution_print import console, print_lines
+from cai.cli.run import DryRun
 from cai.errors import CaiError
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from cai.evaluation.cases import CaseReport
+    from cai.evaluation.cases import CaseReport, CaseSettings
     from cai.models import ModelSettings
 
 File = Annotated[str, typer.Argument(help="A YAML file, or the name of a shipped constitution.")]
@@ -75,7 +77,8 @@ def test(
     file: File,
     model: Annotated[str, typer.Option(help="The judge, as a recipe names models.")] = "",
     recipe: Annotated[
-        Path | None, typer.Option(help="Take judge, templates and minimum mass of this recipe.")
+        Path | None,
+        typer.Option(help="Take judge, fallback, templates and minimum mass of this recipe."),
     ] = None,
     endpoint: Annotated[str | None, typer.Option(help="Address of the judge's server.")] = None,
     cases: Annotated[
@@ -84,6 +87,7 @@ def test(
     ledger: Annotated[
         Path | None, typer.Option(help="Keep what is bought here, so that only changes are asked.")
     ] = None,
+    dry_run: DryRun = False,
     json: Annotated[bool, typer.Option("--json", help="Every result, as JSON.")] = False,
     junit: Annotated[Path | None, typer.Option(help="Write a JUnit report for your CI.")] = None,
 ) -> None:
@@ -95,16 +99,17 @@ def test(
 
     from cai.evaluation.case_reports import as_json, as_junit
     from cai.evaluation.cases import CaseSettings, judge_cases
-    from cai.recipe import load_recipe
 
     settings = CaseSettings(ledger=ledger, files=tuple(cases or ()))
     judge = _judge(model, endpoint)
-    if recipe is not None and judge is None:
-        loaded = load_recipe(recipe)
-        judge, mass = loaded.models.of("judge"), loaded.comparisons.minimum_mass
-        settings = CaseSettings(loaded.templates, mass, ledger, settings.files)
+    if recipe is not None:
+        of_recipe, settings = _of_recipe(recipe, file, settings)
+        judge = judge or of_recipe
     if judge is None:
         raise CaiError("no judge is named; add --model NAME, or --recipe FILE for its judge")
+    if dry_run:
+        _foretell(file, judge, settings)
+        return
     report = judge_cases(file, model=judge, settings=settings)
     if junit is not None:
         junit.write_text(as_junit(report), encoding="utf-8")
@@ -121,6 +126,38 @@ def _judge(model: str, endpoint: str | None) -> ModelSettings | None:
     from cai.models.settings import settings_of
 
     return settings_of(model, endpoint=endpoint) if model else None
+
+
+def _of_recipe(
+    path: Path, constitution: str, settings: CaseSettings
+) -> tuple[ModelSettings, CaseSettings]:
+    """The judge of a recipe, and how a run with it asks its judge."""
+    from cai.constitution import load_constitution
+    from cai.evaluation.patterns import parse_patterns, read_patterns
+    from cai.recipe import load_recipe
+
+    recipe = load_recipe(path)
+    wording = None
+    if "judge" in recipe.worded_refusals:
+        own = recipe.refusals.patterns
+        language = load_constitution(constitution).language
+        wording = (read_patterns(language) if own is None else parse_patterns(own)).is_refusal
+    return recipe.models.of("judge"), replace(
+        settings,
+        templates=recipe.templates,
+        minimum_mass=recipe.comparisons.minimum_mass,
+        fallback=recipe.models.fallback,
+        wording=wording,
+    )
+
+
+def _foretell(constitution: str, judge: ModelSettings, settings: CaseSettings) -> None:
+    from cai.cli.forecast_table import counting, print_forecast
+    from cai.pipeline.case_forecast import foretell_cases
+
+    with counting():
+        told = foretell_cases(constitution, judge, settings)
+    print_forecast(told, sampled=False, samples=False, states=False)
 
 
 def _table(report: CaseReport) -> Table:
@@ -145,5 +182,8 @@ def _summary(file: str, report: CaseReport) -> Iterator[str]:
         yield f"inherited cases left out, since their principles were removed: {report.left_out}"
     if report.untested:
         yield f"no case asks about {', '.join(report.untested)}"
+    answered = sum(bool(result.answered_by) for result in report.results)
+    if answered:
+        yield f"the judge declined {answered} of them, and the fallback answered"
     passed = len(report.results) - len(report.failed)
     yield f"{file}: {passed} of {len(report.results)} passed, judged by {report.judge}"

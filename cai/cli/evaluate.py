@@ -5,13 +5,21 @@ from __future__ import annotations
 import re
 import shlex
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cai.cli.run import Limit, MaxCalls, MaxCost, Order, Recipe, Run, Set, do_steps
+from cai.cli.options import Spending, taking
+from cai.cli.run import (
+    Limit,
+    Order,
+    Recipe,
+    Run,
+    Set,
+    do_steps,
+)
 from cai.errors import CaiError
 
 if TYPE_CHECKING:
@@ -30,40 +38,58 @@ def policy(recipe: Recipe, run: Run = None, limit: Limit = None, set_: Set = Non
     do_steps(Order(recipe, run, limit, set_), "evaluate", alone=True)
 
 
-@app.command()
-def labeler(
+@dataclass(frozen=True, kw_only=True)
+class TrialsWanted(Spending):
+    """What `cai evaluate labeler` was asked for; see the options of their names."""
+
     data: Annotated[
         list[str],
         typer.Option(help="A file of questions with right answers, or microworld:heldout."),
-    ],
+    ]
     judge: Annotated[
         list[str] | None,
         typer.Option(help="A model, as a recipe names it; several are compared."),
-    ] = None,
+    ] = None
     recipe: Annotated[
         Path | None,
         typer.Option(help="Take judge, constitution, templates and way of labelling from it."),
-    ] = None,
-    endpoint: Annotated[str | None, typer.Option(help="Address of the judges' server.")] = None,
+    ] = None
+    endpoint: Annotated[str | None, typer.Option(help="Address of the judges' server.")] = None
     constitution: Annotated[
         str | None, typer.Option(help="Whose principles pairs are labelled under.")
-    ] = None,
+    ] = None
     each_principle: Annotated[
         bool, typer.Option("--each-principle", help="Label every pair under every principle.")
-    ] = False,
+    ] = False
     gate: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME=LIMIT", help="Fail below it: --gate accuracy=0.8"),
-    ] = None,
+    ] = None
     out: Annotated[
         Path | None, typer.Option(help="Folder for calls and figures; runs/judge-NAME by default.")
-    ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Most rows of each file.")] = None,
-    set_: Set = None,
-    max_cost: MaxCost = None,
-    max_calls: MaxCalls = None,
-    json: Annotated[bool, typer.Option("--json", help="Every figure, as JSON.")] = False,
-) -> None:
+    ] = None
+    limit: Annotated[int | None, typer.Option(min=1, help="Most rows of each file.")] = None
+    set_: Set = None
+    json: Annotated[bool, typer.Option("--json", help="Every figure, as JSON.")] = False
+
+    def trials(self) -> Trials:
+        """Who is asked what, and how.
+
+        Raises:
+            CaiError: no judge is named, or the recipe or a name has faults.
+        """
+        overrides = [
+            *([f"constitution={self.constitution}"] if self.constitution else []),
+            *(self.set_ or ()),
+        ]
+        judges = [_settings(name, self.endpoint) for name in self.judge or ()]
+        trials = _trials(tuple(self.data), judges, self.recipe, overrides, self.out)
+        return replace(trials, each_principle=self.each_principle, limit=self.limit)
+
+
+@app.command()
+@taking(TrialsWanted)
+def labeler(wanted: TrialsWanted) -> None:
     """Measure a judge on questions with known answers, and fail if a gate is not kept.
 
     Example: cai evaluate labeler --data microworld:heldout --judge microworld --gate accuracy=0.8
@@ -73,20 +99,30 @@ def labeler(
     from cai.evaluation.gates import read_gate
     from cai.pipeline.labeler import measure_judges
 
-    gates = [read_gate(text) for text in gate or ()]
-    overrides = [*([f"constitution={constitution}"] if constitution else []), *(set_ or ())]
-    judges = [_settings(name, endpoint) for name in judge or ()]
-    trials = _trials(tuple(data), judges, recipe, overrides, out)
-    trials = replace(trials, each_principle=each_principle, limit=limit)
+    gates = [read_gate(text) for text in wanted.gate or ()]
+    trials = wanted.trials()
+    if wanted.dry_run:
+        _foretell(trials, wanted.sample or 0)
+        return
     command = shlex.join(["cai", *sys.argv[1:]])
-    found = measure_judges(trials, command=command, budget=Budget(max_cost, max_calls))
+    budget = Budget(wanted.max_cost, wanted.max_calls)
+    found = measure_judges(trials, command=command, budget=budget)
     broken = broken_gates(found, gates)
-    if json:
+    if wanted.json:
         print_json(found, broken)
     else:
         print_trialled(found, broken, trials.folder)
     if broken:
         raise typer.Exit(1)
+
+
+def _foretell(trials: Trials, sample: int) -> None:
+    from cai.cli.forecast_table import counting, print_forecast
+    from cai.pipeline.labeler_forecast import foretell_trials
+
+    with counting(shown=not sample):
+        told = foretell_trials(trials, sample=sample)
+    print_forecast(told, sampled=sample > 0, states=False)
 
 
 def _settings(name: str, endpoint: str | None) -> ModelSettings:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from cai.pipeline.forecast import Forecast, PartForecast, Sum
+    from cai.pipeline.forecast_parts import Forecast, PartForecast, Sum
 
 UNKNOWN = "unknown"
 
@@ -27,23 +27,34 @@ CAPTION = (
 )
 
 
-def print_forecast(forecast: Forecast, *, sampled: bool) -> None:
-    """Print the table and the advice to standard output."""
+def print_forecast(
+    forecast: Forecast, *, sampled: bool, samples: bool = True, states: bool = True
+) -> None:
+    """Print the table and the advice to standard output.
+
+    Args:
+        forecast: what is known.
+        sampled: whether calls were bought to know more.
+        samples: whether the command can buy some.
+        states: whether a recipe can state means of its parts.
+    """
     from rich.console import Console
 
-    console = Console()
+    console = Console(emoji=False)
     if not console.is_terminal:
         console.width = WIDTH
     console.print(forecast_table(forecast))
-    for line in advice(forecast, sampled=sampled):
+    for line in advice(forecast, sampled=sampled, samples=samples, states=states):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def counting() -> AbstractContextManager[object]:
-    """Shows that something goes on, where standard error is a terminal."""
+def counting(*, shown: bool = True) -> AbstractContextManager[object]:
+    """Shows that something goes on, where standard error is a terminal; a sample has its bars."""
     from rich.console import Console
 
-    return Console(stderr=True).status("counting the calls")
+    return (
+        Console(stderr=True, emoji=False).status("counting the calls") if shown else nullcontext()
+    )
 
 
 def forecast_table(forecast: Forecast) -> Table:
@@ -66,12 +77,14 @@ def forecast_table(forecast: Forecast) -> Table:
     return table
 
 
-def advice(forecast: Forecast, *, sampled: bool) -> Iterator[str]:
+def advice(forecast: Forecast, *, sampled: bool, samples: bool, states: bool) -> Iterator[str]:
     """What else the run does, and how to get at what is unknown; a line for each.
 
     Args:
-        forecast: what is known.
-        sampled: whether calls were bought to know more.
+        forecast: as in `print_forecast`.
+        sampled: as there.
+        samples: as there.
+        states: as there.
     """
     if not forecast.to_buy:
         yield "Every call is in the ledger: nothing would be bought."
@@ -79,12 +92,12 @@ def advice(forecast: Forecast, *, sampled: bool) -> Iterator[str]:
         yield f"The run would train {', '.join(forecast.to_train)}."
     unknown = [part.part for part in forecast.parts if part.input_tokens is None]
     stated = f"state means in the recipe, as forecast: {{{''.join(unknown[:1])}: {EXAMPLE}}}"
-    if unknown and not sampled:
+    if unknown and samples and not sampled:
         yield (
             "Tokens unknown: --sample 16 buys the calls of 16 items of each stage, which the run "
-            f"then does not buy again; or {stated}"
+            f"then does not buy again{f'; or {stated}' if states else ''}"
         )
-    elif unknown:
+    elif unknown and states:
         yield f"No sample could be had of {', '.join(unknown)} before training: {stated}"
     if forecast.fallback and forecast.to_buy:
         yield (

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import shlex
 import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from cai.cli.options import Spending, taking
 from cai.cli.run import (
     InShard,
     Limit,
@@ -22,6 +24,9 @@ from cai.cli.run import (
     Set,
     do_steps,
 )
+
+if TYPE_CHECKING:
+    from cai.pipeline.prompt_writing import Task
 
 app = typer.Typer(help="Generate data.", no_args_is_help=True)
 
@@ -66,64 +71,85 @@ def comparisons(
     do_steps(order, "preferences")
 
 
-@app.command()
-def prompts(
-    seeds: Annotated[Path, typer.Option(help="A file of prompts; some are shown as examples.")],
-    model: Annotated[str, typer.Option(help="Who writes, as a recipe names models.")],
-    out: Annotated[Path, typer.Option(help="Where new prompts go, as JSON lines.")],
-    number: Annotated[int, typer.Option(min=1, help="How many to ask for.")] = 100,
+@dataclass(frozen=True, kw_only=True)
+class PromptsWanted(Spending):
+    """What `cai generate prompts` was asked for; see the options of their names."""
+
+    seeds: Annotated[Path, typer.Option(help="A file of prompts; some are shown as examples.")]
+    model: Annotated[str, typer.Option(help="Who writes, as a recipe names models.")]
+    out: Annotated[Path, typer.Option(help="Where new prompts go, as JSON lines.")]
+    number: Annotated[int, typer.Option(min=1, help="How many to ask for.")] = 100
     kind: Annotated[
         Literal["harmful", "harmless", "borderline"],
         typer.Option(help="What they are taken to be."),
-    ] = "harmful",
-    topics: Annotated[str, typer.Option(help="Asked for in turn: theft,fraud")] = "",
-    shown: Annotated[int, typer.Option(min=1, help="Seeds shown for each.")] = 10,
+    ] = "harmful"
+    topics: Annotated[str, typer.Option(help="Asked for in turn: theft,fraud")] = ""
+    shown: Annotated[int, typer.Option(min=1, help="Seeds shown for each.")] = 10
     multi_turn: Annotated[
         bool, typer.Option("--multi-turn", help="Conversations, from seeds of several turns.")
-    ] = False,
+    ] = False
     avoid: Annotated[
         list[Path] | None,
         typer.Option(help="Evaluation prompts to stay clear of: a file or folder, or several."),
-    ] = None,
+    ] = None
     run: Annotated[
         Path | None, typer.Option(help="Folder for calls and rows; runs/<name of the file>.")
-    ] = None,
-    endpoint: Annotated[str | None, typer.Option(help="Address of the model's server.")] = None,
-    temperature: Annotated[float, typer.Option(min=0)] = 1.0,
-    max_tokens: Annotated[int, typer.Option(min=1, help="Longest prompt; longer are lost.")] = 256,
-    seed: Annotated[int, typer.Option(min=0, help="Of draws and calls.")] = 0,
-    max_cost: MaxCost = None,
-    max_calls: MaxCalls = None,
-) -> None:
+    ] = None
+    endpoint: Annotated[str | None, typer.Option(help="Address of the model's server.")] = None
+    temperature: Annotated[float, typer.Option(min=0)] = 1.0
+    max_tokens: Annotated[int, typer.Option(min=1, help="Longest prompt; longer are lost.")] = 256
+    seed: Annotated[int, typer.Option(min=0, help="Of draws and calls.")] = 0
+
+    def task(self) -> Task:
+        """What is to be written, with the seeds read.
+
+        Raises:
+            InputError: the seeds cannot be used.
+        """
+        from cai.pipeline.prompt_writing import Task, read_seeds
+        from cai.records import Sampling
+        from cai.stages.write_prompts import Writing
+
+        writing = Writing(
+            read_seeds(self.seeds, several_turns=self.multi_turn),
+            self.shown,
+            Sampling(temperature=self.temperature, max_tokens=self.max_tokens),
+            self.seed,
+            self.kind,
+            self.out.name,
+        )
+        topics = tuple(topic.strip() for topic in self.topics.split(",") if topic.strip())
+        return Task(writing, self.number, topics, tuple(self.avoid or ()))
+
+
+@app.command()
+@taking(PromptsWanted)
+def prompts(wanted: PromptsWanted) -> None:
     """Let a model write new prompts after seeds, and keep those that are new.
 
     Example: cai generate prompts --seeds red.txt --model openai:gpt-x --out more.jsonl
     """
+    from cai.cli.forecast_table import counting, print_forecast
     from cai.engine.budget import Budget
     from cai.models.settings import settings_of
     from cai.pipeline import RunFolder
-    from cai.pipeline.prompt_writing import Task, read_seeds, write_prompts
-    from cai.records import Sampling
-    from cai.stages.write_prompts import Writing
+    from cai.pipeline.prompt_writing import foretell_prompts, write_prompts
 
-    writing = Writing(
-        read_seeds(seeds, several_turns=multi_turn),
-        shown,
-        Sampling(temperature=temperature, max_tokens=max_tokens),
-        seed,
-        kind,
-        out.name,
-    )
-    wanted = tuple(topic.strip() for topic in topics.split(",") if topic.strip())
-    folder = RunFolder(run or Path("runs") / out.stem)
+    model = settings_of(wanted.model, endpoint=wanted.endpoint)
+    folder = RunFolder(wanted.run or Path("runs") / wanted.out.stem)
+    if wanted.dry_run:
+        with counting(shown=not wanted.sample):
+            told = foretell_prompts(wanted.task(), model, folder, sample=wanted.sample or 0)
+        print_forecast(told, sampled=bool(wanted.sample), states=False)
+        return
     written = write_prompts(
-        Task(writing, number, wanted, tuple(avoid or ())),
-        settings_of(model, endpoint=endpoint),
+        wanted.task(),
+        model,
         folder,
-        out,
+        wanted.out,
         command=shlex.join(["cai", *sys.argv[1:]]),
-        budget=Budget(max_cost, max_calls),
+        budget=Budget(wanted.max_cost, wanted.max_calls),
     )
     for reason, count in written.left_out.items():
         typer.echo(f"{count:>7}  {reason}")
-    typer.echo(f"{written.kept:>7}  of {written.asked} kept in {out}; rows: {folder.path}")
+    typer.echo(f"{written.kept:>7}  of {written.asked} kept in {wanted.out}; rows: {folder.path}")

@@ -31,8 +31,8 @@ def print_checked(models: Sequence[Checked]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    console = Console()
-    console = console if console.is_terminal else Console(width=WIDE)
+    console = Console(emoji=False)
+    console = console if console.is_terminal else Console(width=WIDE, emoji=False)
     table = Table(*COLUMNS, box=box.SIMPLE_HEAD)
     for one in models:
         table.add_row(*(Text(printable(cell)) for cell in _cells(one)))

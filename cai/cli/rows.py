@@ -61,7 +61,7 @@ def list_rows(
             for row in islice(rows, limit):
                 typer.echo(orjson.dumps({**asdict(row.key), **_end_of(row)}))
             return
-        Console().print(_table(ledger))
+        Console(emoji=False).print(_table(ledger))
         most = LISTED if limit is None else limit
         for row in islice(rows, most):
             reason = f"  {row.reason}" if row.reason else ""
@@ -183,7 +183,7 @@ def _tell(redone: Redone, run: Path, status: str) -> None:
     table = Table("stage", "status", "before", "after")
     for key in sorted({*redone.before, *redone.after}):
         table.add_row(*key, str(redone.before.get(key, 0)), str(redone.after.get(key, 0)))
-    Console().print(table)
+    Console(emoji=False).print(table)
     typer.echo(
         f"{redone.rows + redone.continued - redone.lost} rows made again, {redone.calls} calls made"
     )

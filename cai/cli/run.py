@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -107,17 +106,31 @@ def run(
 
     Example: cai run examples/microworld.yaml --until revisions --limit 200
     """
-    if sample and not dry_run:
-        raise CaiError("--sample says how much to buy for a forecast; add --dry-run")
-    if dry_run and (max_cost is not None or max_calls is not None):
-        raise CaiError(
-            "--max-cost and --max-calls stop a run; with --dry-run, --sample says how much to buy"
-        )
+    check_dry_run(dry_run, sample, limited=max_cost is not None or max_calls is not None)
     order = Order(recipe, run, limit, set_, shard, reuse, log_json, max_cost, max_calls)
     if dry_run:
         foretell(order, until, sample or 0)
     else:
         do_steps(order, until)
+
+
+def check_dry_run(dry_run: bool, sample: int | None, *, limited: bool) -> None:
+    """Refuse options that make no sense together.
+
+    Args:
+        dry_run: whether a forecast is asked for.
+        sample: how much to buy for it.
+        limited: whether a limit of calls or dollars is given.
+
+    Raises:
+        CaiError: a sample is for a forecast alone, a limit for a run alone.
+    """
+    if sample and not dry_run:
+        raise CaiError("--sample says how much to buy for a forecast; add --dry-run")
+    if dry_run and limited:
+        raise CaiError(
+            "--max-cost and --max-calls stop a run; with --dry-run, --sample says how much to buy"
+        )
 
 
 def do_steps(order: Order, until: Step, *, alone: bool = False) -> None:
@@ -153,7 +166,7 @@ def foretell(order: Order, until: Step, sample: int) -> None:
     from cai.pipeline.forecast import forecast
 
     plan, steps = _planned(order, until)
-    with nullcontext() if sample else counting():
+    with counting(shown=not sample):
         told = forecast(plan._replace(sample=sample), steps)
     print_forecast(told, sampled=sample > 0)
 

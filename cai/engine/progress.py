@@ -295,4 +295,4 @@ def _told(error: BaseException) -> str:
 def _terminal() -> Console:
     from rich.console import Console
 
-    return Console(stderr=True)
+    return Console(stderr=True, emoji=False)

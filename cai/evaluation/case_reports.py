@@ -24,6 +24,7 @@ def as_json(report: CaseReport) -> dict[str, Any]:
                 "least": result.least,
                 "reason": result.reason,
                 "why": result.why,
+                "answered_by": result.answered_by,
             }
             for result in report.results
         ],

@@ -25,9 +25,10 @@ from cai.constitution.case_files import Cases, PlacedCase, beside_of, read_cases
 from cai.engine import BoughtModel, Ledger, RowEnded, Tally
 from cai.errors import CaiError
 from cai.models import LanguageModel, ModelSettings, open_model
+from cai.models.roles import IsRefusal, ModelInRole
 from cai.models.settings import settings_of
 from cai.prompts import Prompts
-from cai.records import Prompt, Response, RowKey
+from cai.records import Prompt, Refusal, Response, RowKey
 from cai.stages.classify import classify_under
 from cai.stages.compare import compare_under
 from cai.stages.labelling import Labelling
@@ -51,6 +52,7 @@ class CaseResult:
         least: p must be above this.
         reason: why there was no verdict; empty if there was one.
         why: of the case.
+        answered_by: identity of the fallback, if the judge declined and it answered.
     """
 
     name: str
@@ -59,6 +61,7 @@ class CaseResult:
     least: float
     reason: str = ""
     why: str = ""
+    answered_by: str = ""
 
     @property
     def passed(self) -> bool:
@@ -110,12 +113,16 @@ class CaseSettings:
         ledger: a file that keeps what was bought, so that the next time buys only what changed;
             None for a new one each time.
         files: more files of cases.
+        fallback: is asked where the judge declines; None: such cases have no verdict.
+        wording: tells refusals by their wording; None: by the provider's own sign alone.
     """
 
     templates: Path | None = None
     minimum_mass: float = MINIMUM_MASS
     ledger: Path | None = None
     files: tuple[Path, ...] = ()
+    fallback: ModelSettings | None = None
+    wording: IsRefusal | None = None
 
 
 class Judging(NamedTuple):
@@ -144,35 +151,55 @@ def judge_cases(
         CaiError: there are no cases, or the model cannot be asked.
     """
     settings = settings or CaseSettings()
+    return asyncio.run(_ask(questions_of(constitution, settings), model, settings))
+
+
+class Questions(NamedTuple):
+    """What is asked: the cases of a constitution, and the templates that ask."""
+
+    loaded: Loaded
+    cases: Cases
+    setting: Setting
+
+
+def questions_of(constitution: str | Path, settings: CaseSettings) -> Questions:
+    """Read a constitution and its cases.
+
+    Raises:
+        InputError: the constitution, a file of cases or a template has faults.
+        CaiError: there are no cases.
+    """
     loaded = read_constitution(constitution)
     cases = read_cases(loaded, settings.files)
     if not cases.placed:
         beside = beside_of(loaded.path)
         raise CaiError(f"{loaded.path} has no cases; write them under cases:, or in {beside}")
-    setting = Setting(loaded.constitution, Prompts(settings.templates))
-    return asyncio.run(_ask(loaded, cases, model, setting, settings))
+    return Questions(loaded, cases, Setting(loaded.constitution, Prompts(settings.templates)))
 
 
 async def _ask(
-    loaded: Loaded,
-    cases: Cases,
-    model: str | ModelSettings | LanguageModel,
-    setting: Setting,
-    settings: CaseSettings,
+    questions: Questions, model: str | ModelSettings | LanguageModel, settings: CaseSettings
 ) -> CaseReport:
+    loaded, cases, setting = questions
     with ExitStack() as opened:
         place = settings.ledger
         if place is None:
             folder = opened.enter_context(tempfile.TemporaryDirectory(prefix="cai-cases-"))
             place = Path(folder) / "ledger.sqlite"
         ledger = opened.enter_context(Ledger.open(place))
-        judge = _bought(model, ledger)
+        judge, last = _bought(model, ledger), None
+        if settings.fallback is not None:
+            bought = _bought(settings.fallback, ledger)
+            last = ModelInRole(bought, settings.wording, settings.fallback.sampling)
+        playing = ModelInRole(judge, settings.wording, fallback=last)
         own = isinstance(model, str | ModelSettings)
         try:
-            results = await ask_cases(cases.placed, Judging(judge, setting, settings.minimum_mass))
+            judging = Judging(playing, setting, settings.minimum_mass)
+            results = await ask_cases(cases.placed, judging)
         finally:
-            if own:
-                await judge.close()
+            for one in (judge if own else None, last):
+                if one is not None:
+                    await one.close()
     asked = {result.principle for result in results}
     principles = loaded.constitution.principles
     untested = tuple(one.id for one in principles if one.id not in asked)
@@ -198,16 +225,19 @@ async def ask_cases(cases: Sequence[PlacedCase], judging: Judging) -> tuple[Case
 
 
 async def _result(name: str, case: Case, principle: Principle, judging: Judging) -> CaseResult:
-    p, reason = None, ""
+    p, reason, refusals = None, "", ()
     try:
-        p = await _probability(case, principle, judging)
+        p, refusals = await _probability(case, principle, judging)
     except RowEnded as ended:
         reason = f"{ended.row.status}: {ended.row.reason}"
-    return CaseResult(name, principle.id, p, case.least, reason, case.why or "")
+    by = refusals[-1].answered_by if refusals else ""
+    return CaseResult(name, principle.id, p, case.least, reason, case.why or "", by)
 
 
-async def _probability(case: Case, principle: Principle, judging: Judging) -> float:
-    """Probability of what the case expects."""
+async def _probability(
+    case: Case, principle: Principle, judging: Judging
+) -> tuple[float, tuple[Refusal, ...]]:
+    """Probability of what the case expects, and who declined to say so."""
     prompt = Prompt(case.conversation, "cases")
     key = RowKey("case", prompt.id)
     judge, setting, minimum_mass = judging
@@ -220,7 +250,7 @@ async def _probability(case: Case, principle: Principle, judging: Judging) -> fl
             setting=setting,
             labelling=Labelling(minimum_mass=minimum_mass),
         )
-        return compared.p_a
+        return compared.p_a, compared.refusals
     classified = await classify_under(
         principle,
         _reply(prompt, case.response or "", 0),
@@ -229,7 +259,8 @@ async def _probability(case: Case, principle: Principle, judging: Judging) -> fl
         setting=setting,
         minimum_mass=minimum_mass,
     )
-    return classified.p_yes if case.answer == "yes" else 1 - classified.p_yes
+    p = classified.p_yes if case.answer == "yes" else 1 - classified.p_yes
+    return p, classified.refusals
 
 
 def _reply(prompt: Prompt, text: str, sample: int) -> Response:

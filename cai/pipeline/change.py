@@ -8,7 +8,8 @@ from pathlib import Path
 
 from cai.constitution import find_constitution, load_constitution
 from cai.pipeline.folder import existing_run
-from cai.pipeline.forecast import Forecast, forecast
+from cai.pipeline.forecast import forecast
+from cai.pipeline.forecast_parts import Forecast
 from cai.pipeline.preview import Plan
 from cai.pipeline.run import STEPS, Step, steps_until
 from cai.pipeline.run_log import read_run_log

@@ -107,8 +107,7 @@ def measure_judges(trials: Trials, *, command: str = "", budget: Budget | None =
             stops a run as well; everything bought is kept.
     """
     left_out: dict[str, int] = {}
-    questions = list(_questions(trials, left_out))
-    _check(questions, trials)
+    questions = questions_of(trials, left_out)
     trials.folder.make()
     recipe = constitution_of(trials.recipe, questions, trials.folder, trials.names_constitution)
     trials = replace(trials, recipe=recipe)
@@ -116,7 +115,7 @@ def measure_judges(trials: Trials, *, command: str = "", budget: Budget | None =
         Ledger.open(trials.folder.ledger) as ledger,
         Progress(trials.folder.log, about={"command": command}) as progress,
     ):
-        save_recipe(_for(trials.judges[0], recipe), trials.folder.recipe)
+        save_recipe(recipe_for(trials.judges[0], recipe), trials.folder.recipe)
         found = _Judges(trials, questions, ledger, progress, budget or Budget())
         run_until_stopped(found.measure(command))
     trialled = replace(found.trialled, left_out=left_out)
@@ -147,9 +146,11 @@ class _Judges:
         """Ask each judge, and put what was found into `trialled`."""
         made: set[str] = set()
         for number, settings in enumerate(self._trials.judges):
-            prefix = STAGE if number == 0 else f"{STAGE}-{number + 1}"
             studio = self._studio(settings)
-            stages = await self._ask(studio, prefix)
+            try:
+                stages = await ask(studio, self._questions, self._trials, number)
+            finally:
+                await studio.close()
             made.update(stages)
             self._add(studio, settings, stages)
             if number == 0:
@@ -172,33 +173,39 @@ class _Judges:
         )
 
     def _studio(self, settings: ModelSettings) -> Studio:
-        recipe = _for(settings, self._trials.recipe)
+        recipe = recipe_for(settings, self._trials.recipe)
         return Studio(
             recipe, self._trials.folder, self._ledger, self._progress, budget=self._budget
         )
-
-    async def _ask(self, studio: Studio, prefix: str) -> tuple[str, ...]:
-        """Make the rows of one judge; gives their stages."""
-        each = self._trials.each_principle
-        items = items_of(self._questions, studio, each_principle=each, stage=prefix)
-        stages = tuple(dict.fromkeys((prefix, *(item.key.stage for item in items))))
-        constitution = studio.setting.constitution
-        truth = microworld_truth(constitution)
-        try:
-            await studio.run_rows(
-                f"ask {studio.recipe.models.of('judge').name}",
-                lambda: items,
-                lambda item, log: _take(studio, item, truth, log),
-                stages=stages,
-            )
-        finally:
-            await studio.close()
-        return stages
 
     async def _drop_others(self, made: set[str]) -> None:
         """Remove rows of judges and principles that were asked for before, and are not now."""
         others = {stage for stage, _ in self._ledger.counts()} - made
         await self._ledger.prune(sorted(others), await self._ledger.begin_sweep())
+
+
+async def ask(
+    studio: Studio, questions: Sequence[Question], trials: Trials, number: int
+) -> tuple[str, ...]:
+    """Make the rows of one judge; gives their stages.
+
+    Args:
+        studio: whose judge is asked.
+        questions: all that are asked.
+        trials: how.
+        number: the judge's place, from 0.
+    """
+    prefix = STAGE if number == 0 else f"{STAGE}-{number + 1}"
+    items = items_of(questions, studio, each_principle=trials.each_principle, stage=prefix)
+    stages = tuple(dict.fromkeys((prefix, *(item.key.stage for item in items))))
+    truth = microworld_truth(studio.setting.constitution)
+    await studio.run_rows(
+        f"ask {studio.recipe.models.of('judge').name}",
+        lambda: items,
+        lambda item, log: _take(studio, item, truth, log),
+        stages=stages,
+    )
+    return stages
 
 
 async def _take(studio: Studio, item: Item, truth: Truth, log: RowLog) -> None:
@@ -236,6 +243,21 @@ async def _take(studio: Studio, item: Item, truth: Truth, log: RowLog) -> None:
     await log.ok(key, asdict(label), calls_of(label), label.refusals)
 
 
+def questions_of(trials: Trials, left_out: dict[str, int]) -> list[Question]:
+    """All that is asked.
+
+    Args:
+        trials: name the data.
+        left_out: gets the rows of it that are no questions, counted by reason.
+
+    Raises:
+        CaiError: as `measure_judges`.
+    """
+    questions = list(_questions(trials, left_out))
+    _check(questions, trials)
+    return questions
+
+
 def _questions(trials: Trials, left_out: dict[str, int]) -> Iterator[Question]:
     for source in trials.data:
         for one in read_questions(source, limit=trials.limit, seed=trials.recipe.seed):
@@ -262,7 +284,7 @@ def _check(questions: Sequence[Question], trials: Trials) -> None:
         raise CaiError("--each-principle asks under one at a time; leave out label.principles")
 
 
-def _for(settings: ModelSettings, recipe: Recipe) -> Recipe:
+def recipe_for(settings: ModelSettings, recipe: Recipe) -> Recipe:
     """The recipe with one model alone, and its fallback: nobody else is asked anything."""
     roles = Roles(default=settings, fallback=recipe.models.fallback)
     return recipe.model_copy(update={"models": roles})

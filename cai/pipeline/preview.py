@@ -11,7 +11,6 @@ import tempfile
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from io import StringIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,10 +22,10 @@ from cai.engine.foreseen import (
     ModelName,
     PassingRows,
 )
-from cai.models import ModelSettings, open_model
+from cai.models import ModelSettings
 from cai.models.base import LanguageModel
-from cai.models.label_samples import WeighsBySamples
 from cai.pipeline import training
+from cai.pipeline.aside import foreseen_model, quiet
 from cai.pipeline.evaluating import sample_policy
 from cai.pipeline.folder import POLICIES, PolicyName, RunFolder
 from cai.pipeline.folder import ModelName as ModelFolder
@@ -179,8 +178,8 @@ def preview_of(plan: Plan) -> Generator[Preview, None, None]:
         keeper = PassingRows(rows, lambda: trained and not foresight.to_buy(LEARNED_PARTS))
         opener = _foreseen(aside, foresight, to_train, nothing_bought=fresh and not plan.reuse)
         trial = Trial(keeper, opener)
-        quiet = opened.enter_context(_quiet())
-        counter = Studio(plan.recipe, aside, rows, quiet, shard=plan.shard, trial=trial)
+        unseen = opened.enter_context(quiet())
+        counter = Studio(plan.recipe, aside, rows, unseen, shard=plan.shard, trial=trial)
         prompts = ForeseenPrompts(plan.recipe.templates)
         counter.setting = replace(counter.setting, prompts=prompts)
         sampler = opened.enter_context(_sampler(plan, ledger)) if plan.sample else None
@@ -219,14 +218,9 @@ def _foreseen(
         if policy in to_train:
             shown = f"{policy} (to train)"
             return ForeseenModel(ModelName(shown, shown, prices, exists=False), foresight)
-        model = open_model(settings)
-        sampling = model.label_sampling if isinstance(model, WeighsBySamples) else None
-        # The identity of weights is a hash of their files: of no use, they are not fetched for it.
-        unneeded = nothing_bought and settings.provider == "hf"
-        identity = settings.name if unneeded else model.identity
-        shown = f"{settings.name} (in batches)" if settings.batch else policy or settings.name
-        name = ModelName(identity, shown, prices, sampling)
-        return ForeseenModel(name, foresight)
+        return foreseen_model(
+            settings, foresight, nothing_bought=nothing_bought, shown=policy or settings.name
+        )
 
     return opener
 
@@ -239,13 +233,6 @@ def _sampler(plan: Plan, ledger: Ledger) -> Generator[Studio, None, None]:
     trial = Trial(PassingRows(ledger), sample=plan.sample)
     with Progress() as progress:
         yield Studio(recipe, plan.folder, ledger, progress, shard=plan.shard, trial=trial)
-
-
-def _quiet() -> Progress:
-    """Counting is shown to no one: its rows are not those of a run."""
-    from rich.console import Console
-
-    return Progress(console=Console(file=StringIO()))
 
 
 def _evaluation(name: str, settings: ModelSettings) -> Pass:

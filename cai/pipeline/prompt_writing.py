@@ -19,11 +19,11 @@ from cai.engine import Ledger, Progress, RowLog
 from cai.engine.budget import Budget
 from cai.errors import CaiError, Fault, InputError
 from cai.evaluation.patterns import read_patterns
-from cai.filters.contamination import Contamination
-from cai.filters.near_duplicates import Clusters, Prompted, find_clusters
 from cai.models import ModelSettings
-from cai.pipeline.filtering import evaluation_prompts
+from cai.pipeline.aside import Taken, foretell
 from cai.pipeline.folder import RunFolder
+from cai.pipeline.forecast_parts import Forecast
+from cai.pipeline.prompt_novelty import faults_of
 from cai.pipeline.readback import read_prompt
 from cai.pipeline.studio import Studio
 from cai.recipe import PromptSets, Recipe, save_recipe
@@ -139,14 +139,7 @@ def write_prompts(
         CaiError: what stops a run as well; everything bought is kept.
     """
     folder.make()
-    recipe = Recipe(
-        name="prompts",
-        seed=task.writing.seed,
-        constitution="harmlessness",
-        templates=templates,
-        models=Roles(default=model),
-        prompts=PromptSets(red_team=()),
-    )
+    recipe = _recipe(task, model, templates)
     with (
         Ledger.open(folder.ledger) as ledger,
         Progress(folder.log, about={"command": command}) as progress,
@@ -158,6 +151,45 @@ def write_prompts(
         written = Written(task.number, kept, left_out(ledger), studio.tally.total.made)
     folder.write_metrics({"prompts": written.to_json()})
     return written
+
+
+def foretell_prompts(
+    task: Task,
+    model: ModelSettings,
+    folder: RunFolder,
+    *,
+    templates: Path | None = None,
+    sample: int = 0,
+) -> Forecast:
+    """Say what `write_prompts` would buy; buys the calls of a sample and nothing else.
+
+    Args:
+        task: as there.
+        model: as there.
+        folder: as there.
+        templates: as there.
+        sample: how many prompts to ask for in earnest; 0 for none.
+
+    Raises:
+        CaiError: what would stop the writing as well.
+    """
+
+    async def take(studio: Studio) -> None:
+        await _Prompts(studio, task).ask()
+
+    return foretell([Taken(_recipe(task, model, templates), take)], folder, sample=sample)
+
+
+def _recipe(task: Task, model: ModelSettings, templates: Path | None) -> Recipe:
+    """As much of a recipe as it takes to ask one model."""
+    return Recipe(
+        name="prompts",
+        seed=task.writing.seed,
+        constitution="harmlessness",
+        templates=templates,
+        models=Roles(default=model),
+        prompts=PromptSets(red_team=()),
+    )
 
 
 class _Prompts:
@@ -172,10 +204,15 @@ class _Prompts:
     async def make(self) -> None:
         """Ask the model, then tell what is new."""
         try:
-            await self._studio.run_rows(
-                "write prompts", self._asked, self._write, stages=(WRITTEN,)
+            await self.ask()
+            task = self._task
+            faults = faults_of(
+                {key.sample: read_prompt(one["prompt"]) for key, one in self._written()},
+                task.writing.seeds,
+                avoid=task.avoid,
+                words=task.words,
+                similarity=task.similarity,
             )
-            faults = self._faults()
 
             async def keep(item: tuple[RowKey, Mapping[str, Any]], log: RowLog) -> None:
                 key, record = item
@@ -186,6 +223,10 @@ class _Prompts:
             await self._studio.run_rows("keep new ones", self._written, keep, stages=(NEW,))
         finally:
             await self._studio.close()
+
+    async def ask(self) -> None:
+        """Ask the model alone."""
+        await self._studio.run_rows("write prompts", self._asked, self._write, stages=(WRITTEN,))
 
     def _asked(self) -> Iterator[tuple[str, RowKey]]:
         topics = self._task.topics or ("",)
@@ -209,46 +250,6 @@ class _Prompts:
         for row in self._studio.ledger.rows(WRITTEN, "ok"):
             assert row.record is not None
             yield RowKey(NEW, PROMPTS, sample=row.key.sample), row.record
-
-    def _faults(self) -> dict[int, str]:
-        """Why written prompts are not new, by their number; those before them come first."""
-        seeds = {seed.text_hash for seed in self._task.writing.seeds}
-        clusters = self._clusters()
-        near_seeds = {clusters.smallest.get(seed, seed) for seed in seeds}
-        avoided = Contamination(
-            (one for place in self._task.avoid for one in evaluation_prompts(place)),
-            self._task.words,
-        )
-        there, near_there = set[str](), set[str]()
-        faults: dict[int, str] = {}
-        for key, record in self._written():
-            prompt = read_prompt(record["prompt"])
-            own = prompt.text_hash
-            cluster = clusters.smallest.get(own, own)
-            if own in seeds:
-                faults[key.sample] = "is a seed again"
-            elif own in there:
-                faults[key.sample] = "was written before"
-            elif cluster in near_seeds:
-                faults[key.sample] = "is nearly a seed"
-            elif cluster in near_there:
-                faults[key.sample] = "is nearly one that was written before"
-            elif avoided.holds(prompt.messages):
-                faults[key.sample] = "is like an evaluation prompt"
-            else:
-                there.add(own)
-                near_there.add(cluster)
-        return faults
-
-    def _clusters(self) -> Clusters:
-        def every() -> Iterator[Prompted]:
-            for seed in self._task.writing.seeds:
-                yield Prompted(seed.messages, seed.text_hash, "")
-            for _, record in self._written():
-                prompt = read_prompt(record["prompt"])
-                yield Prompted(prompt.messages, prompt.text_hash, "")
-
-        return find_clusters(every(), self._task.similarity)
 
 
 def left_out(ledger: Ledger) -> dict[str, int]:

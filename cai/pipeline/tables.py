@@ -17,8 +17,8 @@ def page() -> Console:
     """Standard output, as wide as it is or as wide as need be."""
     from rich.console import Console
 
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=WIDE)
+    console = Console(highlight=False, emoji=False)
+    return console if console.is_terminal else Console(highlight=False, emoji=False, width=WIDE)
 
 
 def table_of(columns: Sequence[str], *, words: int = 1) -> Table:

@@ -28,7 +28,7 @@ def print_table(metrics: Mapping[str, Any]) -> None:
     """
     from rich.console import Console
 
-    Console().print(run_tables(metrics))
+    Console(emoji=False).print(run_tables(metrics))
 
 
 def run_tables(metrics: Mapping[str, Any]) -> Group:

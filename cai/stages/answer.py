@@ -9,13 +9,11 @@ from __future__ import annotations
 import string
 from dataclasses import dataclass
 
-from cai.engine import making
 from cai.models.base import LanguageModel
-from cai.models.roles import weigh_by_one
 from cai.records import Message, Refusal, RowKey, Weighed, WeighMethod
-from cai.stages.choose import check_weighed
 from cai.stages.label_maths import mean_probability, option_shares
 from cai.stages.setting import Setting
+from cai.stages.weighed import weigh_options
 
 MOST_OPTIONS = len(string.ascii_uppercase)
 
@@ -103,9 +101,14 @@ async def answer_question(
     forth = tuple(range(len(letters)))
     shown = (forth, forth[::-1])
     asked = [option_question(question, order, setting) for order in shown]
-    with making(key):
-        weighed = await weigh_by_one(judge, asked, letters)
-    check_weighed(weighed, key, f"the letters A to {letters[-1]}", minimum_mass)
+    weighed = await weigh_options(
+        judge,
+        asked,
+        key,
+        options=letters,
+        named=f"the letters A to {letters[-1]}",
+        minimum_mass=minimum_mass,
+    )
     orders = tuple(_order(*both) for both in zip(shown, weighed, strict=True))
     refusals = tuple(refusal for one in weighed for refusal in one.refusals)
     return Answer(

@@ -13,13 +13,13 @@ from typing import Literal, NamedTuple
 
 from cai.at_once import all_of
 from cai.constitution import Principle
-from cai.engine import RowEnded, making
+from cai.engine import making
 from cai.models.base import LanguageModel
-from cai.models.roles import weigh_by_one
 from cai.records import Completion, Message, OrderWeights, Refusal, Response, RowKey, Weighed
 from cai.stages.labelling import Thinking
 from cai.stages.setting import Setting, usable_text
 from cai.stages.shots import comparison_shots, reasoning_shots
+from cai.stages.weighed import weigh_options
 
 OPTIONS = ("A", "B")
 
@@ -59,11 +59,8 @@ async def choose(
     Raises:
         RowEnded: the judge declined ("refused"), or gave no verdict ("unparsed").
     """
-    with making(key):
-        weighed = await weigh_by_one(
-            judge, comparison_questions(pair, principle, key, setting), OPTIONS
-        )
-    check_weighed(weighed, key, "(A) and (B)", minimum_mass)
+    questions = comparison_questions(pair, principle, key, setting)
+    weighed = await _weigh(judge, questions, key, minimum_mass)
     orders = tuple(
         _in_terms_of_a(first, one, principle) for first, one in zip(ORDERS, weighed, strict=True)
     )
@@ -109,9 +106,7 @@ async def think_and_choose(
         reasoning_question(pair, first, principle, key, setting, reasoning=text)
         for first, text in zip(ORDERS, texts, strict=True)
     ]
-    with making(key):
-        weighed = await weigh_by_one(judge, questions, OPTIONS)
-    check_weighed(weighed, key, "(A) and (B)", minimum_mass)
+    weighed = await _weigh(judge, questions, key, minimum_mass)
     orders = tuple(
         replace(
             _in_terms_of_a(first, one, principle),
@@ -155,29 +150,12 @@ def reasoning_question(
     )
 
 
-def check_weighed(
-    weighed: Sequence[Weighed], key: RowKey, options: str, minimum_mass: float
-) -> None:
-    """End the row if there is no label in what the judge said.
-
-    Args:
-        weighed: the answers to all questions of the label.
-        key: the row made.
-        options: names of the options, for the reason.
-        minimum_mass: least total probability of the options, in [0, 1].
-
-    Raises:
-        RowEnded: the judge declined ("refused"), or wanted to say something else ("unparsed").
-    """
-    refusals = [refusal for one in weighed for refusal in one.refusals]
-    calls = (*(refusal.call for refusal in refusals), *(one.call for one in weighed))
-    if any(one.refused for one in weighed):
-        who = "the judge and its fallback" if refusals else "the judge"
-        raise RowEnded(key, "refused", f"{who} declined to label the pair", calls)
-    low = min(one.mass for one in weighed)
-    if low < minimum_mass:
-        reason = f"the judge gave {options} {low:.3f} of its probability, under {minimum_mass}"
-        raise RowEnded(key, "unparsed", reason, calls)
+async def _weigh(
+    judge: LanguageModel, questions: Sequence[Sequence[Message]], key: RowKey, minimum_mass: float
+) -> tuple[Weighed, ...]:
+    return await weigh_options(
+        judge, questions, key, options=OPTIONS, named="(A) and (B)", minimum_mass=minimum_mass
+    )
 
 
 def _shown(pair: Pair, first: First) -> dict[str, object]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cai.constitution import Principle
-from cai.engine import RowEnded, making
 from cai.models.base import LanguageModel
-from cai.records import Message, Response, RowKey
+from cai.records import Message, Refusal, Response, RowKey
 from cai.stages.label_maths import preference
 from cai.stages.setting import Setting
+from cai.stages.weighed import weigh_options
 
 OPTIONS = ("Yes", "No")
 
@@ -22,11 +22,13 @@ class Classification:
         p_yes: probability of yes, among yes and no.
         mass: total probability of both.
         call: the ledger's key.
+        refusals: of judges that were asked before and declined.
     """
 
     p_yes: float
     mass: float
     call: str
+    refusals: tuple[Refusal, ...] = ()
 
 
 async def classify_under(
@@ -51,15 +53,12 @@ async def classify_under(
     Raises:
         RowEnded: the judge declined ("refused"), or answered neither yes nor no ("unparsed").
     """
-    with making(key):
-        said = await judge.weigh(classify_question(response, principle, setting), OPTIONS)
-    if said.refused:
-        raise RowEnded(key, "refused", "the judge declined to answer yes or no", (said.call,))
-    if said.mass < minimum_mass:
-        reason = f"the judge gave yes and no {said.mass:.3f} of its probability"
-        raise RowEnded(key, "unparsed", f"{reason}, under {minimum_mass}", (said.call,))
+    questions = [classify_question(response, principle, setting)]
+    (said,) = await weigh_options(
+        judge, questions, key, options=OPTIONS, named="yes and no", minimum_mass=minimum_mass
+    )
     yes, no = said.logprobs
-    return Classification(preference(yes, no), said.mass, said.call)
+    return Classification(preference(yes, no), said.mass, said.call, said.refusals)
 
 
 def classify_question(

@@ -8,13 +8,12 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 
 from cai.constitution import Principle
-from cai.engine import making
 from cai.models.base import LanguageModel
-from cai.models.roles import weigh_by_one
 from cai.records import Message, Rating, Refusal, Response, RowKey, Weighed
-from cai.stages.choose import Pair, check_weighed
+from cai.stages.choose import Pair
 from cai.stages.label_maths import RATINGS, expected_rating, rating_shares
 from cai.stages.setting import Setting
+from cai.stages.weighed import weigh_options
 
 OPTIONS = tuple(map(str, RATINGS))
 
@@ -49,10 +48,14 @@ async def rate_pair(
         RowEnded: the judge declined ("refused"), or gave no number ("unparsed").
     """
     questions = [rating_question(response, principle, setting) for response in pair]
-    with making(key):
-        weighed = await weigh_by_one(judge, questions, OPTIONS)
-    check_weighed(weighed, key, "the numbers 1 to 10", minimum_mass)
-    a, b = weighed
+    a, b = await weigh_options(
+        judge,
+        questions,
+        key,
+        options=OPTIONS,
+        named="the numbers 1 to 10",
+        minimum_mass=minimum_mass,
+    )
     return Rated(
         (_rating("a", a, principle), _rating("b", b, principle)), (*a.refusals, *b.refusals)
     )

@@ -1,0 +1,51 @@
+"""What is new among written prompts: no seed, none written before, no evaluation prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from cai.filters.contamination import Contamination
+from cai.filters.near_duplicates import Prompted, find_clusters
+from cai.pipeline.filtering import evaluation_prompts
+from cai.records import Prompt
+
+
+def faults_of(
+    prompts: Mapping[int, Prompt],
+    seeds: Sequence[Prompt],
+    *,
+    avoid: Sequence[Path],
+    words: int,
+    similarity: float,
+) -> dict[int, str]:
+    """Why written prompts are not new, by their number; those before them come first.
+
+    Args:
+        prompts: by number, in order.
+        seeds: that they were written after.
+        avoid: files or folders of evaluation prompts.
+        words: sharing so many words in a row with one of these is being like it.
+        similarity: Jaccard index from which two prompts are nearly the same.
+    """
+
+    def every() -> Iterator[Prompted]:
+        for prompt in (*seeds, *prompts.values()):
+            yield Prompted(prompt.messages, prompt.text_hash, "")
+
+    smallest = find_clusters(every(), similarity).smallest
+    avoided = Contamination((one for place in avoid for one in evaluation_prompts(place)), words)
+    there = {seed.text_hash: "is a seed again" for seed in seeds}
+    near = {smallest.get(own, own): "is nearly a seed" for own in there}
+    faults: dict[int, str] = {}
+    for number, prompt in prompts.items():
+        own = prompt.text_hash
+        cluster = smallest.get(own, own)
+        if fault := there.get(own) or near.get(cluster):
+            faults[number] = fault
+        elif avoided.holds(prompt.messages):
+            faults[number] = "is like an evaluation prompt"
+        else:
+            there[own] = "was written before"
+            near[cluster] = "is nearly one that was written before"
+    return faults
