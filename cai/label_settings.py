@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, cast
 
 from pydantic import Field, ModelWrapValidatorHandler, model_validator
 
+from cai.prompts import Frame
 from cai.records import Sampling
 from cai.stages.labelling import REASONED_CLAMP, Labelling, Thinking
 from cai.validation import Broken, Entry, check_with
@@ -36,6 +37,11 @@ class ThinkingSettings(Entry):
 class LabelSettings(Entry):
     """The way to a label (Bai et al. 2022, §4.1, §4.3; Lee et al. 2023, §2.1, §2.2.2)."""
 
+    frame: Frame = Field(
+        default="cai",
+        description="How the question is put: as in Bai et al. (2022), or as in Lee et al. (2023), "
+        "rlaif-base or, with what the principle means spelled out, rlaif-detailed.",
+    )
     way: Literal["choice", "rating"] = Field(
         default="choice",
         description="choice: between (A) and (B); rating: of each reply by itself, from 1 to 10.",

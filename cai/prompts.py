@@ -1,53 +1,52 @@
 """Prompt templates: Jinja files that yield messages, so that no text can forge a turn.
 
-A template marks its turns with its own tags::
+A template marks its turns with its own tags (`cai.prompt_tags`)::
 
     {% messages conversation %}
     {% user %}{{ principle.critique }}{% enduser %}
 
 Roles come from these tags alone. What a user or model wrote is only ever a value, so it can open
-no tag; where it is shown inside a turn of ours, the filter `quote` puts "> " before each of its
-lines, so it can stand at the beginning of no line and forge neither an option nor an instruction.
+no tag. Where it is shown inside a turn or text of ours, a filter keeps it from reading as ours:
+`quote` puts "> " before each of its lines, and `unmarked` breaks what it spells of our marks
+(`cai.turn_marks`).
+
+There are two families: "chat" yields messages; "completion" the plain text of Bai et al. (2022),
+which a base model goes on with. A template says with a macro ``answer(option)`` how an option is
+written as a reply, if not as it is named, and with ``{% set stop = [...] %}`` what ends a reply in
+plain text; a message ends by itself.
 """
 
 from __future__ import annotations
 
 import difflib
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal
 
-from jinja2 import DictLoader, StrictUndefined, TemplateError, TemplateSyntaxError, meta, nodes
 from jinja2 import Template as CompiledTemplate
-from jinja2.ext import Extension
-from jinja2.parser import Parser
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2 import TemplateError
 
 from cai.errors import Fault, InputError
-from cai.records import Message, Role
+from cai.prompt_check import (
+    PARTS,
+    REQUIRED,
+    Source,
+    check_template,
+    environment_of,
+    macro_alone,
+    quote,
+)
+from cai.prompt_tags import Family, Piece, as_messages
+from cai.records import Message, Sampling
 from cai.resources import shipped
 
-ROLES: tuple[Role, ...] = ("system", "user", "assistant")
+__all__ = ["PARTS", "REQUIRED", "Family", "Frame", "Prompts", "Template", "quote"]
 
-REQUIRED: Mapping[str, frozenset[str]] = {
-    "respond": frozenset({"conversation"}),
-    "critique": frozenset({"conversation", "response", "principle", "few_shots"}),
-    "revise": frozenset({"conversation", "response", "principle", "critique", "few_shots"}),
-    "compare": frozenset({"conversation", "response_a", "response_b", "principle", "few_shots"}),
-    "reason": frozenset(
-        {"conversation", "response_a", "response_b", "principle", "few_shots", "reasoning"}
-    ),
-    "rate": frozenset({"conversation", "response", "principle", "few_shots"}),
-    "classify": frozenset({"conversation", "response", "principle", "few_shots"}),
-    "answer": frozenset({"conversation", "question", "options"}),
-    "write_prompts": frozenset({"examples", "topic"}),
-}
-"""The variables that each template is given; a template may use these and no others."""
-
-PARTS = ("question",)
-"""Files with macros that templates import from; a user's own ones count as theirs do."""
+Frame = Literal["cai", "rlaif-base", "rlaif-detailed"]
+"""How a judge is asked: as in Bai et al. (2022), or as in Lee et al. (2023) with one of their
+preambles."""
 
 _FAILURES = (TypeError, ValueError, ArithmeticError, LookupError)
 """What an expression in a template can raise, such as a sum of a text and a number."""
@@ -55,19 +54,35 @@ _FAILURES = (TypeError, ValueError, ArithmeticError, LookupError)
 
 @dataclass(frozen=True)
 class Template:
-    """One template file: its text's hash goes into every record made with it."""
+    """One template file: its text's hash goes into every record made with it.
+
+    Args:
+        name: such as "critique".
+        path: of the file.
+        hash: of its text, and of the parts that it imports.
+        family: what it yields.
+        stop: what ends a reply in plain text, beside what its sampling says.
+    """
 
     name: str
     path: Path
     hash: str
+    family: Family = "chat"
+    stop: tuple[str, ...] = ()
 
 
 class Prompts:
-    """The templates of one family, a user's own files before the shipped ones.
+    """The templates that the calls of a run are made with, a user's own before the shipped ones.
+
+    A file is looked for in folders of this order, each with a subfolder named by the language
+    before it: the user's own for the family (``mine/completion``), the user's own, those of the
+    frame, those of the family.
 
     Args:
         folder: a folder whose files (``critique.j2`` …) replace shipped ones of the same name.
-        family: "chat"; the shipped subfolder to fall back on.
+        family: of every template, or of each by its name; those not named are of "chat".
+        language: of the constitution, such as "de".
+        frame: how a judge is asked.
 
     Attributes:
         templates: by name.
@@ -78,22 +93,45 @@ class Prompts:
             has a syntax error or asks for a variable that it is not given.
     """
 
-    def __init__(self, folder: Path | None = None, family: str = "chat") -> None:
+    def __init__(
+        self,
+        folder: Path | None = None,
+        family: Family | Mapping[str, Family] = "chat",
+        *,
+        language: str = "en",
+        frame: Frame = "cai",
+    ) -> None:
         """Read and check every template, so that a fault shows before the first call."""
-        folders = [*([_known(folder)] if folder else []), shipped("prompts") / family]
-        parts = {f"{name}.j2": _read(_find(name, folders)) for name in PARTS}
-        environment = _environment(parts)
         self.templates: dict[str, Template] = {}
         self.used: dict[str, frozenset[str]] = {}
         self._compiled: dict[str, CompiledTemplate] = {}
-        for name in REQUIRED:
+        self._answers: dict[str, Callable[[str], str]] = {}
+        for one in ("chat", "completion"):
+            names = [
+                name
+                for name in REQUIRED
+                if (family if isinstance(family, str) else family.get(name, "chat")) == one
+            ]
+            self._take(names, one, _folders(folder, one, language, frame))
+
+    def _take(self, names: Sequence[str], family: Family, folders: Sequence[Path]) -> None:
+        found = {name: _find(name, folders) for name in PARTS}
+        parts = {f"{name}.j2": _read(path) for name, path in found.items() if path}
+        environment = environment_of(parts)
+        for name in names:
             path = _find(name, folders)
+            if path is None:
+                raise InputError(folders[0], [Fault(f"has no template {name}.j2; write it")])
             text = _read(path)
-            self.used[name], imported = _check(environment, name, path, text)
-            whole = "\0".join([text, *(parts[part] for part in sorted(imported))])
+            checked = check_template(environment, Source(name, path, text, family), parts)
+            whole = "\0".join([text, *(parts[part] for part in sorted(checked.imported))])
             hashed = hashlib.sha256(whole.encode()).hexdigest()[:16]
-            self.templates[name] = Template(name, path, hashed)
+            self.used[name] = checked.used
+            stop = checked.stop if family == "completion" else ()
+            self.templates[name] = Template(name, path, hashed, family, stop)
             self._compiled[name] = environment.from_string(text)
+            if checked.answer is not None:
+                self._answers[name] = macro_alone(environment, checked.answer)
 
     def render(self, name: str, **variables: Any) -> tuple[Message, ...]:
         """Messages of the template, given exactly the variables in `REQUIRED` of that name.
@@ -105,33 +143,64 @@ class Prompts:
         missing = REQUIRED[name] - variables.keys()
         if missing:
             raise TypeError(f"template {name!r} needs {', '.join(sorted(missing))}")
-        turns: list[Message] = []
+        pieces: list[Piece] = []
         path = self.templates[name].path
         try:
-            rest = self._compiled[name].render(**variables, __turns=turns)
+            rest = self._compiled[name].render(**variables, __pieces=pieces)
         except (TemplateError, *_FAILURES) as error:
             raise InputError(path, [Fault(f"cannot be rendered: {error}")]) from error
         if rest.strip():
             fault = Fault(f"has text outside {{% user %}} … {{% enduser %}}: {rest.strip()[:80]!r}")
             raise InputError(path, [fault])
-        if not turns:
+        if not pieces:
             raise InputError(path, [Fault("gives no message; write a {% user %} turn")])
-        return tuple(turns)
+        return as_messages(pieces, self.templates[name].family)
+
+    def answers(self, name: str, options: Sequence[str]) -> tuple[str, ...]:
+        """How options are written as replies to a template, such as " (A)" for "A".
+
+        Raises:
+            InputError: the template's macro `answer` failed, or wrote two options alike.
+        """
+        write = self._answers.get(name)
+        if write is None:
+            return tuple(options)
+        path = self.templates[name].path
+        try:
+            written = tuple(str(write(option)) for option in options)
+        except (TemplateError, *_FAILURES) as error:
+            raise InputError(path, [Fault(f"cannot write an answer: {error}")]) from error
+        if len({*written}) < len(written) or not all(text.strip() for text in written):
+            fault = f"writes the answers {written}, of which each must be another and none blank"
+            raise InputError(path, [Fault(fault)])
+        return written
+
+    def ending(self, name: str, sampling: Sampling) -> Sampling:
+        """A sampling whose reply also ends before what the template says."""
+        more = [text for text in self.templates[name].stop if text not in sampling.stop]
+        return replace(sampling, stop=(*sampling.stop, *more)) if more else sampling
 
 
-def quote(text: str) -> str:
-    r"""Put "> " before each line, whatever breaks it (\r, \v, \u2028 … too).
-
-    No line of quoted text begins as one of ours does, so it cannot pose as an option, a heading
-    or an instruction of the template.
-    """
-    return "\n".join("> " + line for line in text.splitlines() or [""])
-
-
-def _known(folder: Path) -> Path:
-    """Refuse a mistyped folder or file name, which would leave the shipped template in use."""
+def _folders(folder: Path | None, family: Family, language: str, frame: Frame) -> list[Path]:
+    """Where the templates of a family are looked for, in order."""
+    own = shipped("prompts")
+    bases = [own / family]
+    if frame != "cai":
+        rlaif = own / "rlaif"
+        bases = [rlaif / frame.removeprefix("rlaif-"), rlaif, *bases]
+    whole = [path for base in bases for path in (base / language, base)]
+    if folder is None:
+        return whole
     if not folder.is_dir():
         raise InputError(folder, [Fault("is not a folder; name the one that has your templates")])
+    theirs = [path for base in (folder / family, folder) for path in (base / language, base)]
+    for path in theirs:
+        _refuse_unknown(path)
+    return [*theirs, *whole]
+
+
+def _refuse_unknown(folder: Path) -> None:
+    """Refuse a mistyped file name, which would leave the shipped template in use."""
     faults: list[Fault] = []
     known = (*REQUIRED, *PARTS)
     for path in sorted(folder.glob("*.j2")):
@@ -141,15 +210,11 @@ def _known(folder: Path) -> Path:
             faults.append(Fault(f"{path.name} is no template's name; {names}"))
     if faults:
         raise InputError(folder, faults)
-    return folder
 
 
-def _find(name: str, folders: Sequence[Path]) -> Path:
-    for folder in folders:
-        path = folder / f"{name}.j2"
-        if path.is_file():
-            return path
-    raise InputError(folders[0], [Fault(f"has no template {name}.j2; write it")])
+def _find(name: str, folders: Sequence[Path]) -> Path | None:
+    paths = (folder / f"{name}.j2" for folder in folders)
+    return next((path for path in paths if path.is_file()), None)
 
 
 def _read(path: Path) -> str:
@@ -157,83 +222,3 @@ def _read(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise InputError(path, [Fault("is not UTF-8 text; save it as UTF-8")]) from error
-
-
-def _environment(parts: Mapping[str, str]) -> ImmutableSandboxedEnvironment:
-    environment = ImmutableSandboxedEnvironment(
-        loader=DictLoader(parts),
-        undefined=StrictUndefined,
-        keep_trailing_newline=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        extensions=[RoleTags],
-    )
-    cast("Any", environment).filters["quote"] = quote
-    return environment
-
-
-def _check(
-    environment: ImmutableSandboxedEnvironment, name: str, path: Path, text: str
-) -> tuple[frozenset[str], frozenset[str]]:
-    """The variables that a template uses, and the files that it imports from.
-
-    Raises:
-        InputError: it would fail on the first call.
-    """
-    try:
-        tree = environment.parse(text)
-        used = meta.find_undeclared_variables(tree) - {"__turns"}
-    except TemplateSyntaxError as error:
-        raise InputError(path, [Fault(error.message or "bad syntax", "", error.lineno)]) from error
-    given = ", ".join(sorted(REQUIRED[name]))
-    lines = {word.name: word.lineno for word in reversed(list(tree.find_all(nodes.Name)))}
-    faults = [
-        Fault(f"asks for {word!r}, which it is not given; it has {given}", line=lines[word])
-        for word in sorted(used - REQUIRED[name], key=lambda word: lines[word])
-    ]
-    parts = {f"{part}.j2" for part in PARTS}
-    imported = set(meta.find_referenced_templates(tree))
-    faults += [
-        Fault(f"imports {other!r}; it can import {', '.join(sorted(parts))} alone")
-        for other in sorted(imported - parts, key=str)
-    ]
-    if faults:
-        raise InputError(path, faults)
-    return frozenset(used), frozenset(part for part in imported if part is not None)
-
-
-class RoleTags(Extension):
-    """``{% user %}…{% enduser %}``, likewise system and assistant, and ``{% messages x %}``."""
-
-    tags = set(ROLES) | {"messages"}
-
-    def parse(self, parser: Parser) -> nodes.Node:
-        """Turn a role block into a call that appends one message to this rendering's list."""
-        token = next(parser.stream)
-        turns = nodes.Name("__turns", "load", lineno=token.lineno)
-        if token.value == "messages":
-            spliced = parser.parse_expression()
-            call = self.call_method("_splice", [turns, spliced], lineno=token.lineno)
-            return nodes.Output([call], lineno=token.lineno)
-        body = parser.parse_statements((f"name:end{token.value}",), drop_needle=True)
-        _drop_last_newline(body)
-        role = nodes.Const(token.value, lineno=token.lineno)
-        call = self.call_method("_append", [turns, role], lineno=token.lineno)
-        return nodes.CallBlock(call, [], [], body, lineno=token.lineno)
-
-    def _append(self, turns: list[Message], role: Role, caller: Callable[[], str]) -> str:
-        turns.append(Message(role, caller()))
-        return ""
-
-    def _splice(self, turns: list[Message], messages: Iterable[Message]) -> str:
-        turns.extend(Message(message.role, message.content) for message in messages)
-        return ""
-
-
-def _drop_last_newline(body: Sequence[nodes.Node]) -> None:
-    """Forget the template's line break before an end tag; what a value ends with stays."""
-    last = body[-1] if body else None
-    if isinstance(last, nodes.Output) and last.nodes:
-        text = last.nodes[-1]
-        if isinstance(text, nodes.TemplateData):
-            text.data = text.data.removesuffix("\n")

@@ -11,6 +11,7 @@ from pydantic import Field, field_validator, model_validator
 from cai.errors import CaiError
 from cai.models import ModelSettings
 from cai.models.roles import RoleSampling
+from cai.prompts import Family
 from cai.records import Sampling
 from cai.validation import Entry
 
@@ -20,6 +21,18 @@ WORDING: tuple[RoleName, ...] = ("assistant", "critic", "judge")
 """Roles whose refusals the fallback answers by their wording too. A reviser is none of them: a
 careful revision may be worded as a refusal, and is what was asked for."""
 
+
+ROLE_OF_TEMPLATE: Mapping[str, RoleName] = {
+    "respond": "assistant",
+    "critique": "critic",
+    "revise": "reviser",
+    **dict.fromkeys(("compare", "reason", "rate", "classify", "answer"), "judge"),
+    "write_prompts": "assistant",
+}
+"""Who is asked with each template."""
+
+WITH_TEXTS: tuple[RoleName, ...] = ("critic", "reviser", "judge")
+"""Roles that the family completion asks in plain text; the assistant has a conversation in both."""
 
 UNSAMPLED = {
     "base": "it is trained, and asked nothing",
@@ -54,7 +67,35 @@ class Roles(Entry):
         for name, role in (("base", self.base), ("judge", self.judge)):
             if role is not None and role.sampling is not None:
                 raise ValueError(f"{name}: takes no sampling; {UNSAMPLED[name]}")
+        if self.base is not None and self.base.family is not None:
+            raise ValueError(f"base: takes no family; {UNSAMPLED['base']}")
         return self
+
+    @model_validator(mode="after")
+    def _families_that_fit(self) -> Self:
+        judge, last = self.by_role.get("judge"), self.fallback
+        if judge is not None and judge.family == "completion" and judge.batch:
+            raise ValueError(
+                "judge: a label in plain text takes a second call after its bracket, which a batch "
+                "cannot make; set batch: false for it"
+            )
+        if last is not None:
+            asked = {self.by_role[role].family for role in WITH_TEXTS if role in self.by_role}
+            if strange := {family or "chat" for family in asked} - {last.family or "chat"}:
+                raise ValueError(
+                    f"fallback: is asked what the other roles are asked, and some of them are of "
+                    f"the family {strange.pop()}; give it that family, and a model that fits"
+                )
+        return self
+
+    @property
+    def families(self) -> Mapping[str, Family]:
+        """The family of each template: that of the role that is asked with it."""
+        playing = {**self.by_role}
+        return {
+            template: (role in playing and playing[role].family) or "chat"
+            for template, role in ROLE_OF_TEMPLATE.items()
+        }
 
     @property
     def playing(self) -> tuple[ModelSettings, ...]:

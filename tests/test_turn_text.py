@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cai.models.turn_text import ASSISTANT, HUMAN, reply_text, turn_text, with_stop
+from cai.models.turn_text import reply_text, turn_text, with_stop
 from cai.records import Message
+from cai.turn_marks import ASSISTANT, HUMAN
 
 PIECES = st.sampled_from(
     ["\n", "\r\n", "\u2028", " ", "\t", "Human:", "human :", "Assistant:", "A", "Hu", "man:", "字"]
@@ -68,7 +69,7 @@ def test_a_word_that_is_no_turn_is_left_as_it_is():
 
 
 def test_a_reply_ends_before_the_next_turn():
-    assert with_stop(("end", HUMAN)) == ("end", HUMAN, ASSISTANT)
+    assert with_stop(("end", HUMAN), [user("hi")]) == ("end", HUMAN, ASSISTANT)
 
 
 def test_the_space_before_a_reply_is_not_the_replys_but_in_a_turn_begun_before():

@@ -24,6 +24,11 @@ Templates = Annotated[
     Path | None, typer.Option(help="A folder whose templates replace shipped ones.")
 ]
 
+FamilyOption = Annotated[
+    Literal["chat", "completion"],
+    typer.Option(help="Messages, or the paper's plain text for base models."),
+]
+
 
 def preview(
     file: File,
@@ -40,6 +45,11 @@ def preview(
     critique: Annotated[str, typer.Option(help="The critique of the reply.")] = "",
     seed: Annotated[int, typer.Option(min=0, help="The run's, for the draw.")] = 0,
     templates: Templates = None,
+    family: FamilyOption = "chat",
+    frame: Annotated[
+        Literal["cai", "rlaif-base", "rlaif-detailed"],
+        typer.Option(help="How a judge is asked, as label.frame of a recipe says it."),
+    ] = "cai",
 ) -> None:
     """Print the very messages that each stage would send for a prompt; no model is asked.
 
@@ -57,9 +67,10 @@ def preview(
     said = Replies(
         response or replies.response, other or replies.other, critique or replies.critique
     )
+    prompts = Prompts(templates, family, language=constitution.language, frame=frame)
     calls = shown_calls(
         Prompt((Message("user", prompt),), "preview"),
-        Setting(constitution, Prompts(templates), seed),
+        Setting(constitution, prompts, seed),
         principle=chosen,
         replies=said,
         stages=(stage,) if stage else STAGES,
@@ -70,6 +81,10 @@ def preview(
         under = f" under {call.principle}" if call.principle else ""
         print_lines([f"── {call.call}{under}{f': {call.note}' if call.note else ''}"])
         print_lines(f"[{turn.role}]\n{turn.content}" for turn in call.messages)
+        if call.answers:
+            print_lines([f"[weighed] {', '.join(map(repr, call.answers))}"])
+        if call.stop:
+            print_lines([f"[ends before] {', '.join(map(repr, call.stop))}"])
         print_lines([""])
 
 
@@ -81,6 +96,7 @@ def test(
         typer.Option(help="Take judge, fallback, templates and minimum mass of this recipe."),
     ] = None,
     endpoint: Annotated[str | None, typer.Option(help="Address of the judge's server.")] = None,
+    family: FamilyOption = "chat",
     cases: Annotated[
         list[Path] | None, typer.Option(help="One more file of cases; may be given several times.")
     ] = None,
@@ -101,7 +117,7 @@ def test(
     from cai.evaluation.cases import CaseSettings, judge_cases
 
     settings = CaseSettings(ledger=ledger, files=tuple(cases or ()))
-    judge = _judge(model, endpoint)
+    judge = _judge(model, endpoint, family)
     if recipe is not None:
         of_recipe, settings = _of_recipe(recipe, file, settings)
         judge = judge or of_recipe
@@ -122,10 +138,13 @@ def test(
         raise typer.Exit(1)
 
 
-def _judge(model: str, endpoint: str | None) -> ModelSettings | None:
+def _judge(
+    model: str, endpoint: str | None, family: Literal["chat", "completion"]
+) -> ModelSettings | None:
     from cai.models.settings import settings_of
 
-    return settings_of(model, endpoint=endpoint) if model else None
+    own = None if family == "chat" else family
+    return settings_of(model, endpoint=endpoint, family=own) if model else None
 
 
 def _of_recipe(
@@ -145,6 +164,7 @@ def _of_recipe(
     return recipe.models.of("judge"), replace(
         settings,
         templates=recipe.templates,
+        frame=recipe.comparisons.label.frame,
         minimum_mass=recipe.comparisons.minimum_mass,
         fallback=recipe.models.fallback,
         wording=wording,

@@ -25,9 +25,10 @@ from cai.constitution.case_files import Cases, PlacedCase, beside_of, read_cases
 from cai.engine import BoughtModel, Ledger, RowEnded, Tally
 from cai.errors import CaiError
 from cai.models import LanguageModel, ModelSettings, open_model
+from cai.models.family import check_fallback
 from cai.models.roles import IsRefusal, ModelInRole
 from cai.models.settings import settings_of
-from cai.prompts import Prompts
+from cai.prompts import Family, Frame, Prompts
 from cai.records import Prompt, Refusal, Response, RowKey
 from cai.stages.classify import classify_under
 from cai.stages.compare import compare_under
@@ -115,6 +116,7 @@ class CaseSettings:
         files: more files of cases.
         fallback: is asked where the judge declines; None: such cases have no verdict.
         wording: tells refusals by their wording; None: by the provider's own sign alone.
+        frame: how the judge is asked.
     """
 
     templates: Path | None = None
@@ -123,6 +125,7 @@ class CaseSettings:
     files: tuple[Path, ...] = ()
     fallback: ModelSettings | None = None
     wording: IsRefusal | None = None
+    frame: Frame = "cai"
 
 
 class Judging(NamedTuple):
@@ -151,7 +154,7 @@ def judge_cases(
         CaiError: there are no cases, or the model cannot be asked.
     """
     settings = settings or CaseSettings()
-    return asyncio.run(_ask(questions_of(constitution, settings), model, settings))
+    return asyncio.run(_ask(questions_of(constitution, settings, model), model, settings))
 
 
 class Questions(NamedTuple):
@@ -162,8 +165,10 @@ class Questions(NamedTuple):
     setting: Setting
 
 
-def questions_of(constitution: str | Path, settings: CaseSettings) -> Questions:
-    """Read a constitution and its cases.
+def questions_of(
+    constitution: str | Path, settings: CaseSettings, judge: str | ModelSettings | LanguageModel
+) -> Questions:
+    """Read a constitution and its cases, and the templates of the judge's family.
 
     Raises:
         InputError: the constitution, a file of cases or a template has faults.
@@ -174,7 +179,12 @@ def questions_of(constitution: str | Path, settings: CaseSettings) -> Questions:
     if not cases.placed:
         beside = beside_of(loaded.path)
         raise CaiError(f"{loaded.path} has no cases; write them under cases:, or in {beside}")
-    return Questions(loaded, cases, Setting(loaded.constitution, Prompts(settings.templates)))
+    named = judge if isinstance(judge, ModelSettings) else None
+    check_fallback(named, settings.fallback)
+    family: Family = (named and named.family) or "chat"
+    language, frame = loaded.constitution.language, settings.frame
+    prompts = Prompts(settings.templates, family, language=language, frame=frame)
+    return Questions(loaded, cases, Setting(loaded.constitution, prompts))
 
 
 async def _ask(

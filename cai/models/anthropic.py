@@ -29,6 +29,7 @@ from cai.models.openai_compatible import (
 )
 from cai.models.sdk_errors import connection_error
 from cai.models.shared_prefixes import SharedPrefixes
+from cai.models.turn_text import refuse_text
 from cai.models.wire import HttpReply, WireCall
 from cai.records import Completion, Message, Sampling, Usage, Weighed
 
@@ -123,6 +124,7 @@ class AnthropicModel:
         self, messages: Sequence[Message], sampling: Sampling
     ) -> MessageCreateParamsNonStreaming:
         endpoint = self.endpoint
+        refuse_text(messages, f"anthropic:{endpoint.model}")
         if messages[-1].role == "assistant" and not endpoint.continues:
             raise PermanentError(
                 f"anthropic:{endpoint.model}: the messages end with an assistant turn to go on "

@@ -43,7 +43,7 @@ def _load_options(settings: ModelSettings) -> LoadOptions:
         dtype=settings.dtype,
         quantization=settings.quantization,
         adapter=settings.adapter,
-        format=settings.format,
+        format=settings.format or ("completion" if settings.family == "completion" else None),
     )
 
 
@@ -53,6 +53,8 @@ def _http(settings: ModelSettings) -> LanguageModel:
 
     elsewhere = {"endpoint", "identity", "prices", "capabilities"}
     chosen: dict[str, Any] = settings.model_dump(include=set(OPENAI_OPTIONS - LIMITS - elsewhere))
+    if settings.family == "completion":
+        chosen["api"] = "completions"
     endpoint = Endpoint(
         provider="vllm" if settings.provider == "vllm" else "openai",
         model=settings.name.partition(":")[2],

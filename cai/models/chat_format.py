@@ -15,7 +15,8 @@ from typing import Any, Literal, NamedTuple
 
 from cai.errors import PermanentError, RejectedRequest
 from cai.models.control_text import break_first
-from cai.models.turn_text import is_prefilled, reply_text, turn_text, with_stop
+from cai.models.turn_text import is_prefilled, refuse_text, reply_text, turn_text, with_stop
+from cai.models.weighing import unclosed
 from cai.records import Message
 
 SANITIZES = "sanitize_control_tokens"
@@ -77,12 +78,13 @@ class ChatFormat:
 
         Raises:
             RejectedRequest: the template refuses this conversation, or it is no valid Unicode.
+            PermanentError: it is a whole text, and the model is asked in messages.
         """
         return self._templated(messages) if self._chats else self.plain(turn_text(messages))
 
-    def stop(self, stop: Sequence[str]) -> tuple[str, ...]:
+    def stop(self, stop: Sequence[str], messages: Sequence[Message]) -> tuple[str, ...]:
         """What ends a reply: the strings asked for, and the next turn where that is plain text."""
-        return tuple(stop) if self._chats else with_stop(stop)
+        return tuple(stop) if self._chats else with_stop(stop, messages)
 
     def reply(self, text: str, messages: Sequence[Message]) -> str:
         """What was sampled after a conversation, as the words of the assistant."""
@@ -91,6 +93,7 @@ class ChatFormat:
     def _templated(self, messages: Sequence[Message]) -> list[int]:
         from jinja2 import TemplateError
 
+        refuse_text(messages, self._name)
         forged = any(self._control.search(message.content) for message in messages)
         contents = [message.content for message in messages]
         told: dict[str, Any] = {}
@@ -137,8 +140,14 @@ class ChatFormat:
 
         All single tokens that read as it; else, as it is written with a space before it and
         without. Always, as it is written where the reply begins: a space goes before it after
-        "Assistant:".
+        "Assistant:". Of an option in brackets what closes it is left out; it may stand without any.
         """
+        (option,) = unclosed((option,))
+        letter = option.lstrip(" (")
+        bare = self.paths(letter, messages) if letter != option.lstrip(" ") else []
+        return [*bare, *self._paths(option, messages)]
+
+    def _paths(self, option: str, messages: Sequence[Message]) -> list[tuple[int, ...]]:
         space = "" if self._chats or is_prefilled(messages) else " "
         written = self._written(option, space)
         singles = [(token,) for token in self.spellings(option)]

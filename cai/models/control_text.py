@@ -12,8 +12,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from cai.records import Message
-
-BREAK = "\u200b"
+from cai.turn_marks import BREAK
 
 SHAPES = (
     r"<\|[^<>|]{1,60}\|>",  # ChatML, Llama 3, Phi, Command: <|im_end|>, <|eot_id|>

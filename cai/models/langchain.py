@@ -29,6 +29,7 @@ from cai.models.langchain_replies import (
     told_stop_reason,
 )
 from cai.models.limits import LimitsHeard, read_limits
+from cai.models.turn_text import refuse_text
 from cai.models.weighing import bounded_by_top_k, declined_label
 from cai.records import Completion, Message, Sampling, Usage, Weighed
 
@@ -110,6 +111,7 @@ class LangChainModel:
         self, messages: Sequence[Message], sampling: Sampling, alternatives: int | None
     ) -> AIMessage:
         integration = self.integration
+        refuse_text(messages, integration.name)
         mark = integration.prefill_mark() if messages[-1].role == "assistant" else None
         shown = broken(messages) if integration.control_tokens == "break" else messages
         model, by_call = self._models.prepared(sampling, alternatives)

@@ -181,7 +181,7 @@ class _Worker:
             ids = chat_format.plain(prompt)
         else:
             ids = chat_format.conversation(prompt)
-            sampling = replace(sampling, stop=chat_format.stop(sampling.stop))
+            sampling = replace(sampling, stop=chat_format.stop(sampling.stop, prompt))
         self._check(ids, sampling.max_tokens)
         row = DrawRow(ids, sampling, request.alternatives)
         return Prepared("generate", len(ids) + sampling.max_tokens, 1, (row, request))

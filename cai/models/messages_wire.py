@@ -20,7 +20,7 @@ from cai.models.chat_wire import (
     ContentFiltered,
     retry_after,
 )
-from cai.records import Completion, Message, Role, StopReason, Usage
+from cai.records import Completion, Message, MessageRole, StopReason, Usage
 from cai.redaction import redacted
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def turns(messages: Sequence[Message], shared: int) -> Turns:
         RejectedRequest: the API takes no conversation like this, whoever asks.
     """
     system: list[TextBlockParam] = []
-    grouped: list[tuple[Role, list[TextBlockParam]]] = []
+    grouped: list[tuple[MessageRole, list[TextBlockParam]]] = []
     for number, message in enumerate(messages, start=1):
         _check(number, message)
         block: TextBlockParam = {"type": "text", "text": message.content}
@@ -90,7 +90,7 @@ def turns(messages: Sequence[Message], shared: int) -> Turns:
     return Turns(system, [_turn(role, blocks) for role, blocks in grouped])
 
 
-def _turn(role: Role, blocks: list[TextBlockParam]) -> MessageParam:
+def _turn(role: MessageRole, blocks: list[TextBlockParam]) -> MessageParam:
     if role == "user":
         return {"role": "user", "content": blocks}
     return {"role": "assistant", "content": blocks}

@@ -10,6 +10,7 @@ from cai.models.chat_wire import read_answer, read_completion, read_first_token
 from cai.models.control_text import broken
 from cai.models.openai_endpoint import Endpoint
 from cai.models.openai_requests import refuse_prefill, sampling_fields
+from cai.models.turn_text import refuse_text
 from cai.records import Completion, Message, Sampling
 
 
@@ -37,6 +38,7 @@ class ChatInterface:
         self, messages: Sequence[Message], sampling: Sampling, prefill: Prefill
     ) -> dict[str, Any]:
         """The body of a request; as `Interface.request`."""
+        refuse_text(messages, f"{self._endpoint.provider}:{self._endpoint.model}")
         shown = broken(messages) if self._breaks else messages
         body = sampling_fields(self._endpoint, sampling)
         body["model"] = self._endpoint.model

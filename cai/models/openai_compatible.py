@@ -33,7 +33,7 @@ from cai.models.openai_requests import Interface
 from cai.models.openai_responses import ResponsesInterface
 from cai.models.option_rests import weigh_rests
 from cai.models.turn_text import begun
-from cai.models.weighing import bounded_by_top_k, declined_label
+from cai.models.weighing import bounded_by_top_k, declined_label, unclosed
 from cai.models.wire import HttpReply, WireCall
 from cai.records import Completion, Message, Sampling, Usage, Weighed
 
@@ -97,24 +97,24 @@ class OpenAICompatibleModel:
         """Read the options among the likeliest first tokens, or sample; as `LanguageModel.weigh`.
 
         An option that is not among them is asked for by itself, where the server echoes a prompt;
-        or what comes after the one that begins it, where the server goes on with a turn (not in
-        batches). Else it gets an upper bound, so that p is nearer to ½ than the model's.
+        or what comes after its beginning, where the server goes on with a turn (not in batches).
+        Else it gets an upper bound, so that p is nearer to ½ than the model's.
 
         Raises:
             NoLogprobs: there are none, and that was not known; from now on labels are sampled.
         """
         if (plan := self.label_sampling) is not None:
             return await weigh_by_samples(self.complete, messages, options, plan)
-        call = self.weighing(messages, options)
-        interface, endpoint = self._interface, self.endpoint
-        if not (isinstance(interface, CompletionsInterface) and endpoint.capabilities.echo):
+        options, asked = unclosed(options), tuple(options)
+        call, endpoint = self.weighing(messages, options), self.endpoint
+        plain = self._interface if isinstance(self._interface, CompletionsInterface) else None
+        if plain is None or not endpoint.capabilities.echo or options != asked:
             return await self._weigh_listed(call, messages, options)
         try:
             answer = await self._post(call.body)
-            if interface.first_token(answer):
-                return await weigh_exactly(
-                    interface, self._post, Weighing(call.body, options, answer), endpoint.model
-                )
+            if plain.first_token(answer):
+                weighing = Weighing(call.body, options, answer)
+                return await weigh_exactly(plain, self._post, weighing, endpoint.model)
             raise_if_filtered(answer)
             raise self._no_logprobs(answer)
         except ContentFiltered:
@@ -125,7 +125,7 @@ class OpenAICompatibleModel:
     async def _weigh_listed(
         self, call: WireCall[Weighed], messages: Sequence[Message], options: Sequence[str]
     ) -> Weighed:
-        """The options among the likeliest first tokens; where those begin some, it goes on."""
+        """The options among the likeliest first tokens; where one begins some, it goes on."""
         reply = await self._connection.post(call.path, call.body)
         first, plain = call.read(reply), self.endpoint.used_api == "completions"
         goes_on = plain or self._prefill() is not False
@@ -257,9 +257,7 @@ class OpenAICompatibleModel:
     def _lists_tokens(self) -> bool:
         """True if log-probabilities are asked for: known to be there, or not known."""
         known = self.endpoint.top_logprobs
-        if known is not None:
-            return known > 0
-        return self.noted.logprobs != 0
+        return self.noted.logprobs != 0 if known is None else known > 0
 
     def _prefill(self) -> Prefill:
         known = self.endpoint.capabilities.prefill

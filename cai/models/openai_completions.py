@@ -51,7 +51,7 @@ class CompletionsInterface:
         self, messages: Sequence[Message], sampling: Sampling, prefill: Prefill
     ) -> dict[str, Any]:
         """The body of a request; as `Interface.request`. Every server goes on with plain text."""
-        stopped = replace(sampling, stop=with_stop(sampling.stop))
+        stopped = replace(sampling, stop=with_stop(sampling.stop, messages))
         return {
             **self._always,
             "prompt": self.prompt(messages),

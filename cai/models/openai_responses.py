@@ -15,6 +15,7 @@ from cai.models.chat_wire import ContentFiltered, checked_text, read_object, tok
 from cai.models.control_text import broken
 from cai.models.openai_endpoint import Endpoint
 from cai.models.openai_requests import refuse_prefill, sampling_fields
+from cai.models.turn_text import refuse_text
 from cai.records import Completion, Message, Sampling, StopReason, Usage
 
 CUT_SHORT: Mapping[str, StopReason] = {
@@ -53,6 +54,7 @@ class ResponsesInterface:
         self, messages: Sequence[Message], sampling: Sampling, prefill: Prefill
     ) -> dict[str, Any]:
         """The body of a request; as `Interface.request`."""
+        refuse_text(messages, f"{self._endpoint.provider}:{self._endpoint.model}")
         if messages[-1].role == "assistant":
             raise refuse_prefill(self._endpoint)
         fields = sampling_fields(self._endpoint, sampling)

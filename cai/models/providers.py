@@ -42,7 +42,7 @@ VLLM_ENGINE_OPTIONS = frozenset(
 BATCHES = frozenset({"batch"})
 """Options of providers that have a batch API. As limits do, they change no answer and no key."""
 
-ROLE_OPTIONS = frozenset({"sampling"})
+ROLE_OPTIONS = frozenset({"sampling", "family"})
 """Options of the role that a model plays, whatever the way to the model."""
 
 VLLM_ENGINE = "vllm engine"

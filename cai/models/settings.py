@@ -22,6 +22,7 @@ from pydantic import (
 
 from cai.errors import Fault, InputError
 from cai.models.capabilities import Api, Capabilities, Server
+from cai.models.family import broken_family
 from cai.models.limits import Allowance
 from cai.models.price_list import listed_prices
 from cai.models.prices import Prices
@@ -155,6 +156,11 @@ class ModelSettings(BaseModel):
         description="Dollars per million tokens; else unknown, or nothing for in-process models.",
     )
 
+    family: Literal["chat", "completion"] | None = Field(
+        default=None,
+        description="Which templates the role is asked with: chat (messages, the default), or "
+        "completion (the paper's plain text, for base models).",
+    )
     sampling: RoleSampling | None = Field(
         default=None, description="How this role draws its replies; else as its stage says."
     )
@@ -281,6 +287,8 @@ def _broken_in_settings(value: Any) -> Iterator[Broken]:
         yield Broken((), f"api_key_env and api_key_keyring are both given; {fix}")
     if way == "anthropic" and given.get("effort") in ("none", "minimal"):
         yield Broken(("effort",), f"{given['effort']} is none of {name}'s; the least is low")
+    if given.get("family") == "completion":
+        yield from broken_family(str(name), way, given)
     if way == VLLM_ENGINE:
         from cai.models.vllm_arguments import broken_engine
 

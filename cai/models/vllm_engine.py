@@ -110,7 +110,7 @@ class VLLMModel:
         opened = await self._opened()
         ids = opened.format.conversation(messages)
         check_length(len(ids), sampling.max_tokens, opened.positions)
-        asked = replace(sampling, stop=opened.format.stop(sampling.stop))
+        asked = replace(sampling, stop=opened.format.stop(sampling.stop, messages))
         arguments = sampling_arguments(asked, token_logprobs=self._token_logprobs)
         written = await self._ask(opened, ids, arguments)
         ended = written.finish_reason == "stop" and not isinstance(written.stop_reason, str)

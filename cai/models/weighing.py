@@ -163,8 +163,16 @@ def declined_label(model: str) -> Weighed:
     return Weighed((), 0.0, "top_k", Usage(), model, refused=True)
 
 
+def unclosed(options: Sequence[str]) -> tuple[str, ...]:
+    """Options in brackets without what closes them: " (A" says all that " (A)" does."""
+    return tuple(
+        option.removesuffix(")") if option.lstrip(" ").startswith("(") else option
+        for option in options
+    )
+
+
 def named_option(reply: str, options: Sequence[str]) -> str | None:
-    """The option that is a reply's first word, without marks around it; None if none is."""
+    """The option that is a reply's first word, without marks around both; None if none is."""
     words = reply.split()
     first = words[0].strip(MARKS) if words else ""
-    return first if first in options else None
+    return {option.strip(f" {MARKS}"): option for option in options}.get(first)

@@ -27,6 +27,7 @@ from cai.models.label_samples import WeighsBySamples
 from cai.pipeline.folder import RunFolder
 from cai.pipeline.forecast_parts import Forecast, parts_of
 from cai.pipeline.studio import Studio, Trial
+from cai.pipeline.templates import templates_of
 from cai.recipe import Recipe
 from cai.stopping import run_until_stopped
 
@@ -113,7 +114,7 @@ async def _take(
     with progress:
         studio = Studio(recipe, folder, ledger, progress, trial=trial)
         if trial.opener is not None:
-            prompts = ForeseenPrompts(recipe.templates)
+            prompts = templates_of(recipe, studio.setting.constitution, ForeseenPrompts)
             studio.setting = replace(studio.setting, prompts=prompts)
         try:
             await one.take(studio)

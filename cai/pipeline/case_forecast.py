@@ -28,7 +28,7 @@ def foretell_cases(
     Raises:
         CaiError: as there.
     """
-    _, cases, setting = questions_of(constitution, settings)
+    _, cases, setting = questions_of(constitution, settings, judge)
     place = settings.ledger
     with tempfile.TemporaryDirectory(prefix="cai-forecast-") as aside:
         there = place is not None and place.is_file()

@@ -19,6 +19,7 @@ from cai.evaluation.labels import Truth
 from cai.evaluation.truths import microworld_truth
 from cai.label_settings import LabelSettings
 from cai.models import ModelSettings
+from cai.models.family import check_fallback
 from cai.pipeline.folder import RunFolder
 from cai.pipeline.labeler_constitution import constitution_of
 from cai.pipeline.labeler_figures import figures_from, sides
@@ -286,5 +287,6 @@ def _check(questions: Sequence[Question], trials: Trials) -> None:
 
 def recipe_for(settings: ModelSettings, recipe: Recipe) -> Recipe:
     """The recipe with one model alone, and its fallback: nobody else is asked anything."""
+    check_fallback(settings, recipe.models.fallback)
     roles = Roles(default=settings, fallback=recipe.models.fallback)
     return recipe.model_copy(update={"models": roles})

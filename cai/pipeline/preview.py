@@ -33,6 +33,7 @@ from cai.pipeline.preferences import generate_comparisons, probe_labels
 from cai.pipeline.revisions import generate_helpful_replies, generate_revisions
 from cai.pipeline.run import Step
 from cai.pipeline.studio import Studio, Trial
+from cai.pipeline.templates import templates_of
 from cai.recipe import Recipe
 from cai.records import RowKey
 from cai.splits import Shard
@@ -180,7 +181,7 @@ def preview_of(plan: Plan) -> Generator[Preview, None, None]:
         trial = Trial(keeper, opener)
         unseen = opened.enter_context(quiet())
         counter = Studio(plan.recipe, aside, rows, unseen, shard=plan.shard, trial=trial)
-        prompts = ForeseenPrompts(plan.recipe.templates)
+        prompts = templates_of(plan.recipe, counter.setting.constitution, ForeseenPrompts)
         counter.setting = replace(counter.setting, prompts=prompts)
         sampler = opened.enter_context(_sampler(plan, ledger)) if plan.sample else None
         if sampler is not None:

@@ -21,7 +21,7 @@ from cai.pipeline.filtering import Filters
 from cai.pipeline.folder import RunFolder
 from cai.pipeline.pressures import Pressures
 from cai.pipeline.reruns import ChosenItems, RowSettings, read_reruns
-from cai.prompts import Prompts
+from cai.pipeline.templates import check_same_templates, templates_of
 from cai.recipe import Recipe, with_settings
 from cai.records import Comparison, Prompt, RowKey
 from cai.roles import RoleName
@@ -86,7 +86,7 @@ class Studio:
     def __post_init__(self) -> None:
         """Read constitution, templates, reruns and patterns: a fault shows before any call."""
         constitution = load_constitution(self.recipe.constitution)
-        prompts = Prompts(self.recipe.templates)
+        prompts = templates_of(self.recipe, constitution)
         self.setting = Setting(constitution, prompts, self.recipe.seed)
         path = self.folder.reruns
         reruns = read_reruns(path)
@@ -96,6 +96,7 @@ class Studio:
             settings: with_settings(self.recipe, settings, path)
             for settings in self._row_settings.combinations()
         }
+        check_same_templates(self.recipe, self._recipes.values())
         self.filters = Filters(self.recipe, constitution.language)
         recipes = [self.recipe, *self._recipes.values()]
         self._patterns: dict[Path | None, Patterns] = {}

@@ -169,10 +169,10 @@ def inputs_of(model: Path) -> str | None:
 def policy_settings(path: Path, like: ModelSettings) -> ModelSettings:
     """Settings of a trained policy: as those it started from, with its own weights.
 
-    It is measured and sampled as the recipe's stages say, whatever a role's sampling.
+    It is measured and sampled as the recipe's stages say, whatever a role's sampling and family.
     """
-    own = {"name": policy_name(path), "sampling": None, "adapter": None, "quantization": None}
-    return like.model_copy(update=own)
+    own = dict.fromkeys(("sampling", "family", "adapter", "quantization"))
+    return like.model_copy(update={**own, "name": policy_name(path)})
 
 
 def policy_name(path: Path) -> str:

@@ -15,7 +15,7 @@ from cai.records.answers import (
     WeighMethod,
 )
 from cai.records.comparisons import Comparison, OrderWeights, Rating
-from cai.records.prompts import Message, Prompt, Role, digest
+from cai.records.prompts import Message, MessageRole, Prompt, Role, digest
 from cai.records.revisions import Response, Revision, RevisionTrace
 from cai.records.rows import BY_FALLBACK, Row, RowKey, RowStatus
 
@@ -24,6 +24,7 @@ __all__ = [
     "Comparison",
     "Completion",
     "Message",
+    "MessageRole",
     "OrderWeights",
     "Prompt",
     "Rating",

@@ -9,13 +9,15 @@ from typing import Any, Literal
 import orjson
 
 Role = Literal["system", "user", "assistant"]
+MessageRole = Role | Literal["text"]
+"""Whose turn a message is; "text": it is a whole plain text, for a model that goes on with it."""
 
 
 @dataclass(frozen=True)
 class Message:
-    """One turn of a conversation."""
+    """One turn of a conversation, or the whole of a plain text."""
 
-    role: Role
+    role: MessageRole
     content: str
 
 

@@ -105,7 +105,7 @@ async def answer_question(
         judge,
         asked,
         key,
-        options=letters,
+        options=setting.prompts.answers("answer", letters),
         named=f"the letters A to {letters[-1]}",
         minimum_mass=minimum_mass,
     )

@@ -215,7 +215,7 @@ async def _under(
     messages = setting.prompts.render("respond", conversation=turns)
     asked = replace(sampling, seed=setting.call_seed(key, side))
     with making(key):
-        return await model.complete(messages, asked)
+        return await model.complete(messages, setting.prompts.ending("respond", asked))
 
 
 def _check_different(key: RowKey, a: str, b: str, calls: Sequence[str] = ()) -> None:

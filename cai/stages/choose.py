@@ -60,7 +60,8 @@ async def choose(
         RowEnded: the judge declined ("refused"), or gave no verdict ("unparsed").
     """
     questions = comparison_questions(pair, principle, key, setting)
-    weighed = await _weigh(judge, questions, key, minimum_mass)
+    options = setting.prompts.answers("compare", OPTIONS)
+    weighed = await _weigh(judge, questions, key, options, minimum_mass)
     orders = tuple(
         _in_terms_of_a(first, one, principle) for first, one in zip(ORDERS, weighed, strict=True)
     )
@@ -97,7 +98,8 @@ async def think_and_choose(
     async def think(first: First) -> Completion:
         seed = setting.call_seed(key, f"reasoning {principle.id} {first} {chain}")
         question = reasoning_question(pair, first, principle, key, setting)
-        return await judge.complete(question, replace(thinking.sampling, seed=seed))
+        sampling = setting.prompts.ending("reason", thinking.sampling)
+        return await judge.complete(question, replace(sampling, seed=seed))
 
     with making(key, "reasoning"):
         thought = await all_of(think(first) for first in ORDERS)
@@ -106,7 +108,8 @@ async def think_and_choose(
         reasoning_question(pair, first, principle, key, setting, reasoning=text)
         for first, text in zip(ORDERS, texts, strict=True)
     ]
-    weighed = await _weigh(judge, questions, key, minimum_mass)
+    options = setting.prompts.answers("reason", OPTIONS)
+    weighed = await _weigh(judge, questions, key, options, minimum_mass)
     orders = tuple(
         replace(
             _in_terms_of_a(first, one, principle),
@@ -151,10 +154,14 @@ def reasoning_question(
 
 
 async def _weigh(
-    judge: LanguageModel, questions: Sequence[Sequence[Message]], key: RowKey, minimum_mass: float
+    judge: LanguageModel,
+    questions: Sequence[Sequence[Message]],
+    key: RowKey,
+    options: Sequence[str],
+    minimum_mass: float,
 ) -> tuple[Weighed, ...]:
     return await weigh_options(
-        judge, questions, key, options=OPTIONS, named="(A) and (B)", minimum_mass=minimum_mass
+        judge, questions, key, options=options, named="(A) and (B)", minimum_mass=minimum_mass
     )
 
 

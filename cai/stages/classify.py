@@ -54,8 +54,9 @@ async def classify_under(
         RowEnded: the judge declined ("refused"), or answered neither yes nor no ("unparsed").
     """
     questions = [classify_question(response, principle, setting)]
+    options = setting.prompts.answers("classify", OPTIONS)
     (said,) = await weigh_options(
-        judge, questions, key, options=OPTIONS, named="yes and no", minimum_mass=minimum_mass
+        judge, questions, key, options=options, named="yes and no", minimum_mass=minimum_mass
     )
     yes, no = said.logprobs
     return Classification(preference(yes, no), said.mass, said.call, said.refusals)

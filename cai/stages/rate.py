@@ -52,7 +52,7 @@ async def rate_pair(
         judge,
         questions,
         key,
-        options=OPTIONS,
+        options=setting.prompts.answers("rate", OPTIONS),
         named="the numbers 1 to 10",
         minimum_mass=minimum_mass,
     )

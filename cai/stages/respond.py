@@ -18,7 +18,7 @@ async def respond(
     """
     messages = setting.prompts.render("respond", conversation=prompt.messages)
     with making(key):
-        completion = await model.complete(messages, sampling)
+        completion = await model.complete(messages, setting.prompts.ending("respond", sampling))
     text = usable_text(completion, key, "reply")
     return Response(
         prompt, text, key.sample, completion.model, completion.call, completion.refusals

@@ -57,13 +57,17 @@ async def revise_once(
         messages = critique_request(exchange, principle, setting)
         asked = replace(sampling, seed=setting.call_seed(key, "critique"))
         with making(key, "critique"):
-            completion = await models.critic.complete(messages, asked)
+            completion = await models.critic.complete(
+                messages, setting.prompts.ending("critique", asked)
+            )
         critique = usable_text(completion, key, "critique")
         calls, refusals = (completion.call,), completion.refusals
     messages = revision_request(exchange, principle, critique, setting)
     asked = replace(sampling, seed=setting.call_seed(key, "revision"))
     with making(key):
-        completion = await models.reviser.complete(messages, asked)
+        completion = await models.reviser.complete(
+            messages, setting.prompts.ending("revise", asked)
+        )
     text = usable_text(completion, key, "revision")
     calls, refusals = (*calls, completion.call), (*refusals, *completion.refusals)
     return Revision(key.round, principle.id, critique, text, completion.model, calls, refusals)

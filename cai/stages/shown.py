@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from cai.constitution import STAGES, Principle, Stage
 from cai.engine import RowEnded
 from cai.records import Message, Prompt, Response, RowKey
+from cai.stages import choose, classify, rate
 from cai.stages.choose import comparison_questions, reasoning_question
 from cai.stages.classify import classify_question
 from cai.stages.rate import rating_question
@@ -41,12 +42,16 @@ class Shown:
         principle: id of the principle; empty if none takes part.
         messages: what is sent; empty if nothing is.
         note: why nothing is sent.
+        answers: the options that are weighed, where the template writes them in its own way.
+        stop: what ends a reply in plain text.
     """
 
     call: str
     principle: str = ""
     messages: tuple[Message, ...] = ()
     note: str = ""
+    answers: tuple[str, ...] = ()
+    stop: tuple[str, ...] = ()
 
 
 def shown_calls(
@@ -87,21 +92,33 @@ def _calls(
     other = Response(prompt, replies.other, 1, "", "")
     exchange = Exchange(prompt, replies.response)
     key, id = RowKey("comparison", prompt.id), principle.id
+    pair, prompts = (response, other), setting.prompts
+
+    def asks(call: str, template: str, messages: tuple[Message, ...]) -> Shown:
+        return Shown(call, id, messages, stop=prompts.templates[template].stop)
+
+    def weighs(
+        call: str, template: str, options: tuple[str, ...], messages: tuple[Message, ...]
+    ) -> Shown:
+        answers = prompts.answers(template, options)
+        return Shown(call, id, messages, answers=answers if answers != options else ())
+
     if stage == "revision":
-        yield Shown("critique", id, critique_request(exchange, principle, setting))
+        yield asks("critique", "critique", critique_request(exchange, principle, setting))
         asked = revision_request(exchange, principle, replies.critique, setting)
-        yield Shown("revision, after the critique", id, asked)
+        yield asks("revision, after the critique", "revise", asked)
     elif stage == "comparison":
-        first, second = comparison_questions((response, other), principle, key, setting)
-        yield Shown("comparison, the reply at (A)", id, first)
-        yield Shown("comparison, the reply at (B)", id, second)
+        first, second = comparison_questions(pair, principle, key, setting)
+        yield weighs("comparison, the reply at (A)", "compare", choose.OPTIONS, first)
+        yield weighs("comparison, the reply at (B)", "compare", choose.OPTIONS, second)
     elif stage == "reasoning":
-        pair = (response, other)
         asked = reasoning_question(pair, "a", principle, key, setting)
-        yield Shown("reasoning, the reply at (A)", id, asked)
+        yield asks("reasoning, the reply at (A)", "reason", asked)
         asked = reasoning_question(pair, "a", principle, key, setting, replies.reasoning)
-        yield Shown("comparison, after the reasoning", id, asked)
+        yield weighs("comparison, after the reasoning", "reason", choose.OPTIONS, asked)
     elif stage == "rating":
-        yield Shown("rating", id, rating_question(response, principle, setting))
+        asked = rating_question(response, principle, setting)
+        yield weighs("rating", "rate", rate.OPTIONS, asked)
     else:
-        yield Shown("classify", id, classify_question(response, principle, setting))
+        asked = classify_question(response, principle, setting)
+        yield weighs("classify", "classify", classify.OPTIONS, asked)

@@ -95,7 +95,8 @@ async def write_prompt(
     shown = drawn_seeds(writing, key)
     examples = [example_of(seed) for seed in shown]
     messages = prompts.render("write_prompts", examples=examples, topic=topic or None)
-    asked = replace(writing.sampling, seed=call_seed(writing.seed, key))
+    asked = prompts.ending("write_prompts", writing.sampling)
+    asked = replace(asked, seed=call_seed(writing.seed, key))
     with making(key):
         completion = await model.complete(messages, asked)
     text = usable_text(completion, key, "prompt")
