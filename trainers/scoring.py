@@ -90,6 +90,19 @@ class Scorer:
                 scores[place] = value
         return scores
 
+    def length(self, conversation: Conversation) -> int:
+        """Tokens of a conversation.
+
+        Raises:
+            BadRow: the chat template refuses the conversation.
+        """
+        return len(conversation_ids(self._tokenizer, conversation))
+
+    @property
+    def positions(self) -> int:
+        """Tokens of the longest conversation that the model reads."""
+        return self._positions
+
     def _batch(self, ids: Sequence[Sequence[int]]) -> list[float]:
         import torch
 

@@ -38,6 +38,32 @@ def policy(recipe: Recipe, run: Run = None, limit: Limit = None, set_: Set = Non
     do_steps(Order(recipe, run, limit, set_), "evaluate", alone=True)
 
 
+@app.command()
+def pm(
+    model: Annotated[
+        str, typer.Argument(help="A run, whose preference model is meant, or any model.")
+    ],
+    data: Annotated[
+        list[str] | None,
+        typer.Option(help="A file of judged pairs, or microworld:heldout; else the test split."),
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Most rows of each file.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Every figure, as JSON.")] = False,
+) -> None:
+    """Measure a preference model on judged pairs: accuracy by part, calibration, bias to length.
+
+    Example: cai evaluate pm runs/microworld --data microworld:heldout
+    """
+    from cai.cli.pm_table import print_json, print_scored
+    from cai.pipeline.pair_scores import score_pairs
+
+    found = score_pairs(model, data or (), limit)
+    if json:
+        print_json(found)
+    else:
+        print_scored(found)
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrialsWanted(Spending):
     """What `cai evaluate labeler` was asked for; see the options of their names."""

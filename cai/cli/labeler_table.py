@@ -54,7 +54,9 @@ def print_trialled(found: Trialled, broken: Sequence[str], folder: RunFolder) ->
 
 def _figures(judge: JudgeFigures) -> Table:
     labels = judge.labels
-    table = _table(f"{judge.identity}: {labels.n} labels", "figure", "value", "95% interval", "n")
+    table = plain_table(
+        f"{judge.identity}: {labels.n} labels", "figure", "value", "95% interval", "n"
+    )
     rates: Mapping[str, Rate | None] = {
         "accuracy (a tie counts half)": labels.accuracy,
         "orders that disagree (flips)": labels.flip_rate,
@@ -92,7 +94,7 @@ def _costs(judge: JudgeFigures) -> dict[str, str]:
 
 
 def _reliability(labels: LabelFigures) -> Table:
-    table = _table("Reliability", "label", "mean label", "true share", "n")
+    table = plain_table("Reliability", "label", "mean label", "true share", "n")
     for one in labels.bins:
         if one.mean_p is not None and one.truth is not None:
             between = f"{one.low:.1f} to {one.high:.1f}"
@@ -113,7 +115,7 @@ def _parts(judge: JudgeFigures) -> dict[str, Mapping[str, LabelFigures]]:
 def _by_part(title: str, parts: Mapping[str, LabelFigures]) -> Table:
     from rich.markup import escape
 
-    table = _table(title, "name", "n", "accuracy", "95% interval", "Brier", "flips")
+    table = plain_table(title, "name", "n", "accuracy", "95% interval", "Brier", "flips")
     for name, one in list(parts.items())[:MOST_PARTS]:
         accuracy = percent(one.accuracy.value) if one.accuracy else "—"
         ends = interval(one.accuracy) if one.accuracy else ""
@@ -144,7 +146,8 @@ def _lines(found: Trialled, folder: RunFolder) -> Iterator[str]:
     yield f"rows: cai rows list {folder.path}; figures: {folder.metrics}"
 
 
-def _table(title: str, *columns: str) -> Table:
+def plain_table(title: str, *columns: str) -> Table:
+    """An empty table without lines; all columns but the first are flush right."""
     from rich import box
     from rich.markup import escape
     from rich.table import Table

@@ -102,6 +102,35 @@ def difference(before: Rate, after: Rate) -> Rate:
     return Rate(change, low, high, min(before.n, after.n))
 
 
+def correlation(
+    ones: Sequence[float], others: Sequence[float], *, cases: int | None = None
+) -> Rate | None:
+    """Pearson's correlation, with Fisher's interval, tanh(artanh r ± z/√(n − 3)) (Fisher 1921).
+
+    Args:
+        ones: one value of each thing measured.
+        others: and the other one, in the same order.
+        cases: independent cases among them, if not all are; for the interval.
+
+    Returns:
+        In [−1, 1]; None with fewer than four cases, or where one of the values never varies.
+    """
+    n = cases or len(ones)
+    middles = [math.fsum(values) / max(len(values), 1) for values in (ones, others)]
+    apart = [
+        (one - middles[0], other - middles[1]) for one, other in zip(ones, others, strict=True)
+    ]
+    spread = math.sqrt(math.fsum(x * x for x, _ in apart) * math.fsum(y * y for _, y in apart))
+    if n < 4 or spread == 0:
+        return None
+    found = min(max(math.fsum(x * y for x, y in apart) / spread, -1.0), 1.0)
+    if abs(found) == 1:
+        return Rate(found, found, found, n)
+    middle, half = math.atanh(found), Z / math.sqrt(n - 3)
+    low, high = math.tanh(middle - half), math.tanh(middle + half)
+    return Rate(found, min(low, found), max(high, found), n)
+
+
 def bootstrapped(
     sample: Sequence[Item],
     statistic: Callable[[Sequence[Item]], float],

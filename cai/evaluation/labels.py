@@ -169,16 +169,26 @@ def _pooled(values: Sequence[float]) -> Rate | None:
 
 def reliability(seen: Sequence[Observation]) -> list[ReliabilityBin]:
     """The reliability diagram: ten bins of p; empty if no truth is known."""
+    known = [(one.p, one.truth) for one in seen if one.truth is not None]
+    return reliability_bins(known) if known else []
+
+
+def reliability_bins(
+    labels: Sequence[tuple[float, float]], low: float = 0.0
+) -> list[ReliabilityBin]:
+    """Ten bins of p from `low` to 1.
+
+    Args:
+        labels: (p, true probability), p in [low, 1].
+        low: least p.
+    """
     held: list[list[tuple[float, float]]] = [[] for _ in range(BINS)]
-    for one in seen:
-        if one.truth is not None:
-            held[min(int(one.p * BINS), BINS - 1)].append((one.p, one.truth))
-    if not any(held):
-        return []
+    for p, truth in labels:
+        held[min(int((p - low) / (1 - low) * BINS), BINS - 1)].append((p, truth))
     return [
         ReliabilityBin(
-            low=index / BINS,
-            high=(index + 1) / BINS,
+            low=low + index * (1 - low) / BINS,
+            high=low + (index + 1) * (1 - low) / BINS,
             mean_p=_mean([p for p, _ in pairs]) if pairs else None,
             truth=_mean([q for _, q in pairs]) if pairs else None,
             n=len(pairs),

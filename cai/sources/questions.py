@@ -93,7 +93,7 @@ def read_questions(
     path = Path(source)
     for number, row in islice(read_rows(path), limit):
         try:
-            yield _question(row, path.name)
+            yield question_of(row, path.name)
         except ValueError as error:
             yield Unreadable(path.name, number, str(error))
 
@@ -113,7 +113,16 @@ def _microworld(source: str, limit: int | None, seed: int) -> Iterator[JudgedPai
             yield JudgedPair(pair, by_rule=True)
 
 
-def _question(row: Any, source: str) -> JudgedPair | JudgedChoice:
+def question_of(row: Any, source: str) -> JudgedPair | JudgedChoice:
+    """The question of one row of a file.
+
+    Args:
+        row: of a file.
+        source: name of the file.
+
+    Raises:
+        ValueError: it is none of the known kinds; says why.
+    """
     if isinstance(row, Mapping) and "corrects" in row:
         return _from_paper(cast("Mapping[str, Any]", row), source)
     pair = judged_pair(row, source, "")
