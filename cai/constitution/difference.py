@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -62,6 +62,11 @@ class Difference:
 
 
 ABOUT = ("title", "version", "license", "language", "source")
+PRINCIPLE = tuple(key for key in Principle.model_fields if key != "id")
+SHOTS = tuple(FewShots.model_fields)
+
+Said = Mapping[str, Mapping[str, Any]]
+"""JSON data of what principles say, by their ids."""
 
 
 def difference(before: Constitution, after: Constitution) -> Difference:
@@ -70,47 +75,50 @@ def difference(before: Constitution, after: Constitution) -> Difference:
     Order, comments and layout make no difference, nor does it matter what is inherited.
     """
     return Difference(
-        principles=tuple(_principles(before, after)),
-        few_shots=tuple(_fields(before.few_shots, after.few_shots, tuple(FewShots.model_fields))),
-        about=tuple(_fields(before, after, ABOUT)),
+        principles=tuple(principle_changes(said_of(before.principles), said_of(after.principles))),
+        few_shots=tuple(_fields(_said(before.few_shots, SHOTS), _said(after.few_shots, SHOTS))),
+        about=tuple(_fields(_said(before, ABOUT), _said(after, ABOUT))),
     )
 
 
-def _principles(before: Constitution, after: Constitution) -> Iterator[PrincipleChange]:
-    old = {one.id: one for one in before.principles}
-    new = {one.id: one for one in after.principles}
-    gone = [one for one in before.principles if one.id not in new]
-    keys = tuple(key for key in Principle.model_fields if key != "id")
-    for principle in after.principles:
-        if principle.id not in old:
-            was = next((one.id for one in gone if _same(one, principle)), "")
-            fields = tuple(_fields(None, principle, keys))
-            yield PrincipleChange(principle.id, "added", fields, was)
-        elif fields := tuple(_fields(old[principle.id], principle, keys)):
+def principle_changes(before: Said, after: Said) -> Iterator[PrincipleChange]:
+    """What became of principles, in the order of the second ones; removed ones last.
+
+    Args:
+        before: JSON data of each principle's fields that were said, by its id.
+        after: the same.
+    """
+    gone = {id: fields for id, fields in before.items() if id not in after}
+    for id, said in after.items():
+        if id not in before:
+            was = next((other for other, fields in gone.items() if fields == said), "")
+            yield PrincipleChange(id, "added", tuple(_fields({}, said)), was)
+        elif fields := tuple(_fields(before[id], said)):
             reworded = any(field.field in TEXTS for field in fields)
-            yield PrincipleChange(principle.id, "reworded" if reworded else "changed", fields)
-    for principle in gone:
-        yield PrincipleChange(principle.id, "removed", tuple(_fields(principle, None, keys)))
+            yield PrincipleChange(id, "reworded" if reworded else "changed", fields)
+    for id, said in gone.items():
+        yield PrincipleChange(id, "removed", tuple(_fields(said, {})))
 
 
-def _same(one: Principle, other: Principle) -> bool:
-    return one.model_copy(update={"id": other.id}) == other
+def said_of(principles: Iterable[Principle]) -> dict[str, dict[str, Any]]:
+    """JSON data of the fields of principles that differ from what is meant without them, by id."""
+    return {one.id: _said(one, PRINCIPLE) for one in principles}
 
 
-def _fields(
-    before: BaseModel | None, after: BaseModel | None, keys: tuple[str, ...]
-) -> Iterator[FieldChange]:
-    for key in keys:
-        old, new = _value(before, key), _value(after, key)
+def _said(model: BaseModel, keys: tuple[str, ...]) -> dict[str, Any]:
+    fields = type(model).model_fields
+    own = {key for key in keys if getattr(model, key) != fields[key].default}
+    data = model.model_dump(mode="json", include=own, exclude_none=True)
+    return {key: data[key] for key in keys if key in data}
+
+
+def _fields(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[FieldChange]:
+    for key in sorted({**before, **after}, key=_place):
+        old, new = before.get(key), after.get(key)
         if old != new:
             yield FieldChange(key, old, new)
 
 
-def _value(model: BaseModel | None, key: str) -> Any:
-    """JSON data of a field; None for what was not said."""
-    if model is None:
-        return None
-    value = getattr(model, key)
-    if value == type(model).model_fields[key].default:
-        return None
-    return model.model_dump(mode="json", include={key}, exclude_none=True)[key]
+def _place(key: str) -> int:
+    """Fields stand as they do in a principle; others (of examples, of the whole) stay in order."""
+    return PRINCIPLE.index(key) if key in PRINCIPLE else -1

@@ -31,7 +31,7 @@ from cai.models.batches import (
 )
 from cai.models.json_lines import read_json_lines
 from cai.models.messages_wire import status_error
-from cai.models.sdk_errors import connection_error
+from cai.models.sdk_errors import sdk_errors
 from cai.models.wire import HttpReply, WireCall
 
 if TYPE_CHECKING:
@@ -173,21 +173,10 @@ class AnthropicBatches:
     @contextmanager
     def _asking(self, path: str) -> Generator[AsyncAnthropic, None, None]:
         """Turn what the SDK raises inside the block into the `ModelError` that it means."""
-        from anthropic import APIConnectionError, APIStatusError, APITimeoutError
-        from httpx2 import HTTPError
-
-        url = f"{self.endpoint.url}{path}"
-        if self._client is None:
-            self._client = connected(self.endpoint)
-        try:
+        with sdk_errors("anthropic", f"{self.endpoint.url}{path}", _status_error):
+            if self._client is None:
+                self._client = connected(self.endpoint)
             yield self._client
-        except APIStatusError as error:
-            raise _status_error(error, url) from error
-        except APIConnectionError as error:
-            timed_out = isinstance(error, APITimeoutError)
-            raise connection_error(error, url, timed_out=timed_out) from error
-        except HTTPError as error:
-            raise TransientError(f"{url}: {type(error).__name__}: {error}") from error
 
 
 def _status_error(error: Any, url: str) -> ModelError:

@@ -30,7 +30,7 @@ from cai.models.batches import (
 )
 from cai.models.chat_wire import raise_for_status
 from cai.models.json_lines import read_json_lines
-from cai.models.sdk_errors import connection_error
+from cai.models.sdk_errors import sdk_errors
 from cai.models.wire import HttpReply, WireCall
 from cai.redaction import redacted
 
@@ -143,19 +143,8 @@ class OpenAIBatches:
     @contextmanager
     def _asking(self, path: str) -> Generator[AsyncOpenAI, None, None]:
         """Turn what the SDK raises inside the block into the `ModelError` that it means."""
-        from httpx2 import HTTPError
-        from openai import APIConnectionError, APIStatusError, APITimeoutError
-
-        url = f"{self.endpoint.url}{path}"
-        try:
+        with sdk_errors("openai", f"{self.endpoint.url}{path}", _status_error):
             yield self._connected()
-        except APIStatusError as error:
-            raise _status_error(error, url) from error
-        except APIConnectionError as error:
-            timed_out = isinstance(error, APITimeoutError)
-            raise connection_error(error, url, timed_out=timed_out) from error
-        except HTTPError as error:
-            raise TransientError(f"{url}: {type(error).__name__}: {error}") from error
 
     def _connected(self) -> AsyncOpenAI:
         if self._client is None:

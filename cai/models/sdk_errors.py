@@ -2,9 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from typing import Any, Literal
 
 from cai.errors import ModelError, PermanentError, TransientError
+from cai.untyped import untyped
+
+
+@contextmanager
+def sdk_errors(
+    name: Literal["openai", "anthropic"], url: str, status_error: Callable[[Any, str], ModelError]
+) -> Generator[None, None, None]:
+    """Turn what an SDK raises inside the block into the `ModelError` that it means.
+
+    Args:
+        name: of the SDK's package.
+        url: what is asked.
+        status_error: what an answer means that is no success: the SDK's ``APIStatusError`` and the
+            address.
+    """
+    from httpx2 import HTTPError
+
+    sdk = untyped(name)
+    try:
+        yield
+    except sdk.APIStatusError as error:
+        raise status_error(error, url) from error
+    except sdk.APIConnectionError as error:
+        timed_out = isinstance(error, sdk.APITimeoutError)
+        raise connection_error(error, url, timed_out=timed_out) from error
+    except HTTPError as error:
+        raise TransientError(f"{url}: {type(error).__name__}: {error}") from error
 
 
 def connection_error(error: Exception, url: str, *, timed_out: bool) -> ModelError:

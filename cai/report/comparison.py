@@ -3,34 +3,15 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
 
 from markupsafe import Markup
 
+from cai.constitution.difference import PrincipleChange, principle_changes
 from cai.report.data import ReportData
 from cai.report.figures import Drawing, harm_by_round_figure
 from cai.report.metrics import Metrics
 from cai.report.page import render
 from cai.report.wording import change, harm_alt, stage_title
-
-
-@dataclass(frozen=True)
-class PrincipleChange:
-    """How one principle differs between two constitutions.
-
-    Args:
-        id: the principle's id.
-        kind: "added" (only B has it), "removed" (only A has it) or "changed".
-        before: A's texts by field, of the fields that differ.
-        after: B's.
-    """
-
-    id: str
-    kind: str
-    before: Mapping[str, Any]
-    after: Mapping[str, Any]
 
 
 def comparison_page(run_a: ReportData, run_b: ReportData) -> str:
@@ -66,25 +47,9 @@ def comparison_sentence(a: Metrics, b: Metrics) -> str:
 
 
 def changed_principles(a: Metrics, b: Metrics) -> list[PrincipleChange] | None:
-    """Principles that differ, by id; None where a run has not kept its constitution's texts."""
+    """Principles that differ; None where a run has not kept its constitution's texts."""
     before, after = a.run.constitution.principles, b.run.constitution.principles
-    if not (before and after):
-        return None
-    changes: list[PrincipleChange] = []
-    for name in sorted({*before, *after}):
-        old, new = before.get(name, {}), after.get(name, {})
-        kind = "changed" if old and new else "added" if new else "removed"
-        if old != new:
-            differing = [field for field in {**old, **new} if old.get(field) != new.get(field)]
-            changes.append(
-                PrincipleChange(
-                    name,
-                    kind,
-                    {field: old[field] for field in differing if old.get(field) is not None},
-                    {field: new[field] for field in differing if new.get(field) is not None},
-                )
-            )
-    return changes
+    return list(principle_changes(before, after)) if before and after else None
 
 
 def _recipe_difference(a: ReportData, b: ReportData) -> str:

@@ -2,6 +2,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+from cai.constitution.difference import FieldChange
 from cai.evaluation import rate
 from cai.report import write_comparison
 from cai.report.comparison import changed_principles, comparison_sentence
@@ -45,13 +46,14 @@ def test_principles_are_added_removed_and_changed_by_id(metrics: Json):
     changes = changed_principles(a, parse_metrics(metrics))
 
     assert changes is not None
-    assert [(one.id, one.kind) for one in changes] == [
-        ("kindness", "added"),
-        ("privacy", "removed"),
-        ("theft", "changed"),
-    ]
-    assert changes[2].before == {"critique": "Is there theft?"}
-    assert changes[2].after == {"critique": "Does it help to steal?"}
+    assert {one.id: one.change for one in changes} == {
+        "theft": "reworded",
+        "kindness": "added",
+        "privacy": "removed",
+    }
+    theft = next(one for one in changes if one.id == "theft")
+    said = FieldChange("critique", "Is there theft?", "Does it help to steal?")
+    assert theft.fields == (said,)
 
 
 def test_constitutions_that_were_not_kept_are_not_called_equal(metrics: Json):
