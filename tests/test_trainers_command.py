@@ -91,6 +91,49 @@ def test_a_wrong_column_is_shown_without_a_trace(recipe: Path, tmp_path: Path):
     assert done.stderr == (f"trainers: {file}: messages: has no column 'messages'; it has text\n")
 
 
+@pytest.mark.parametrize("trainer", ["sft", "preference_model", "dpo"])
+def test_a_wrong_column_is_told_before_any_model_is_looked_for(trainer: str, tmp_path: Path):
+    (tmp_path / "rows.jsonl").write_text('{"text": "Yes."}\n')
+    command = [f"trainers.{trainer}", "--base", "no/model", "--out", tmp_path / "out"]
+
+    done = start(*command, "--data", tmp_path / "rows.jsonl")
+
+    assert done.returncode == 1
+    assert "; it has text" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_model_is_trained_without_a_recipe(tiny_model: Path, tmp_path: Path):
+    row = json.dumps({"prompt": "Why?", "chosen": "Yes.", "rejected": "No."})
+    (tmp_path / "pairs.jsonl").write_text(f"{row}\n" * 8)
+    command = ["trainers.preference_model", "--base", tiny_model, "--out", tmp_path / "pm"]
+
+    done = start(*command, "--data", tmp_path / "pairs.jsonl", "--set", "batch_size=4")
+
+    assert done.stdout.startswith(f"{tmp_path / 'pm'}: 2 steps on 8 rows")
+
+
+def test_without_a_recipe_what_else_is_needed_is_told():
+    done = start("trainers.sft", "--base", "microworld")
+
+    assert done.stderr == ("trainers: without a recipe, give --data and --out too; see --help\n")
+
+
+def test_a_setting_that_there_is_not_is_told(tmp_path: Path):
+    command = ["trainers.sft", "--base", "microworld", "--data", "x", "--out", tmp_path / "out"]
+
+    done = start(*command, "--set", "epoch=2")
+
+    assert "epoch" in done.stderr and "epochs" in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("command", ["trainers.sft", "trainers.preference_model"])
+def test_help_tells_what_a_preset_sets(command: str):
+    shown = " ".join(start(command, "--help").stdout.split())
+
+    assert "preset cai (Bai et al. (2022), §" in shown
+    assert "× pretraining_learning_rate" in shown
+
+
 @pytest.mark.parametrize("trainer", ["sft", "preference_model", "dpo", "rl"])
 def test_help_shows_an_example(trainer: str):
     shown = start(f"trainers.{trainer}", "--help").stdout

@@ -1,28 +1,38 @@
 """The trainers' own commands, ``python -m trainers.sft recipe.yaml`` and the like.
 
 They read the settings from the recipe's section and the data from its run folder, unless told
-otherwise, and so run under ``accelerate launch`` too, where `cai run` does not.
+otherwise, and so run under ``accelerate launch`` too, where `cai run` does not. Without a recipe
+they are told all of it: model, data, settings and where the new model goes.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Generic, NamedTuple, TypeVar
 
 import typer
 from pydantic import BaseModel
 
 from cai.errors import CaiError
 from trainers.fit import Report, TrainingResult
+from trainers.rows import check_columns
+from trainers.settings import TrainingSettings
 
 if TYPE_CHECKING:
     from cai.pipeline.folder import RunFolder
     from cai.recipe import Recipe
 
+Settings = TypeVar("Settings", bound=TrainingSettings)
+
 RecipeArgument = Annotated[Path, typer.Argument(help="The recipe, YAML.")]
+RecipeIfAny = Annotated[
+    Path | None,
+    typer.Argument(help="The recipe, YAML; without it, give --base, --data and --out."),
+]
 RunOption = Annotated[
     Path | None, typer.Option("--run", help="Run folder; runs/<recipe name> if not given.")
 ]
@@ -38,18 +48,129 @@ PreferenceModelOption = Annotated[
 OutOption = Annotated[
     Path | None, typer.Option("--out", help="Where the model goes instead of the run's folder.")
 ]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Replace a setting: --set epochs=2 --set lora.rank=8"),
+]
 
 
-def run_alone(main: Callable[..., None]) -> None:
-    """Run a trainer's command; a `CaiError` is shown as text, all else is a bug."""
+def run_alone(main: Callable[..., None], epilog: str = "") -> None:
+    """Run a trainer's command; a `CaiError` is shown as text, all else is a bug.
+
+    Args:
+        main: the command.
+        epilog: what its ``--help`` says at the end.
+    """
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command(epilog=epilog)(main)
     try:
-        typer.run(main)
+        app()
     except CaiError as error:
         typer.echo(f"trainers: {error}", err=True)
         sys.exit(1)
     except KeyboardInterrupt:
         typer.echo("trainers: stopped; the same command goes on from here", err=True)
         sys.exit(130)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a trainer's command was given; None for what was not.
+
+    Args:
+        recipe: the recipe's file.
+        run: the run folder.
+        data: rows to learn from.
+        base: model to start from.
+        out: where the new model goes.
+        overrides: ``field=value``, of the recipe's section.
+    """
+
+    recipe: Path | None
+    run: Path | None
+    data: Path | None
+    base: str | None
+    out: Path | None
+    overrides: Sequence[str] | None
+
+
+class Places(NamedTuple):
+    """Model to start from, data and the new model's folder, as a run has them."""
+
+    base: str
+    data: Path
+    out: Path
+
+
+@dataclass(frozen=True)
+class Task(Generic[Settings]):
+    """What a trainer is to do.
+
+    Args:
+        base: as transformers calls it.
+        data: with the columns that are needed.
+        out: where the new model goes.
+        settings: of the training.
+        inputs: hash of the first two and the last.
+    """
+
+    base: str
+    data: Path
+    out: Path
+    settings: Settings
+    inputs: str
+
+
+class Section(NamedTuple):
+    """The part of a recipe that a trainer reads, and the columns that it needs."""
+
+    name: str
+    kind: type[TrainingSettings]
+    columns: Sequence[str]
+
+
+def task_of(
+    asked: Asked, section: Section, places: Callable[[Recipe, RunFolder], Places]
+) -> Task[Any]:
+    """What a command is to do; its data is looked at before any model is.
+
+    Args:
+        asked: what it was given.
+        section: what it reads.
+        places: where a run has model and data.
+
+    Raises:
+        InputError: recipe, settings or data are wrong.
+        CaiError: neither a recipe nor everything that stands in for it is given.
+    """
+    loaded = None if asked.recipe is None else open_run(asked.recipe, asked.run)
+    if loaded is None:
+        options = {"--base": asked.base, "--data": asked.data, "--out": asked.out}
+        missing = [name for name, value in options.items() if value is None]
+        if missing:
+            raise CaiError(f"without a recipe, give {' and '.join(missing)} too; see --help")
+        found = Places(str(asked.base), Path(str(asked.data)), Path(str(asked.out)))
+    else:
+        found = places(*loaded)
+    settings = _settings(loaded[0] if loaded else None, section, asked.overrides or ())
+    data = asked.data or found.data
+    check_columns(data, section.columns)
+    base = model_path(asked.base or found.base)
+    return Task(base, data, asked.out or found.out, settings, input_hash(data, [base], settings))
+
+
+def _settings(recipe: Recipe | None, section: Section, overrides: Sequence[str]) -> Any:
+    """The recipe's section, or the defaults, with overrides applied."""
+    from cai.document import Document
+    from cai.overrides import override_field
+    from cai.validation import validate
+
+    given: Any = None if recipe is None else getattr(recipe, section.name)
+    data = {} if given is None else given.model_dump(mode="json", exclude_unset=True)
+    document = Document(Path("--set"), data, {})
+    for override in overrides:
+        override_field(document, override)
+    return validate(document, section.kind)
 
 
 def open_run(recipe: Path, run: Path | None) -> tuple[Recipe, RunFolder]:

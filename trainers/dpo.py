@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from transformers import Trainer
     from trl.trainer.dpo_config import DPOConfig
 
+    from cai.pipeline.folder import RunFolder
+    from cai.recipe import Recipe
+
 LOSSES = {"dpo": dpo_loss, "ipo": ipo_loss}
 
 
@@ -165,24 +168,35 @@ def _soft_label_trainer(
     )
 
 
+SECTION = command.Section("dpo", DpoSettings, COLUMNS)
+
+
 def main(
-    recipe: command.RecipeArgument,
+    recipe: command.RecipeIfAny = None,
     run: command.RunOption = None,
     data: command.DataOption = None,
     base: command.BaseOption = None,
     out: command.OutOption = None,
+    set_: command.SetOption = None,
 ) -> None:
-    """Optimise a run's SL-CAI model on its preference labels directly.
+    """Optimise a run's SL-CAI model on its preference labels directly, or any model on any pairs.
 
     Example: python -m trainers.dpo examples/microworld.yaml
+
+    Or: python -m trainers.dpo --base microworld --data pairs.jsonl --out policy
     """
-    loaded, folder = command.open_run(recipe, run)
-    base = command.model_path(base or str(folder.model("sl_cai")))
-    data = data or folder.dataset("preferences") / "train"
-    inputs = command.input_hash(data, [base], loaded.dpo)
-    out = out or folder.model("dpo")
+    asked = command.Asked(recipe, run, data, base, out, set_)
+    task = command.task_of(asked, SECTION, _places)
     report = command.progress()
-    command.say(train_dpo(base, data, out, loaded.dpo, inputs=inputs, report=report))
+    made = train_dpo(
+        task.base, task.data, task.out, task.settings, inputs=task.inputs, report=report
+    )
+    command.say(made)
+
+
+def _places(_: Recipe, folder: RunFolder) -> command.Places:
+    data = folder.dataset("preferences") / "train"
+    return command.Places(str(folder.model("sl_cai")), data, folder.model("dpo"))
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from trainers.pair_batches import (
     shared_length,
 )
 from trainers.pairs import COLUMNS, KIND, LABEL, read_pair
+from trainers.presets import told
 from trainers.rows import Dropped, Row, check_columns, encode_rows
 from trainers.settings import PreferenceModelSettings
 from trainers.tokens import conversation_ids, load_tokenizer
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import Trainer
     from trl.trainer.reward_config import RewardConfig
+
+    from cai.pipeline.folder import RunFolder
+    from cai.recipe import Recipe
 
 
 def train_preference_model(
@@ -173,26 +177,36 @@ def _soft_label_trainer(
     return trainer
 
 
+SECTION = command.Section("preference_model", PreferenceModelSettings, COLUMNS)
+
+
 def main(
-    recipe: command.RecipeArgument,
+    recipe: command.RecipeIfAny = None,
     run: command.RunOption = None,
     data: command.DataOption = None,
     base: command.BaseOption = None,
     out: command.OutOption = None,
+    set_: command.SetOption = None,
 ) -> None:
-    """Train the preference model on a run's soft labels, from its SL-CAI model.
+    """Train the preference model on a run's soft labels, from its SL-CAI model, or on any pairs.
 
     Example: python -m trainers.preference_model examples/microworld.yaml
+
+    Or: python -m trainers.preference_model --base microworld --data pairs.jsonl --out pm
     """
-    loaded, folder = command.open_run(recipe, run)
-    base = command.model_path(base or str(folder.model("sl_cai")))
-    data = data or folder.dataset("preferences") / "train"
-    settings = loaded.preference_model
-    inputs = command.input_hash(data, [base], settings)
-    out = out or folder.model("pm")
+    asked = command.Asked(recipe, run, data, base, out, set_)
+    task = command.task_of(asked, SECTION, _places)
     report = command.progress()
-    command.say(train_preference_model(base, data, out, settings, inputs=inputs, report=report))
+    made = train_preference_model(
+        task.base, task.data, task.out, task.settings, inputs=task.inputs, report=report
+    )
+    command.say(made)
+
+
+def _places(_: Recipe, folder: RunFolder) -> command.Places:
+    data = folder.dataset("preferences") / "train"
+    return command.Places(str(folder.model("sl_cai")), data, folder.model("pm"))
 
 
 if __name__ == "__main__":
-    command.run_alone(main)
+    command.run_alone(main, told(PreferenceModelSettings.presets))

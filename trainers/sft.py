@@ -16,6 +16,7 @@ from trainers.adapters import lora_options, whole_model
 from trainers.batches import grouped_sampler, packed, packed_collator, step_rows
 from trainers.environment import prepare_environment
 from trainers.fit import Account, Job, TrainingResult, epoch_arguments, finished, fit
+from trainers.presets import told
 from trainers.rows import Dropped, Row, check_columns, checked_turns, encode_rows
 from trainers.settings import SftSettings
 from trainers.tokens import load_tokenizer, reply_spans
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import Trainer
     from trl.trainer.sft_config import SFTConfig
+
+    from cai.pipeline.folder import RunFolder
+    from cai.recipe import Recipe
 
 NOT_LEARNED = -100
 """The label of a token that is context."""
@@ -122,25 +126,36 @@ def _trainer(
     return GroupedTrainer(base, args=config, train_dataset=dataset, **options)
 
 
+SECTION = command.Section("sft", SftSettings, ("messages",))
+
+
 def main(
-    recipe: command.RecipeArgument,
+    recipe: command.RecipeIfAny = None,
     run: command.RunOption = None,
     data: command.DataOption = None,
     base: command.BaseOption = None,
     out: command.OutOption = None,
+    set_: command.SetOption = None,
 ) -> None:
-    """Finetune the base model on a run's revisions and helpful replies.
+    """Finetune the base model on a run's revisions and helpful replies, or on any conversations.
 
     Example: python -m trainers.sft examples/microworld.yaml
+
+    Or: python -m trainers.sft --base microworld --data chats.jsonl --out model --set epochs=2
     """
-    loaded, folder = command.open_run(recipe, run)
-    base = command.model_path(base or loaded.models.of("base").name)
-    data = data or folder.dataset("sft") / "train"
-    inputs = command.input_hash(data, [base], loaded.sft)
-    out = out or folder.model("sl_cai")
+    asked = command.Asked(recipe, run, data, base, out, set_)
+    task = command.task_of(asked, SECTION, _places)
     report = command.progress()
-    command.say(train_sft(base, data, out, loaded.sft, inputs=inputs, report=report))
+    made = train_sft(
+        task.base, task.data, task.out, task.settings, inputs=task.inputs, report=report
+    )
+    command.say(made)
+
+
+def _places(recipe: Recipe, folder: RunFolder) -> command.Places:
+    data = folder.dataset("sft") / "train"
+    return command.Places(recipe.models.of("base").name, data, folder.model("sl_cai"))
 
 
 if __name__ == "__main__":
-    command.run_alone(main)
+    command.run_alone(main, told(SftSettings.presets))

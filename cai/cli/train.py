@@ -5,11 +5,13 @@ from __future__ import annotations
 import typer
 
 from cai.cli.run import Limit, Order, Recipe, Run, Set, do_steps
+from trainers import presets
+from trainers.presets import told
 
 app = typer.Typer(help="Train models.", no_args_is_help=True)
 
 
-@app.command()
+@app.command(epilog=told(presets.SFT))
 def sft(recipe: Recipe, run: Run = None, limit: Limit = None, set_: Set = None) -> None:
     """Train SL-CAI on revisions and helpful replies.
 
@@ -18,7 +20,7 @@ def sft(recipe: Recipe, run: Run = None, limit: Limit = None, set_: Set = None) 
     do_steps(Order(recipe, run, limit, set_), "sft")
 
 
-@app.command()
+@app.command(epilog=told(presets.PREFERENCE_MODEL))
 def pm(recipe: Recipe, run: Run = None, limit: Limit = None, set_: Set = None) -> None:
     """Train the preference model on soft labels.
 
