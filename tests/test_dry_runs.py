@@ -18,7 +18,7 @@ from tests.test_evaluate_labeler import letters
 CASES = """
 id: mine
 principles:
-  - {id: kind, comparison: Which is kinder?, classify: Is it kind?}
+  - {id: kind, comparison: Which is kinder?, classify: Is it kind?, critique: Is it unkind?, revision: Be kind.}
 cases:
   - {conversation: Hello., principle: kind, better: Hi!, worse: Go away.}
   - {conversation: Hello., principle: kind, response: Hi!, answer: yes}
@@ -42,7 +42,16 @@ def command(*arguments: object) -> Result:
     return CliRunner().invoke(app, list(map(str, arguments)), catch_exceptions=False)
 
 
-@pytest.fixture(params=["labeler", "each principle", "thinking", "prompts", "cases"])
+RECIPE = """
+name: small
+constitution: mine.yaml
+models: {{default: {{name: "openai:m", endpoint: "{url}"}}}}
+prompts: {{red_team: [{{file: seeds.txt, kind: harmful, limit: 4}}]}}
+revisions: {{rounds: 1, critique: false}}
+"""
+
+
+@pytest.fixture(params=["labeler", "each principle", "thinking", "prompts", "cases", "revisions"])
 def order(request: pytest.FixtureRequest, server: ChatServer, tmp_path: Path) -> list[object]:
     """A command that asks a model, complete but for how far it is to go."""
     pairs = [{"prompt": f"{n}?", "chosen": f"good {n}", "rejected": f"bad {n}"} for n in range(6)]
@@ -55,12 +64,15 @@ def order(request: pytest.FixtureRequest, server: ChatServer, tmp_path: Path) ->
     thinking = ("--set", "comparisons.label.thinking={max_tokens: 20}")
     model = ("--model", "openai:m", "--endpoint", server.url)
     prompts = ("--seeds", tmp_path / "seeds.txt", "--number", 5, "--out", tmp_path / "new.jsonl")
+    recipe = tmp_path / "small.yaml"
+    recipe.write_text(RECIPE.format(url=server.url))
     ledger = ("--ledger", tmp_path / "cases.sqlite")
     orders: dict[str, list[object]] = {
         "labeler": labeler,
         "each principle": [*labeler, "--each-principle"],
         "thinking": [*labeler, *thinking],
         "prompts": ["generate", "prompts", *model, *prompts, "--run", tmp_path / "run"],
+        "revisions": ["generate", "revisions", recipe, "--run", tmp_path / "run"],
         "cases": ["constitution", "test", tmp_path / "mine.yaml", *model, *ledger],
     }
     return orders[request.param]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from cai.cli.constitution_print import console, print_lines
-from cai.cli.run import DryRun
+from cai.cli.options import DryRun
 from cai.errors import CaiError
 
 if TYPE_CHECKING:

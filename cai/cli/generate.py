@@ -11,19 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from cai.cli.options import Spending, taking
-from cai.cli.run import (
-    InShard,
-    Limit,
-    LogJson,
-    MaxCalls,
-    MaxCost,
-    Order,
-    Recipe,
-    Reuse,
-    Run,
-    Set,
-    do_steps,
-)
+from cai.cli.run import ForeseeableOrder, carry_out
 
 if TYPE_CHECKING:
     from cai.pipeline.prompt_writing import Task
@@ -32,43 +20,23 @@ app = typer.Typer(help="Generate data.", no_args_is_help=True)
 
 
 @app.command()
-def revisions(
-    recipe: Recipe,
-    run: Run = None,
-    limit: Limit = None,
-    set_: Set = None,
-    shard: InShard = None,
-    reuse: Reuse = None,
-    log_json: LogJson = False,
-    max_cost: MaxCost = None,
-    max_calls: MaxCalls = None,
-) -> None:
+@taking(ForeseeableOrder)
+def revisions(order: ForeseeableOrder) -> None:
     """Write critique and revision data, as datasets/sft of the run.
 
     Example: cai generate revisions examples/microworld.yaml --limit 100
     """
-    order = Order(recipe, run, limit, set_, shard, reuse, log_json, max_cost, max_calls)
-    do_steps(order, "revisions")
+    carry_out(order, "revisions")
 
 
 @app.command()
-def comparisons(
-    recipe: Recipe,
-    run: Run = None,
-    limit: Limit = None,
-    set_: Set = None,
-    shard: InShard = None,
-    reuse: Reuse = None,
-    log_json: LogJson = False,
-    max_cost: MaxCost = None,
-    max_calls: MaxCalls = None,
-) -> None:
+@taking(ForeseeableOrder)
+def comparisons(order: ForeseeableOrder) -> None:
     """Write preference labels, as datasets/preferences of the run.
 
     Example: cai generate comparisons examples/microworld.yaml --limit 100
     """
-    order = Order(recipe, run, limit, set_, shard, reuse, log_json, max_cost, max_calls)
-    do_steps(order, "preferences")
+    carry_out(order, "preferences")
 
 
 @dataclass(frozen=True, kw_only=True)

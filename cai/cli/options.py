@@ -6,9 +6,26 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
-from typing import Any, TypeVar, get_type_hints
+from typing import Annotated, Any, TypeVar, get_type_hints
 
-from cai.cli.run import DryRun, MaxCalls, MaxCost, Sample, check_dry_run
+import typer
+
+from cai.errors import CaiError
+
+MaxCost = Annotated[
+    float | None,
+    typer.Option(min=0, metavar="DOLLARS", help="Stop before this command's calls cost more."),
+]
+MaxCalls = Annotated[
+    int | None, typer.Option(min=0, help="Stop before this command makes more calls.")
+]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Say what calls, tokens and dollars it takes; buy none.")
+]
+Sample = Annotated[
+    int | None,
+    typer.Option(min=1, help="With --dry-run: buy the calls of so many items of each stage."),
+]
 
 Options = TypeVar("Options")
 
@@ -35,6 +52,25 @@ class Spending:
         check_dry_run(self.dry_run, self.sample, limited=limited)
 
 
+def check_dry_run(dry_run: bool, sample: int | None, *, limited: bool) -> None:
+    """Refuse options that make no sense together.
+
+    Args:
+        dry_run: whether a forecast is asked for.
+        sample: how much to buy for it.
+        limited: whether a limit of calls or dollars is given.
+
+    Raises:
+        CaiError: a sample is for a forecast alone, a limit for a run alone.
+    """
+    if sample and not dry_run:
+        raise CaiError("--sample says how much to buy for a forecast; add --dry-run")
+    if dry_run and limited:
+        raise CaiError(
+            "--max-cost and --max-calls stop a run; with --dry-run, --sample says how much to buy"
+        )
+
+
 def taking(
     record: type[Options],
 ) -> Callable[[Callable[[Options], None]], Callable[..., None]]:
@@ -43,13 +79,13 @@ def taking(
     typer reads a command's parameters and their `Annotated` types; it is shown those of the record.
 
     Args:
-        record: a dataclass of keyword fields; inherited ones are listed last.
+        record: a dataclass; inherited fields are listed last.
     """
     hints = get_type_hints(record, include_extras=True)
     fields = inspect.signature(record).parameters.values()
     own = inspect.get_annotations(record)
     shown = [
-        field.replace(annotation=hints[field.name])
+        field.replace(annotation=hints[field.name], kind=inspect.Parameter.KEYWORD_ONLY)
         for field in sorted(fields, key=lambda field: field.name not in own)
     ]
 

@@ -18,8 +18,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from cai.cli import rows_show
+from cai.cli.options import MaxCalls, MaxCost
 from cai.cli.row_names import open_run, row_name
-from cai.cli.run import MaxCalls, MaxCost
 from cai.errors import CaiError
 from cai.records import Row, RowKey, RowStatus
 

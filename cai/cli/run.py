@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from cai.errors import CaiError
+from cai.cli.options import DryRun, MaxCalls, MaxCost, Sample, check_dry_run, taking
 
 if TYPE_CHECKING:
     from cai.pipeline import Step
@@ -42,20 +42,6 @@ Reuse = Annotated[
 LogJson = Annotated[
     bool, typer.Option("--log-json", help="Events as JSON lines on standard error, no bars.")
 ]
-MaxCost = Annotated[
-    float | None,
-    typer.Option(min=0, metavar="DOLLARS", help="Stop before this command's calls cost more."),
-]
-MaxCalls = Annotated[
-    int | None, typer.Option(min=0, help="Stop before this command makes more calls.")
-]
-DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="Say what calls, tokens and dollars it takes; buy none.")
-]
-Sample = Annotated[
-    int | None,
-    typer.Option(min=1, help="With --dry-run: buy the calls of so many items of each stage."),
-]
 
 
 @dataclass(frozen=True)
@@ -74,63 +60,64 @@ class Order:
         max_calls: calls that may be made; None for any number.
     """
 
-    recipe: Path
-    run: Path | None
-    limit: int | None
-    overrides: Sequence[str] | None
-    shard: str | None = None
-    reuse: Sequence[Path] | None = None
-    log_json: bool = False
-    max_cost: float | None = None
-    max_calls: int | None = None
+    recipe: Recipe
+    run: Run = None
+    limit: Limit = None
+    overrides: Set = None
+    shard: InShard = None
+    reuse: Reuse = None
+    log_json: LogJson = False
+    max_cost: MaxCost = None
+    max_calls: MaxCalls = None
 
 
-def run(
-    recipe: Recipe,
-    run: Run = None,
+@dataclass(frozen=True, kw_only=True)
+class ForeseeableOrder(Order):
+    """An order that can be carried out, or foretold.
+
+    Args:
+        dry_run: True to be told what would be bought, and to buy nothing.
+        sample: items of each stage whose calls are bought to know more; None for none.
+    """
+
+    dry_run: DryRun = False
+    sample: Sample = None
+
+    def __post_init__(self) -> None:
+        """Refuse options that make no sense together."""
+        limited = self.max_cost is not None or self.max_calls is not None
+        check_dry_run(self.dry_run, self.sample, limited=limited)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOrder(ForeseeableOrder):
+    """What `cai run` was asked for.
+
+    Args:
+        until: the last step to do.
+    """
+
     until: Annotated[
         Literal["revisions", "sft", "preferences", "dpo", "pm", "rl", "evaluate"],
         typer.Option(help="The last step to do."),
-    ] = "evaluate",
-    limit: Limit = None,
-    set_: Set = None,
-    shard: InShard = None,
-    reuse: Reuse = None,
-    log_json: LogJson = False,
-    max_cost: MaxCost = None,
-    max_calls: MaxCalls = None,
-    dry_run: DryRun = False,
-    sample: Sample = None,
-) -> None:
+    ] = "evaluate"
+
+
+@taking(RunOrder)
+def run(order: RunOrder) -> None:
     """Take a recipe from its constitution to measured models.
 
     Example: cai run examples/microworld.yaml --until revisions --limit 200
     """
-    check_dry_run(dry_run, sample, limited=max_cost is not None or max_calls is not None)
-    order = Order(recipe, run, limit, set_, shard, reuse, log_json, max_cost, max_calls)
-    if dry_run:
-        foretell(order, until, sample or 0)
+    carry_out(order, order.until)
+
+
+def carry_out(order: ForeseeableOrder, until: Step) -> None:
+    """Do the steps of a recipe up to one, or say what they would cost."""
+    if order.dry_run:
+        foretell(order, until, order.sample or 0)
     else:
         do_steps(order, until)
-
-
-def check_dry_run(dry_run: bool, sample: int | None, *, limited: bool) -> None:
-    """Refuse options that make no sense together.
-
-    Args:
-        dry_run: whether a forecast is asked for.
-        sample: how much to buy for it.
-        limited: whether a limit of calls or dollars is given.
-
-    Raises:
-        CaiError: a sample is for a forecast alone, a limit for a run alone.
-    """
-    if sample and not dry_run:
-        raise CaiError("--sample says how much to buy for a forecast; add --dry-run")
-    if dry_run and limited:
-        raise CaiError(
-            "--max-cost and --max-calls stop a run; with --dry-run, --sample says how much to buy"
-        )
 
 
 def do_steps(order: Order, until: Step, *, alone: bool = False) -> None:
