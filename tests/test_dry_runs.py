@@ -18,7 +18,11 @@ from tests.test_evaluate_labeler import letters
 CASES = """
 id: mine
 principles:
-  - {id: kind, comparison: Which is kinder?, classify: Is it kind?, critique: Is it unkind?, revision: Be kind.}
+  - id: kind
+    comparison: Which is kinder?
+    classify: Is it kind?
+    critique: Is it unkind?
+    revision: Be kind.
 cases:
   - {conversation: Hello., principle: kind, better: Hi!, worse: Go away.}
   - {conversation: Hello., principle: kind, response: Hi!, answer: yes}
