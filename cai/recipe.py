@@ -53,8 +53,17 @@ class DatasetSettings(Entry):
         default=0.5, gt=0, le=1, description="Share of red-team prompts for SFT; others compare."
     )
     test_share: float = Field(default=0.05, ge=0, lt=1, description="Share of prompts held out.")
-    revisions: Literal["all", "last"] = Field(
-        default="all", description="Which revisions SFT learns; the paper takes all (§3.1)."
+    revisions: str = Field(
+        default="all",
+        pattern=r"^(all|last|upto:[1-9][0-9]*)$",
+        description="Which revisions of a prompt SFT learns: all, the last, or upto:N, the first N "
+        "(SL-CAI-N). The paper takes all (§3.1).",
+    )
+    helpful_ratio: float | None = Field(
+        default=None,
+        ge=0,
+        description="Helpful replies for each revision that SFT learns; the paper has 0.37 (§3.2). "
+        "Too many of either are left out. All of both if not given.",
     )
     helpful_samples: int = Field(default=1, ge=1, description="Replies per helpful prompt (§3.2).")
 

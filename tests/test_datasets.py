@@ -8,6 +8,7 @@ from cai.datasets.preferences import PreferencePlan, write_preferences
 from cai.datasets.prompts import write_rl_prompts
 from cai.datasets.sft import SftPlan, write_sft
 from cai.engine import Ledger
+from cai.errors import CaiError
 from cai.records import Comparison, Message, OrderWeights, Prompt, Response, Row, RowKey
 
 PROVENANCE = {"constitution": "c0ffee", "template": "beef", "seed": 3}
@@ -71,13 +72,65 @@ async def test_of_each_prompt_the_last_revision_alone_is_kept_if_asked(ledger, t
     assert texts == {"reply 1.3", "reply 2.3", "reply 3.3"}
 
 
+async def test_of_each_prompt_the_first_revisions_are_kept_if_asked(ledger, tmp_path):
+    await ledger.put_rows([revision(n, r) for n in (1, 2) for r in (1, 2, 3)])
+
+    write_sft(ledger, tmp_path / "sft", SftPlan("upto:2", 0.0, PROVENANCE))
+
+    texts = {row["messages"][-1]["content"] for row in rows_of(tmp_path / "sft")}
+    assert texts == {"reply 1.1", "reply 1.2", "reply 2.1", "reply 2.2"}
+
+
+@pytest.mark.parametrize(
+    ("ratio", "revisions", "helpful_replies", "left_out"),
+    [
+        (0.25, 40, 10, {"helpful rows: more than datasets.helpful_ratio": 10}),
+        (2.0, 10, 20, {"revision rows: more than datasets.helpful_ratio": 30}),
+        (0.0, 40, 0, {"helpful rows: more than datasets.helpful_ratio": 20}),
+        (None, 40, 20, {}),
+    ],
+)
+async def test_revisions_and_helpful_replies_are_mixed_as_told(
+    ledger, tmp_path, ratio, revisions, helpful_replies, left_out
+):
+    await ledger.put_rows([*(revision(n, 1) for n in range(40)), *(helpful(n) for n in range(20))])
+    plan = SftPlan("all", 0.0, PROVENANCE, helpful_ratio=ratio)
+
+    written = write_sft(ledger, tmp_path / "sft", plan)
+
+    origins = [row["origin"] for row in rows_of(tmp_path / "sft")]
+    assert (origins.count("revision"), origins.count("helpful")) == (revisions, helpful_replies)
+    assert written.left_out == left_out
+
+
+async def test_a_mixture_is_that_of_the_rows_trained_on(ledger, tmp_path):
+    await ledger.put_rows([*(revision(n, 1) for n in range(40)), *(helpful(n) for n in range(40))])
+    plan = SftPlan("all", 0.3, PROVENANCE, helpful_ratio=0.5)
+
+    write_sft(ledger, tmp_path / "sft", plan)
+
+    train, test = (
+        [row["origin"] for row in rows_of(tmp_path / "sft", split)] for split in ("train", "test")
+    )
+    assert train.count("helpful") == round(train.count("revision") / 2)
+    assert test.count("helpful") == test.count("revision") == 40 - train.count("revision")
+
+
+async def test_a_ratio_to_nothing_is_refused(ledger, tmp_path):
+    await ledger.put_rows([revision(1, 1)])
+    plan = SftPlan("all", 0.0, PROVENANCE, helpful_ratio=0.37)
+
+    with pytest.raises(CaiError, match=r"0\.37 cannot be met with 0 helpful replies"):
+        write_sft(ledger, tmp_path / "sft", plan)
+
+
 async def test_rows_that_did_not_end_well_are_no_data(ledger, tmp_path):
     refused = Row(RowKey("revision", prompt(1).id, 1), "refused", "declined")
     await ledger.put_rows([refused, revision(2, 1)])
 
-    counts = write_sft(ledger, tmp_path / "sft", SftPlan("all", 0.0, PROVENANCE))
+    written = write_sft(ledger, tmp_path / "sft", SftPlan("all", 0.0, PROVENANCE))
 
-    assert counts == {"train": 1, "test": 0}
+    assert written.rows == {"train": 1, "test": 0}
 
 
 async def test_all_rows_of_a_prompt_fall_into_one_split(ledger, tmp_path):

@@ -149,3 +149,14 @@ def test_the_hosted_example_asks_no_model_that_it_names_for_what_that_refuses(na
     assert recipe.models.of("critic").known_prices is not None
     if name.startswith("anthropic:"):
         assert sampling_fields(model, sampling, thinking_field(model, asked=None)) == {}
+
+
+@pytest.mark.parametrize("revisions", ["all", "last", "upto:2"])
+def test_which_revisions_sft_learns_can_be_said(small, revisions):
+    assert load_recipe(small, [f"datasets.revisions={revisions}"]).datasets.revisions == revisions
+
+
+@pytest.mark.parametrize("revisions", ["first", "upto:0", "upto:", "upto:two"])
+def test_other_words_for_revisions_are_refused(small, revisions):
+    with pytest.raises(InputError, match=r"datasets\.revisions"):
+        load_recipe(small, [f"datasets.revisions={revisions}"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -228,6 +228,10 @@ class Studio:
                 else:
                     yield pair
         self._left_out["judged pairs"] = left_out
+
+    def note_left_out(self, name: str, counts: Mapping[str, int]) -> None:
+        """Keep how many rows were left out of something, in place of what was said of it before."""
+        self._left_out[name] = Counter(counts)
 
     @property
     def left_out(self) -> dict[str, int]:

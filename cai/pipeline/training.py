@@ -44,8 +44,10 @@ def write_sft_data(studio: Studio) -> None:
         provenance,
         settings.sft_share,
         studio.filters.smallest,
+        settings.helpful_ratio,
     )
-    write_sft(studio.ledger, studio.folder.dataset("sft"), plan)
+    written = write_sft(studio.ledger, studio.folder.dataset("sft"), plan)
+    studio.note_left_out("SFT data", written.left_out)
 
 
 def write_preference_data(studio: Studio) -> None:
