@@ -231,10 +231,13 @@ def test_the_microworlds_judge_passes_its_constitutions_cases():
     assert len(report.results) == 55
 
 
-def test_the_shipped_harmlessness_has_cases_that_fit_it():
-    placed = read_cases(read_constitution("harmlessness")).placed
+@pytest.mark.parametrize(
+    ("name", "number"), [("harmlessness", 8), ("helpfulness", 8), ("summarization", 4)]
+)
+def test_a_shipped_constitution_has_cases_that_fit_it(name: str, number: int):
+    placed = read_cases(read_constitution(name)).placed
 
-    assert len(placed) == 8
+    assert len(placed) == number
     assert all(one.principles for one in placed)
 
 

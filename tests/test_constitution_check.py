@@ -44,8 +44,9 @@ def test_a_sound_constitution_gives_no_warning(tmp_path: Path):
     assert warnings(read_constitution(write(tmp_path, TEXT))) == []
 
 
-def test_the_shipped_constitution_gives_no_warning():
-    assert warnings(read_constitution("harmlessness")) == []
+@pytest.mark.parametrize("name", ["harmlessness", "helpfulness", "summarization"])
+def test_a_shipped_constitution_gives_no_warning(name: str):
+    assert warnings(read_constitution(name)) == []
 
 
 @pytest.mark.parametrize(

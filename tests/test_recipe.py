@@ -33,7 +33,8 @@ def test_every_example_recipe_is_valid(path):
 
 
 def test_the_examples_for_other_models_differ_in_their_models_alone():
-    first, *others = (load_recipe(path) for path in sorted(EXAMPLES.glob("*.yaml")))
+    names = ("hosted", "microworld", "server")
+    first, *others = (load_recipe(EXAMPLES / f"{name}.yaml") for name in names)
 
     for other in others:
         assert other.model_copy(update={"models": first.models, "name": first.name}) == first
