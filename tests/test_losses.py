@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -11,10 +12,17 @@ from hypothesis import strategies as st
 
 from trainers.losses import (
     brier_score,
+    clipped_objective,
     dpo_loss,
+    generalized_advantages,
     ipo_loss,
+    is_clipped,
+    kl_estimate,
+    normalized,
     preference_accuracy,
     preference_loss,
+    token_rewards,
+    value_loss,
 )
 
 probabilities = st.floats(0, 1)
@@ -178,7 +186,143 @@ def test_ipo_rests_at_a_finite_distance_even_where_a_label_is_sure(p: float, bet
 
 
 @given(scores, probabilities, st.sampled_from([dpo_loss, ipo_loss]))
-def test_swapping_a_pair_with_its_label_changes_no_loss(margin: float, p: float, loss: object):
+def test_swapping_a_pair_with_its_label_changes_no_loss(margin: float, p: float, loss: Any):
     h, label = torch.tensor([margin]).double(), torch.tensor([p]).double()
 
     assert torch.allclose(loss(h, label, 0.1), loss(-h, 1 - label, 0.1))
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [("k1", math.log(2)), ("k2", math.log(2) ** 2 / 2), ("k3", 0.5 - 1 + math.log(2))],
+)
+def test_kl_of_a_token_has_the_value_worked_out_by_hand(kind: Any, value: float):
+    twice_as_likely = kl_estimate(torch.tensor([0.4]).log(), torch.tensor([0.2]).log(), kind)
+
+    assert twice_as_likely.item() == pytest.approx(value, abs=1e-6)
+
+
+@given(st.lists(scores, min_size=2, max_size=6), st.lists(scores, min_size=6, max_size=6))
+def test_k1_and_k3_are_the_kl_on_average_over_what_the_policy_draws(
+    policy: list[float], reference: list[float]
+):
+    p = torch.tensor(policy, dtype=torch.float64).log_softmax(0)
+    q = torch.tensor(reference[: len(policy)], dtype=torch.float64).log_softmax(0)
+    kl = (p.exp() * (p - q)).sum()
+
+    for kind in ("k1", "k3"):
+        assert torch.allclose((p.exp() * kl_estimate(p, q, kind)).sum(), kl, atol=1e-6)
+
+
+@given(scores, scores)
+def test_k2_and_k3_are_never_negative(logprob: float, reference: float):
+    p, q = (torch.tensor([value], dtype=torch.float64) for value in (logprob, reference))
+
+    assert kl_estimate(p, q, "k2").item() >= 0
+    assert kl_estimate(p, q, "k3").item() >= -1e-9
+
+
+def test_the_score_is_paid_at_the_last_token_and_the_kl_at_each():
+    kl = torch.tensor([[0.1, 0.2, 0.3], [0.5, 9.0, 9.0]])
+    mask = torch.tensor([[1, 1, 1], [1, 0, 0]])
+
+    rewards = token_rewards(torch.tensor([2.0, -1.0]), kl, mask, score_weight=0.9, beta=0.1)
+
+    expected = torch.tensor([[-0.01, -0.02, 1.77], [-0.95, 0.0, 0.0]])
+    assert torch.allclose(rewards, expected, atol=1e-6)
+
+
+def test_advantages_have_the_values_worked_out_by_hand():
+    rewards = torch.tensor([[0.0, 0.0, 1.0]])
+    values = torch.tensor([[0.5, 0.6, 0.8]])
+
+    found = generalized_advantages(rewards, values, torch.ones(1, 3), decay=0.5)
+
+    # δ = 0.6 − 0.5, 0.8 − 0.6, 1 − 0.8; A = 0.1 + 0.3/2, 0.2 + 0.2/2, 0.2
+    assert torch.allclose(found, torch.tensor([[0.25, 0.3, 0.2]]), atol=1e-6)
+
+
+def test_nothing_behind_the_end_of_a_reply_reaches_its_advantages():
+    rewards, values = torch.tensor([[1.0, 7.0]]), torch.tensor([[0.25, 9.0]])
+
+    found = generalized_advantages(rewards, values, torch.tensor([[1, 0]]), decay=0.9)
+
+    assert torch.allclose(found, torch.tensor([[0.75, 0.0]]))
+
+
+rows = st.lists(st.tuples(scores, scores), min_size=1, max_size=8)
+
+
+@given(rows)
+def test_with_a_decay_of_one_the_advantage_is_what_still_came_less_the_value(
+    tokens: list[tuple[float, float]],
+):
+    rewards, values = torch.tensor([tokens], dtype=torch.float64).unbind(2)
+
+    found = generalized_advantages(rewards, values, torch.ones_like(rewards), decay=1.0)
+
+    to_come = rewards.flip(1).cumsum(1).flip(1)
+    assert torch.allclose(found, to_come - values)
+
+
+@given(rows)
+def test_with_a_decay_of_zero_the_advantage_is_the_next_surprise(
+    tokens: list[tuple[float, float]],
+):
+    rewards, values = torch.tensor([tokens], dtype=torch.float64).unbind(2)
+
+    found = generalized_advantages(rewards, values, torch.ones_like(rewards), decay=0.0)
+
+    following = torch.nn.functional.pad(values[:, 1:], (0, 1))
+    assert torch.allclose(found, rewards + following - values)
+
+
+def test_advantages_are_normalized_over_the_tokens_of_replies_alone():
+    advantages, mask = torch.tensor([[1.0, 3.0], [5.0, 99.0]]), torch.tensor([[1, 1], [1, 0]])
+
+    found = normalized(advantages, mask)
+
+    deviation = math.sqrt(8 / 3)
+    expected = torch.tensor([[-2 / deviation, 0.0], [2 / deviation, 0.0]])
+    assert torch.allclose(found, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "advantage", "loss", "clipped"),
+    [
+        (1.0, 2.0, -2.0, False),
+        (1.5, 2.0, -2.4, True),
+        (1.5, -2.0, 3.0, False),
+        (0.5, 2.0, -1.0, False),
+        (0.5, -2.0, 1.6, True),
+        (1.1, 2.0, -2.2, False),
+    ],
+    ids=["same", "better, too far", "worse, too far", "better, back", "worse, back", "inside"],
+)
+def test_the_clipped_objective_has_the_value_worked_out_by_hand(
+    ratio: float, advantage: float, loss: float, clipped: bool
+):
+    logprob, old = torch.tensor([0.4 * ratio]).log(), torch.tensor([0.4]).log()
+    a = torch.tensor([advantage])
+
+    assert clipped_objective(logprob, old, a, 0.2).item() == pytest.approx(loss, abs=1e-5)
+    assert is_clipped(logprob, old, a, 0.2).item() is clipped
+
+
+@given(st.floats(-5, 0), scores)
+def test_the_first_step_on_a_batch_is_reinforce_whatever_the_clip(logprob: float, advantage: float):
+    a = torch.tensor([advantage], dtype=torch.float64)
+    gradients: list[float] = []
+    for clip in (None, 0.2):
+        p = torch.tensor([logprob], dtype=torch.float64, requires_grad=True)
+        clipped_objective(p, p.detach(), a, clip).sum().backward()
+        assert p.grad is not None
+        gradients.append(p.grad.item())
+
+    assert gradients == pytest.approx([-advantage, -advantage])
+
+
+def test_the_value_loss_is_the_squared_distance_from_what_came():
+    loss = value_loss(torch.tensor([1.0, -2.0]), torch.tensor([3.0, -2.0]))
+
+    assert loss.tolist() == [4.0, 0.0]

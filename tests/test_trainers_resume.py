@@ -15,6 +15,7 @@ import torch
 from tests.trainers_support import assistant, same_weights, user, write
 from trainers.dpo import train_dpo
 from trainers.preference_model import train_preference_model
+from trainers.reward import RewardSource
 from trainers.rl import train_rl
 from trainers.settings import DpoSettings, PreferenceModelSettings, RlSettings, SftSettings
 from trainers.sft import train_sft
@@ -24,13 +25,15 @@ PROGRAM = """
 import json, sys
 from pathlib import Path
 from importlib import import_module
+from trainers.reward import RewardSource
 module, train, kind, settings, *paths, out = json.loads(sys.argv[1])
 settings = getattr(import_module("trainers.settings"), kind)(**settings)
 def report(step, total, loss):
     print("step", step, flush=True)
-first, *rest = paths
+first, *judges, data = paths
+rest = [RewardSource(judge) for judge in judges]
 getattr(import_module(module), train)(
-    first, *map(Path, rest), Path(out), settings, inputs="a", report=report
+    first, *rest, Path(data), Path(out), settings, inputs="a", report=report
 )
 """
 
@@ -103,22 +106,33 @@ def test_a_killed_training_ends_with_the_weights_of_an_undisturbed_one(
     assert same_weights(tmp_path / "whole", out)
 
 
-@pytest.mark.parametrize("passes", [1, 2])
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"passes": 1},
+        {"passes": 2},
+        {"algorithm": "grpo"},
+        {"algorithm": "ppo", "passes": 2},
+        {"algorithm": "reinforce", "generations": 2},
+    ],
+    ids=["rloo", "rloo of two passes", "grpo", "ppo", "reinforce"],
+)
 def test_a_killed_rl_ends_with_the_weights_of_an_undisturbed_one(
-    tiny_model: Path, judge: Path, data: Path, tmp_path: Path, passes: int
+    tiny_model: Path, judge: Path, data: Path, tmp_path: Path, how: dict[str, Any]
 ):
-    policy, asked, steps = str(tiny_model), {**RL, "passes": passes}, []
-    train_rl(policy, judge, data, tmp_path / "whole", RlSettings(**asked), inputs="a")
+    policy, asked, steps = str(tiny_model), {**RL, **how}, []
+    source, settings = RewardSource(str(judge)), RlSettings(**asked)
+    train_rl(policy, source, data, tmp_path / "whole", settings, inputs="a")
     out = tmp_path / "killed"
     paths = [policy, str(judge), str(data), str(out)]
     kill_after_step(6, ["trainers.rl", "train_rl", "RlSettings", asked, *paths])
 
     train_rl(
         policy,
-        judge,
+        source,
         data,
         out,
-        RlSettings(**asked),
+        settings,
         inputs="a",
         report=lambda step, total, loss: steps.append(step),
     )

@@ -2,16 +2,35 @@
 
 from __future__ import annotations
 
+import json
+import statistics
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow
 import pyarrow.parquet as parquet
 import pytest
+from pydantic import ValidationError
 
+from cai.errors import InputError
 from tests.trainers_support import HARSH, KIND, assistant, log, same_weights, user, write
+from trainers.reward import RewardSource, open_reward
 from trainers.rl import train_rl
+from trainers.scoring import score
 from trainers.settings import RlSettings, SftSettings
 from trainers.sft import train_sft
+
+FIGURES = (
+    *("reward", "reward_std", "kl", "sqrt_kl", "entropy", "length", "cut_off"),
+    *("distinct_2", "refusal", "boilerplate", "clipped", "loss"),
+)
+EMPTY = pyarrow.schema([(name, pyarrow.string()) for name in ("prompt", "chosen", "rejected")])
+
+
+@pytest.fixture(scope="module")
+def source(preference_model: Path) -> RewardSource:
+    return RewardSource(str(preference_model))
 
 
 @pytest.fixture(scope="module")
@@ -20,85 +39,182 @@ def prompts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write(tmp_path_factory.mktemp("rl") / "train", rows)
 
 
-def test_rl_moves_the_policy_towards_what_the_preference_model_likes(
-    tiny_model: Path, preference_model: Path, prompts: Path, tmp_path: Path
-):
+@pytest.fixture(scope="module")
+def undecided(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A policy that gives kind and harsh replies alike."""
+    folder = tmp_path_factory.mktemp("undecided")
     rows = [
         {"messages": [user(f"Question {n}"), assistant(reply)]}
         for n in range(40)
         for reply in (KIND, HARSH)
     ]
-    data, policy = write(tmp_path / "both", rows), tmp_path / "both_replies"
     sft = SftSettings(epochs=12, batch_size=16, learning_rate=1e-2)
-    train_sft(str(tiny_model), data, policy, sft, inputs="a")
-    rl = RlSettings(steps=20, prompts_per_step=8, max_completion_length=16, learning_rate=3e-3)
+    train_sft(str(tiny_model), write(folder / "both", rows), folder / "out", sft, inputs="a")
+    return str(folder / "out")
 
-    train_rl(str(policy), preference_model, prompts, tmp_path / "out", rl, inputs="a")
+
+@pytest.mark.parametrize("algorithm", ["rloo", "grpo", "ppo", "reinforce"])
+def test_rl_moves_the_policy_towards_what_the_preference_model_likes(
+    undecided: str, source: RewardSource, prompts: Path, tmp_path: Path, algorithm: Any
+):
+    rl = RlSettings(
+        algorithm=algorithm,
+        steps=20,
+        prompts_per_step=8,
+        max_completion_length=16,
+        learning_rate=3e-3,
+    )
+
+    train_rl(undecided, source, prompts, tmp_path / "out", rl, inputs="a")
 
     rewards = [entry["reward"] for entry in log(tmp_path / "out")]
     assert sum(rewards[-3:]) / 3 > sum(rewards[:3]) / 3 + 0.4
 
 
 def test_rl_logs_the_figures_of_every_rollout_batch(
-    tiny_model: Path, preference_model: Path, prompts: Path, tmp_path: Path
+    tiny_model: Path, source: RewardSource, prompts: Path, tmp_path: Path
 ):
     settings = RlSettings(steps=3, prompts_per_step=4, max_completion_length=6, warmup=0)
 
-    train_rl(str(tiny_model), preference_model, prompts, tmp_path / "out", settings, inputs="a")
+    train_rl(str(tiny_model), source, prompts, tmp_path / "out", settings, inputs="a")
 
     entries = log(tmp_path / "out")
     assert [entry["step"] for entry in entries] == [1, 2, 3]
-    assert all(
-        isinstance(entry[name], float)
-        for entry in entries
-        for name in ("reward", "kl", "entropy", "length")
-    )
+    assert all(isinstance(entry[name], float) for entry in entries for name in FIGURES)
     assert entries[0]["kl"] == pytest.approx(0, abs=1e-4)
 
 
 RL = {"steps": 3, "prompts_per_step": 4, "max_completion_length": 6, "warmup": 0}
+VALUED = {"algorithm": "ppo", "steps": 2, "passes": 2}
+
+
+@pytest.mark.parametrize("algorithm", ["grpo", "ppo", "reinforce"])
+def test_every_algorithm_logs_the_figures_of_every_rollout_batch(
+    tiny_model: Path, source: RewardSource, prompts: Path, tmp_path: Path, algorithm: Any
+):
+    settings = RlSettings(**RL, algorithm=algorithm)
+
+    train_rl(str(tiny_model), source, prompts, tmp_path / "out", settings, inputs="a")
+
+    entries = log(tmp_path / "out")
+    assert [entry["step"] for entry in entries] == [1, 2, 3]
+    assert all(isinstance(entry[name], float) for entry in entries for name in FIGURES)
+    assert entries[0]["kl"] == pytest.approx(0, abs=1e-4)
+    assert entries[2]["kl"] != 0
 
 
 @pytest.mark.parametrize(
-    "change",
+    ("base", "change"),
     [
-        {"learning_rate": 1e-3},
-        {"steps": 2},
-        {"prompts_per_step": 2},
-        {"generations": 2},
-        {"passes": 2},
-        {"beta": 5.0},
-        {"max_completion_length": 3},
-        {"temperature": 0.5},
-        {"seed": 1},
+        ({}, {"learning_rate": 1e-3}),
+        ({}, {"steps": 2}),
+        ({}, {"prompts_per_step": 2}),
+        ({}, {"generations": 2}),
+        ({}, {"passes": 2}),
+        ({}, {"beta": 5.0}),
+        ({}, {"max_completion_length": 3}),
+        ({}, {"temperature": 0.5}),
+        ({}, {"seed": 1}),
+        ({}, {"algorithm": "grpo"}),
+        ({"passes": 3, "learning_rate": 1e-2}, {"clip": 1e-4}),
+        (VALUED, {"algorithm": "reinforce", "passes": 1}),
+        (VALUED, {"beta": 5.0}),
+        (VALUED, {"temperature": 0.5}),
+        (VALUED, {"passes": 1}),
+        (VALUED, {"clip": 1e-6}),
+        (VALUED, {"kl_estimator": "k3"}),
+        (VALUED, {"gae_decay": 0.5}),
+        (VALUED, {"normalize_advantages": False}),
+        (VALUED, {"value_learning_rate": 1e-2}),
+        (VALUED, {"seed": 1}),
+        (VALUED, {"subtract_mean": False}),
+        (VALUED, {"divide_by_spread": True}),
     ],
     ids=str,
 )
 def test_every_setting_of_rl_changes_the_weights(
     tiny_model: Path,
-    preference_model: Path,
+    source: RewardSource,
+    pairs: Path,
     prompts: Path,
     tmp_path: Path,
+    base: dict[str, Any],
     change: dict[str, Any],
 ):
-    policy = str(tiny_model)
-    train_rl(policy, preference_model, prompts, tmp_path / "1", RlSettings(**RL), inputs="a")
+    policy, of_pairs = str(tiny_model), replace(source, held_out=pairs)
+    one, two = RlSettings(**{**RL, **base}), RlSettings(**{**RL, **base, **change})
+    train_rl(policy, of_pairs, prompts, tmp_path / "1", one, inputs="a")
 
-    changed = RlSettings(**{**RL, **change})
-    train_rl(policy, preference_model, prompts, tmp_path / "2", changed, inputs="a")
+    train_rl(policy, of_pairs, prompts, tmp_path / "2", two, inputs="a")
 
     assert not same_weights(tmp_path / "1", tmp_path / "2")
 
 
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"generations": 1}, "rloo measures a reply against others to its prompt"),
+        ({"algorithm": "grpo", "generations": 1}, "grpo measures a reply against others"),
+        ({"gae_decay": 0.5}, "rloo does not read gae_decay; leave it out"),
+        ({"algorithm": "reinforce", "passes": 2}, "reinforce does not read passes"),
+        ({"algorithm": "reinforce", "beta": 1.5}, "beta must not be above 1"),
+    ],
+    ids=str,
+)
+def test_settings_that_an_algorithm_has_no_use_for_are_refused(
+    settings: dict[str, Any], message: str
+):
+    with pytest.raises(ValidationError, match=message):
+        RlSettings(**settings)
+
+
+def test_the_mean_score_of_held_out_replies_is_worth_nothing(
+    source: RewardSource, pairs: Path, preference_model: Path
+):
+    reward = open_reward(replace(source, held_out=pairs), RlSettings(divide_by_spread=True))
+
+    replies = [
+        [*row["prompt"], *row[side]]
+        for row in parquet.read_table(pairs / "data.parquet").to_pylist()
+        for side in ("chosen", "rejected")
+    ]
+    scores = reward.score(replies)
+    assert statistics.fmean(scores) == pytest.approx(0, abs=1e-5)
+    assert statistics.pstdev(scores) == pytest.approx(1, abs=1e-5)
+    assert reward.mean == pytest.approx(statistics.fmean(score(preference_model, replies)))
+
+
+def test_without_held_out_pairs_nothing_is_subtracted(source: RewardSource, tmp_path: Path):
+    empty = parquet.ParquetWriter(tmp_path / "data.parquet", EMPTY)
+    empty.close()
+
+    assert open_reward(source, RlSettings()).mean == 0
+    assert open_reward(replace(source, held_out=tmp_path), RlSettings()).mean == 0
+
+
+def test_scores_cannot_be_divided_by_the_spread_of_none(source: RewardSource):
+    with pytest.raises(InputError, match="no held-out pairs whose scores"):
+        open_reward(source, RlSettings(divide_by_spread=True))
+
+
+def test_the_record_says_what_was_subtracted(
+    tiny_model: Path, source: RewardSource, pairs: Path, prompts: Path, tmp_path: Path
+):
+    held_out = replace(source, held_out=pairs)
+
+    train_rl(str(tiny_model), held_out, prompts, tmp_path / "out", RlSettings(**RL), inputs="a")
+
+    record = json.loads((tmp_path / "out" / "training.json").read_text())
+    assert record["reward"] == {"mean": open_reward(held_out, RlSettings()).mean, "spread": 1.0}
+
+
 def test_prompts_that_leave_no_room_for_a_reply_are_left_out(
-    tiny_model: Path, preference_model: Path, prompts: Path, tmp_path: Path
+    tiny_model: Path, source: RewardSource, prompts: Path, tmp_path: Path
 ):
     rows = parquet.read_table(prompts / "data.parquet").to_pylist()
     data = write(tmp_path / "data", [*rows, {"prompt": [user("word " * 600)]}])
 
-    result = train_rl(
-        str(tiny_model), preference_model, data, tmp_path / "out", RlSettings(**RL), inputs="a"
-    )
+    result = train_rl(str(tiny_model), source, data, tmp_path / "out", RlSettings(**RL), inputs="a")
 
     reason = "prompt and reply together are longer than the policy reads"
     assert (result.rows, result.dropped) == (12, {reason: 1})

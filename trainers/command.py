@@ -193,20 +193,24 @@ def model_path(name: str) -> str:
     return local_path(name)
 
 
-def input_hash(data: Path, models: list[str], settings: BaseModel) -> str:
+def input_hash(
+    data: Path, models: Sequence[str], settings: BaseModel, held_out: Path | None = None
+) -> str:
     """Hash of all that a training's result depends on.
 
     Args:
         data: what is learned from, as `check_columns` takes it.
         models: what it starts from.
         settings: the recipe's section.
+        held_out: other data that is looked at; None for none.
     """
     from cai.datasets.parquet import folder_hash
     from cai.records import digest
     from trainers.fit import model_digest
 
     weights = [model_digest(model) for model in models]
-    return digest([folder_hash(data), weights, settings.model_dump(mode="json")])
+    seen = [folder_hash(held_out)] if held_out is not None else []
+    return digest([folder_hash(data), weights, settings.model_dump(mode="json"), *seen])
 
 
 def progress() -> Report | None:

@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any, Unpack
 from trainers import command
 from trainers.adapters import lora_options, whole_model
 from trainers.environment import prepare_environment
-from trainers.fit import Account, Job, TrainingResult, epoch_arguments, finished, fit
+from trainers.fit import Account, Job, TrainingResult, finished, fit
 from trainers.losses import brier_score, dpo_loss, ipo_loss, preference_accuracy
 from trainers.pairs import COLUMNS, LABEL, read_pair
 from trainers.rows import BadRow, Dropped, Row, check_columns, encode_rows
 from trainers.settings import DpoSettings
 from trainers.tokens import load_tokenizer, split_ids
+from trainers.trl_loop import TrlLoop, epoch_arguments
 from trainers.work_folder import WorkFolder
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def train_dpo(
 
     rows = encode_rows(files, (*COLUMNS, LABEL), encode)
 
-    def make() -> Trainer:
+    def make() -> TrlLoop:
         from trl.trainer.dpo_config import DPOConfig
 
         config = DPOConfig(
@@ -74,7 +75,8 @@ def train_dpo(
         )
         options = {"processing_class": tokenizer, **lora_options(settings.lora, base, "CAUSAL_LM")}
         start = whole_model(base, work.path / "base")
-        return _soft_label_trainer(start, config, settings, rows.dataset, options)
+        trainer = _soft_label_trainer(start, config, settings, rows.dataset, options)
+        return TrlLoop(trainer, work)
 
     return fit(make, work, Account("dpo", {"base": base}, settings, rows), job.get("report"))
 

@@ -1,4 +1,4 @@
-"""What all trainings share: TRL's arguments, resumption and the record.
+"""What all trainings share: when they run, how they go on after a kill, and their record.
 
 A training with the same settings, data, models and machine ends with the same weights, killed
 and resumed or not.
@@ -11,19 +11,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
+from typing import Any, NotRequired, Protocol, TypedDict
 
 import orjson
 
-from cai.errors import RunError
 from trainers.adapters import CONFIG, is_adapter, settle
-from trainers.environment import require_one_gpu
 from trainers.rows import EncodedRows
-from trainers.settings import EpochSettings, LoraSettings, TrainingSettings
+from trainers.settings import LoraSettings, TrainingSettings
 from trainers.work_folder import LOG, WorkFolder
-
-if TYPE_CHECKING:
-    from transformers import Trainer, TrainerCallback
 
 Report = Callable[[int, int, float | None], None]
 """Is told of a training: steps done, steps in all, and the loss if known."""
@@ -75,11 +70,12 @@ class Account:
     """What a training is made of, for its record.
 
     Args:
-        kind: "sft", "preference_model" or "rl".
+        kind: "sft", "preference_model", "dpo" or "rl".
         models: what it starts from, by role: a folder or a name on the hub.
         settings: the recipe's section.
         rows: the encoded data.
         figures: the figures of one log entry that the log keeps; None skips the entry.
+        about: what else the record says.
     """
 
     kind: str
@@ -89,6 +85,7 @@ class Account:
     figures: Callable[[Mapping[str, Any]], Mapping[str, Any] | None] = field(
         default=lambda entry: entry if "loss" in entry else None
     )
+    about: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
 def finished(work: WorkFolder) -> TrainingResult | None:
@@ -100,74 +97,37 @@ def finished(work: WorkFolder) -> TrainingResult | None:
     return TrainingResult(work.out, **{name: record[name] for name in names}, was_done=True)
 
 
-def arguments(settings: TrainingSettings, work: WorkFolder, rows: int) -> dict[str, Any]:
-    """What every TRL config is given.
+class Loop(Protocol):
+    """Owns the models of a training while it runs."""
 
-    Args:
-        settings: the recipe's section.
-        work: where checkpoints go.
-        rows: rows of one optimizer step, over all processes.
+    def train(self, checkpoint: Path | None, report: Report | None) -> Sequence[Mapping[str, Any]]:
+        """Train to the end; gives all that was logged, since the very beginning.
 
-    Raises:
-        RunError: the rows cannot be shared out evenly over the processes, or one process has
-            several GPUs in sight.
-    """
-    import torch
-    from accelerate import PartialState
+        It writes its checkpoints as ``checkpoint-<step>`` and marks them complete.
 
-    require_one_gpu()
-    try:
-        part = settings.part(rows, PartialState().num_processes)
-    except ValueError as error:
-        raise RunError(str(error)) from error
-    cuda = torch.cuda.is_available()
-    schedulers = {"constant": "constant_with_warmup"}
-    return {
-        "output_dir": str(work.checkpoints),
-        "learning_rate": settings.learning_rate,
-        "lr_scheduler_type": schedulers.get(settings.scheduler, settings.scheduler),
-        "warmup_steps": settings.warmup,
-        "per_device_train_batch_size": part,
-        "gradient_accumulation_steps": settings.gradient_accumulation,
-        "seed": settings.seed,
-        "bf16": cuda and torch.cuda.is_bf16_supported(),
-        "activation_checkpointing": False,
-        "dataloader_pin_memory": cuda,
-        "disable_tqdm": True,
-        "report_to": "none",
-        "logging_steps": 1,
-        "save_strategy": "steps",
-        "save_steps": settings.save_every,
-        "save_total_limit": 2,
-    }
+        Args:
+            checkpoint: where to go on from; None to begin.
+            report: is told of each step; None in all processes but the main one.
+        """
+        ...
 
+    @property
+    def steps(self) -> int:
+        """Optimizer steps done."""
+        ...
 
-def epoch_arguments(settings: EpochSettings, work: WorkFolder) -> dict[str, Any]:
-    """As `arguments`, with what a training has that goes through its rows in epochs.
-
-    Args:
-        settings: the recipe's section.
-        work: where checkpoints go.
-
-    Raises:
-        RunError: as `arguments`.
-    """
-    adafactor = {"optim": "adafactor"} if settings.optimizer == "adafactor" else {}
-    return {
-        **arguments(settings, work, settings.batch_size),
-        "num_train_epochs": settings.epochs,
-        "max_steps": settings.max_steps or -1,
-        **adafactor,
-    }
+    def save(self, folder: Path) -> None:
+        """Write the trained model; called in every process."""
+        ...
 
 
 def fit(
-    make: Callable[[], Trainer], work: WorkFolder, account: Account, report: Report | None
+    make: Callable[[], Loop], work: WorkFolder, account: Account, report: Report | None
 ) -> TrainingResult:
     """Train to the end, from the last checkpoint if there is one, and put the model in its place.
 
     Args:
-        make: builds the trainer.
+        make: loads the models.
         work: the folder that its arguments name.
         account: what it is made of.
         report: is told of each step.
@@ -176,7 +136,6 @@ def fit(
         PermanentError: a model that it starts from is not there as safetensors.
     """
     from accelerate import PartialState
-    from transformers import PrinterCallback
 
     began = time.monotonic()
     # A model that has no digest is refused now, not when the training is done.
@@ -186,18 +145,16 @@ def fit(
     state = PartialState()
     with state.main_process_first():
         checkpoint = work.open()
-    trainer = make()
-    trainer.remove_callback(PrinterCallback)
-    trainer.add_callback(_watcher(work, report if state.is_main_process else None))
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else False)
-    trainer.save_model(str(work.model))
-    figures = _logged(trainer.state.log_history, account)
+    loop = make()
+    history = loop.train(checkpoint, report if state.is_main_process else None)
+    loop.save(work.model)
+    figures = _logged(history, account)
     result = TrainingResult(
         work.out,
         rows=len(account.rows.dataset),
         dropped=account.rows.dropped,
         truncated=account.rows.truncated,
-        steps=trainer.state.global_step,
+        steps=loop.steps,
         seconds=round(time.monotonic() - began, 3),
         metrics=_means(figures[-LAST_LOGS:]),
     )
@@ -205,36 +162,6 @@ def fit(
         _write(work, result, account, figures=figures, models=models)
     state.wait_for_everyone()
     return result
-
-
-def _watcher(work: WorkFolder, report: Report | None) -> TrainerCallback:
-    from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
-
-    class Watcher(TrainerCallback):
-        """Marks whole checkpoints and reports the steps."""
-
-        def on_save(
-            self,
-            args: TrainingArguments,
-            state: TrainerState,
-            control: TrainerControl,
-            **_: Any,
-        ) -> None:
-            if state.is_world_process_zero:
-                work.mark_complete(state.global_step)
-
-        def on_log(
-            self,
-            args: TrainingArguments,
-            state: TrainerState,
-            control: TrainerControl,
-            **_: Any,
-        ) -> None:
-            loss = state.log_history[-1].get("loss")
-            if report is not None and loss is not None:
-                report(state.global_step, state.max_steps, loss)
-
-    return Watcher()
 
 
 def _logged(history: Sequence[Mapping[str, Any]], account: Account) -> list[Mapping[str, Any]]:
@@ -278,6 +205,7 @@ def _write(
             "settings": account.settings.model_dump(mode="json"),
             "models": models,
             "versions": {name: version(name) for name in PACKAGES},
+            **account.about,
             **outcome,
         }
     )

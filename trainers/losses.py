@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -93,3 +93,142 @@ def ipo_loss(margin: Tensor, p_chosen: Tensor, beta: float) -> Tensor:
     target = 1 / (2 * beta)
     won, lost = (margin - target).square(), (margin + target).square()
     return (p_chosen * won + (1 - p_chosen) * lost).mean()
+
+
+def kl_estimate(
+    logprobs: Tensor, reference_logprobs: Tensor, kind: Literal["k1", "k2", "k3"]
+) -> Tensor:
+    """What a drawn token says of KL(π ‖ π_ref), in nats, of the arguments' shape.
+
+        d = log π − log π_ref
+        k1 = d,   k2 = d²/2,   k3 = exp(−d) − 1 + d
+
+    Schulman (2020), "Approximating KL divergence". The mean of k1 and of k3 over tokens drawn
+    from π is the KL itself; k1 may be negative, k3 never; k2 is never negative, and near the KL
+    while the two are near each other.
+
+    Args:
+        logprobs: natural log of π(token), any shape.
+        reference_logprobs: of π_ref(token), the same shape.
+        kind: the estimator.
+    """
+    difference = logprobs - reference_logprobs
+    if kind == "k1":
+        return difference
+    if kind == "k2":
+        return difference.square() / 2
+    return (-difference).exp() - 1 + difference
+
+
+def token_rewards(
+    scores: Tensor, kl: Tensor, mask: Tensor, *, score_weight: float, beta: float
+) -> Tensor:
+    """The reward of each token: the KL's price at each, the score at the last, (B, T).
+
+        r_t = −β KL_t + [t is the last] w R
+
+    With w = 1 this is r_PM − λ·KL (HH-RLHF, §4.1; CAI, §4.2), with w = 1 − β RLAIF's objective
+    (Lee et al. 2023, A.3).
+
+    Args:
+        scores: R, of whole replies, (B,).
+        kl: estimate of each token's KL in nats, (B, T).
+        mask: 1 for the tokens of a reply, 0 behind its end, (B, T); each reply has one at least.
+        score_weight: w.
+        beta: price of a nat.
+    """
+    rewards = -beta * kl * mask
+    last = mask.sum(1, keepdim=True).long() - 1
+    return rewards.scatter_add(1, last, score_weight * scores.unsqueeze(1))
+
+
+def generalized_advantages(rewards: Tensor, values: Tensor, mask: Tensor, decay: float) -> Tensor:
+    """How much better each token was than expected, (B, T); 0 behind a reply's end.
+
+        A_t = Σ_l λ^l δ_{t+l},   δ_t = r_t + V_{t+1} − V_t,   V = 0 behind the end
+
+    Schulman et al. (2016), equation 16, with γ = 1 (HH-RLHF, B.1; Lee et al. 2023, App. G).
+    With λ = 1 it is the rest of the rewards less V_t, with λ = 0 it is δ_t.
+
+    Args:
+        rewards: r of each token, (B, T).
+        values: V before each token is drawn, (B, T).
+        mask: 1 for the tokens of a reply, 0 behind its end, (B, T).
+        decay: λ, in [0, 1].
+    """
+    import torch
+
+    advantages = torch.zeros_like(rewards)
+    following = torch.zeros_like(rewards[:, 0])
+    next_value = torch.zeros_like(following)
+    for t in range(rewards.shape[1] - 1, -1, -1):
+        surprise = rewards[:, t] + next_value - values[:, t]
+        following = (surprise + decay * following) * mask[:, t]
+        next_value = values[:, t] * mask[:, t]
+        advantages[:, t] = following
+    return advantages
+
+
+def normalized(advantages: Tensor, mask: Tensor) -> Tensor:
+    """Advantages with mean 0 and standard deviation 1 over all tokens of the batch.
+
+    Args:
+        advantages: of each token, (B, T).
+        mask: 1 for the tokens of a reply, 0 behind its end, (B, T).
+    """
+    tokens = mask.sum()
+    mean = (advantages * mask).sum() / tokens
+    centred = (advantages - mean) * mask
+    return centred / ((centred.square().sum() / tokens).sqrt() + 1e-8)
+
+
+def clipped_objective(
+    logprobs: Tensor, old_logprobs: Tensor, advantages: Tensor, clip: float | None
+) -> Tensor:
+    """What a step of the policy loses by each token, of the arguments' shape; less is better.
+
+        L = −min(ρ A, clamp(ρ, 1 − ε, 1 + ε) A),   ρ = π(token)/π_old(token)
+
+    Schulman et al. (2017), equation 7; ε = 0.2 in HH-RLHF, §4.1. At ρ = 1, where the first step
+    on a batch stands, its gradient is that of −A log π, REINFORCE's, whatever ε.
+
+    Args:
+        logprobs: log π(token), with a gradient.
+        old_logprobs: log π_old(token), of the policy that drew it.
+        advantages: A.
+        clip: ε; None for no clipping.
+    """
+    import torch
+
+    ratio = (logprobs - old_logprobs).exp()
+    loss = -ratio * advantages
+    if clip is None:
+        return loss
+    return torch.maximum(loss, -ratio.clamp(1 - clip, 1 + clip) * advantages)
+
+
+def is_clipped(logprobs: Tensor, old_logprobs: Tensor, advantages: Tensor, clip: float) -> Tensor:
+    """Whether clipping keeps a token from being learned from, of the arguments' shape.
+
+    Args:
+        logprobs: as for `clipped_objective`; so too the others.
+        old_logprobs: of the policy that drew the token.
+        advantages: A.
+        clip: ε.
+    """
+    ratio = (logprobs - old_logprobs).exp()
+    return ((ratio > 1 + clip) & (advantages > 0)) | ((ratio < 1 - clip) & (advantages < 0))
+
+
+def value_loss(values: Tensor, returns: Tensor) -> Tensor:
+    """Squared distance of each value from what then came, of the arguments' shape.
+
+        L = (Z − V)²
+
+    Lee et al. (2023), App. F.
+
+    Args:
+        values: V, with a gradient.
+        returns: Z, the rewards that were still to come.
+    """
+    return (returns - values).square()

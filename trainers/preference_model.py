@@ -15,7 +15,7 @@ from trainers import command
 from trainers.adapters import lora_options, whole_model
 from trainers.batches import grouped_sampler, step_rows
 from trainers.environment import prepare_environment
-from trainers.fit import Account, Job, TrainingResult, epoch_arguments, finished, fit
+from trainers.fit import Account, Job, TrainingResult, finished, fit
 from trainers.losses import brier_score, preference_accuracy, preference_loss
 from trainers.pair_batches import (
     can_read_pairs,
@@ -29,6 +29,7 @@ from trainers.presets import told
 from trainers.rows import Dropped, Row, check_columns, encode_rows
 from trainers.settings import PreferenceModelSettings
 from trainers.tokens import conversation_ids, load_tokenizer
+from trainers.trl_loop import TrlLoop, epoch_arguments
 from trainers.work_folder import WorkFolder
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def train_preference_model(
 
     rows = encode_rows(files, (*COLUMNS, LABEL, KIND), encode)
 
-    def make() -> Trainer:
+    def make() -> TrlLoop:
         from trl.trainer.reward_config import RewardConfig
 
         config = RewardConfig(
@@ -79,7 +80,8 @@ def train_preference_model(
         )
         options = {"processing_class": tokenizer, **lora_options(settings.lora, base, "SEQ_CLS")}
         start = whole_model(base, work.path / "base")
-        return _soft_label_trainer(start, config, rows.dataset, options)
+        trainer = _soft_label_trainer(start, config, rows.dataset, options)
+        return TrlLoop(trainer, work)
 
     account = Account("preference_model", {"base": base}, settings, rows)
     return fit(make, work, account, job.get("report"))

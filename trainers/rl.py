@@ -2,48 +2,54 @@
 
     R = r_PM − β · KL(π ‖ π_SFT)   (HH-RLHF, §4.1)
 
-Unlike the paper's PPO it has no value model: each reply is measured against the others to its
-prompt (RLOO, Ahmadian et al. 2024), so that a constant in the score changes nothing. Run it
-alone with ``python -m trainers.rl recipe.yaml``.
+The recipe's ``rl.algorithm`` says how: `trainers.grouped` has RLOO and GRPO, `trainers.ppo` has
+PPO and REINFORCE. Run it alone with ``python -m trainers.rl recipe.yaml``.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import Annotated, Any, Unpack
+
+import typer
 
 from trainers import command
 from trainers.environment import prepare_environment
-from trainers.fit import Account, Job, TrainingResult, arguments, finished, fit
-from trainers.rows import Dropped, Row, check_columns, encode_rows, turns_of
-from trainers.scoring import Scorer
-from trainers.settings import RlSettings
-from trainers.tokens import load_tokenizer, prompt_ids
+from trainers.fit import Account, Job, Loop, TrainingResult, finished, fit
+from trainers.reward import RewardSource, ScaledReward, open_reward
+from trainers.rows import Dropped, EncodedRows, Row, check_columns, encode_rows, turns_of
+from trainers.settings import GROUPED, RlSettings
+from trainers.tokens import Conversation, load_tokenizer, prompt_ids
 from trainers.work_folder import WorkFolder
 
-if TYPE_CHECKING:
-    from datasets import Dataset
-    from transformers import Trainer
+HeldOutOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--held-out", help="Pairs whose mean score is subtracted, instead of the run's test pairs."
+    ),
+]
 
 
 def train_rl(
     policy: str,
-    preference_model: Path | str,
+    source: RewardSource,
     prompts: Path,
     out: Path,
     settings: RlSettings,
     **job: Unpack[Job],
 ) -> TrainingResult:
-    """Optimise a policy against a preference model, held close to where it started.
+    """Optimise a policy against a reward, held close to where it started.
 
     Args:
         policy: the SFT model: it is optimised, and the KL is measured from it.
-        preference_model: as `train_preference_model` writes it.
-        prompts: Parquet or JSON lines with the column ``prompt``, turns that end with the user's.
-        out: where the policy goes; its log has reward, kl (nats a reply), entropy (nats a token)
-            and length (tokens) of each rollout batch.
+        source: where the reward comes from.
+        prompts: Parquet or JSON lines with the column ``prompt``, a text or turns that end with
+            the user's.
+        out: where the policy goes; its log has, of each rollout batch, reward, kl (nats a reply),
+            sqrt_kl, entropy (nats a token), length (tokens), distinct_2, refusal, boilerplate,
+            cut_off and clipped (shares).
         settings: the recipe's section ``rl``.
         **job: hash of the inputs, and who is told of the steps.
 
@@ -66,13 +72,14 @@ def train_rl(
         return {"prompt": prompt}
 
     rows = encode_rows(files, ("prompt",), encode)
-    scorer = Scorer(preference_model)
+    reward = open_reward(source, settings)
 
-    def make() -> Trainer:
-        return _rloo_trainer(policy, scorer, _in_order(rows.dataset, settings), settings, work)
+    def make() -> Loop:
+        return _loop(policy, reward, _in_order(rows, settings), settings, work)
 
-    models = {"policy": policy, "preference_model": str(preference_model)}
-    account = Account("rl", models, settings, rows, figures=_figures)
+    models = {"policy": policy, **source.models}
+    about = {"reward": {"mean": reward.mean, "spread": reward.spread}}
+    account = Account("rl", models, settings, rows, figures=_figures(settings), about=about)
     return fit(make, work, account, job.get("report"))
 
 
@@ -82,74 +89,41 @@ def _positions(model: str) -> int:
     return getattr(AutoConfig.from_pretrained(model), "max_position_embeddings", 0) or 1 << 62
 
 
-def _in_order(prompts: Dataset, settings: RlSettings) -> Dataset:
+def _in_order(rows: EncodedRows, settings: RlSettings) -> list[Conversation]:
     """The prompts of all rollout batches, each pass over them in an order of its own.
 
     TRL's own shuffling starts anew where a training is resumed; one long pass does not.
     """
     draw = random.Random(f"{settings.seed}:prompts")
+    prompts: list[Conversation] = rows.dataset["prompt"][:]
     needed = settings.steps * settings.prompts_per_step
     order: list[int] = []
     while len(order) < needed:
         order += draw.sample(range(len(prompts)), len(prompts))
-    return prompts.select(order[:needed])
+    return [prompts[place] for place in order[:needed]]
 
 
-def _rloo_trainer(
-    policy: str, scorer: Scorer, prompts: Dataset, settings: RlSettings, work: WorkFolder
-) -> Trainer:
-    from trl.trainer.rloo_config import RLOOConfig
-    from trl.trainer.rloo_trainer import RLOOTrainer
+def _loop(
+    policy: str,
+    reward: ScaledReward,
+    prompts: list[Conversation],
+    settings: RlSettings,
+    work: WorkFolder,
+) -> Loop:
+    if settings.algorithm in GROUPED:
+        from trainers.grouped import grouped_loop
 
-    common = arguments(settings, work, settings.prompts_per_step * settings.generations)
-    common["save_steps"] = settings.save_every * settings.passes
-    config = RLOOConfig(
-        **common,
-        max_steps=settings.steps * settings.passes,
-        num_generations=settings.generations,
-        num_iterations=settings.passes,
-        beta=settings.beta,
-        max_completion_length=settings.max_completion_length,
-        temperature=settings.temperature,
-        shuffle_dataset=False,
-        disable_dropout=True,
-        chat_template_kwargs={"sanitize_control_tokens": True},
-    )
+        return grouped_loop(policy, reward, prompts, settings, work)
+    from trainers.ppo import PpoLoop
 
-    def preference_model_score(
-        prompts: Sequence[list[Any]], completions: Sequence[list[Any]], **_: Any
-    ) -> list[float | None]:
-        pairs = zip(prompts, completions, strict=True)
-        return [*scorer.score([[*prompt, *completion] for prompt, completion in pairs])]
-
-    tokenizer = load_tokenizer(policy)
-    tokenizer.padding_side = "left"
-    return RLOOTrainer(
-        policy,
-        reward_funcs=preference_model_score,
-        args=config,
-        train_dataset=prompts,
-        processing_class=tokenizer,
-    )
+    answered = [prompt for prompt in prompts for _ in range(settings.generations)]
+    return PpoLoop(policy, load_tokenizer(policy), reward, answered, settings, work)
 
 
-def _figures(entry: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """The log's figures of a rollout batch; entries of later passes over it have none."""
-    if "reward" not in entry:
-        return None
-    length = entry["completions/mean_length"]
-    return {
-        "step": entry["step"],
-        "reward": entry["reward"],
-        "reward_std": entry["reward_std"],
-        # TRL gives nats per token of the batch; per reply it is what the reward pays for.
-        "kl": entry["kl"] * length if "kl" in entry else None,
-        "entropy": entry["entropy"],
-        "length": length,
-        "cut_off": entry["completions/clipped_ratio"],
-        "clipped": entry["clip_ratio/region_mean"],
-        "loss": entry["loss"],
-    }
+def _figures(settings: RlSettings) -> Any:
+    from trainers.grouped import log_figures
+
+    return log_figures if settings.algorithm in GROUPED else lambda entry: entry
 
 
 def main(
@@ -158,6 +132,7 @@ def main(
     data: command.DataOption = None,
     base: command.BaseOption = None,
     preference_model: command.PreferenceModelOption = None,
+    held_out: HeldOutOption = None,
     out: command.OutOption = None,
 ) -> None:
     """Optimise a run's SL-CAI model against its preference model.
@@ -167,11 +142,12 @@ def main(
     loaded, folder = command.open_run(recipe, run)
     policy = command.model_path(base or str(folder.model("sl_cai")))
     judge = command.model_path(preference_model or str(folder.model("pm")))
+    source = RewardSource(judge, held_out or folder.dataset("preferences") / "test")
     data = data or folder.dataset("rl") / "train"
-    inputs = command.input_hash(data, [policy, judge], loaded.rl)
+    inputs = command.input_hash(data, [policy, judge], loaded.rl, source.held_out)
     out = out or folder.model("rl_cai")
     report = command.progress()
-    command.say(train_rl(policy, judge, data, out, loaded.rl, inputs=inputs, report=report))
+    command.say(train_rl(policy, source, data, out, loaded.rl, inputs=inputs, report=report))
 
 
 if __name__ == "__main__":

@@ -117,6 +117,13 @@ def data_files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("*") if path.suffix in ROW_FILES)
 
 
+def read_rows(files: Sequence[Path], columns: Sequence[str]) -> Iterator[Row]:
+    """Rows of some files as they stand, with those of the columns that their file has."""
+    for file in files:
+        for _, rows in _batches(file, columns):
+            yield from rows
+
+
 def encode_rows(
     files: Sequence[Path],
     columns: Sequence[str],

@@ -15,11 +15,12 @@ from trainers import command
 from trainers.adapters import lora_options, whole_model
 from trainers.batches import grouped_sampler, packed, packed_collator, step_rows
 from trainers.environment import prepare_environment
-from trainers.fit import Account, Job, TrainingResult, epoch_arguments, finished, fit
+from trainers.fit import Account, Job, TrainingResult, finished, fit
 from trainers.presets import told
 from trainers.rows import Dropped, Row, check_columns, checked_turns, encode_rows
 from trainers.settings import SftSettings
 from trainers.tokens import load_tokenizer, reply_spans
+from trainers.trl_loop import TrlLoop, epoch_arguments
 from trainers.work_folder import WorkFolder
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def train_sft(
 
     rows = encode_rows(files, ("messages",), encode)
 
-    def make() -> Trainer:
+    def make() -> TrlLoop:
         from trl.trainer.sft_config import SFTConfig
 
         config = SFTConfig(
@@ -71,7 +72,7 @@ def train_sft(
         )
         options = {"processing_class": tokenizer, **lora_options(settings.lora, base, "CAUSAL_LM")}
         start = whole_model(base, work.path / "base")
-        return _trainer(start, config, rows.dataset, settings, options)
+        return TrlLoop(_trainer(start, config, rows.dataset, settings, options), work)
 
     return fit(make, work, Account("sft", {"base": base}, settings, rows), job.get("report"))
 

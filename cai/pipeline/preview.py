@@ -61,7 +61,7 @@ TRAINED: Mapping[ModelFolder, Trained] = {
         ("sl_cai",), training.write_preference_data, training.preference_model_ingredients
     ),
     "dpo": Trained(("sl_cai",), training.write_preference_data, training.dpo_ingredients),
-    "rl_cai": Trained(("sl_cai", "pm"), training.write_rl_data, training.rl_cai_ingredients),
+    "rl_cai": Trained(("sl_cai", "pm"), training.write_rl_inputs, training.rl_cai_ingredients),
 }
 
 

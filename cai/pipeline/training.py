@@ -72,6 +72,12 @@ def write_rl_data(studio: Studio) -> None:
     write_rl_prompts(prompts, studio.folder.dataset("rl"), share, smallest)
 
 
+def write_rl_inputs(studio: Studio) -> None:
+    """Write all that RL looks at: its prompts, and the pairs whose mean score it subtracts."""
+    write_preference_data(studio)
+    write_rl_data(studio)
+
+
 @dataclass(frozen=True)
 class Ingredients(Generic[Settings]):
     """What a model is made of.
@@ -80,18 +86,20 @@ class Ingredients(Generic[Settings]):
         data: the rows it learns from.
         models: what it starts from.
         settings: the recipe's section, with the run's seed.
+        held_out: rows that it does not learn from, but looks at; None for none.
     """
 
     data: Path
     models: list[str]
     settings: Settings
+    held_out: Path | None = None
 
     @property
     def hash(self) -> str:
-        """Hash of all three; files by their content."""
+        """Hash of all of them; files by their content."""
         from trainers.command import input_hash
 
-        return input_hash(self.data, self.models, self.settings)
+        return input_hash(self.data, self.models, self.settings, self.held_out)
 
 
 def sl_cai_ingredients(studio: Studio) -> Ingredients[SftSettings]:
@@ -117,7 +125,8 @@ def rl_cai_ingredients(studio: Studio) -> Ingredients[RlSettings]:
     """What RL-CAI is made of."""
     data, folder = studio.folder.dataset("rl") / "train", studio.folder
     models = [str(folder.model("sl_cai")), str(folder.model("pm"))]
-    return Ingredients(data, models, _seeded(studio.recipe.rl, studio))
+    held_out = folder.dataset("preferences") / "test"
+    return Ingredients(data, models, _seeded(studio.recipe.rl, studio), held_out)
 
 
 def train_sft(studio: Studio) -> None:
@@ -149,13 +158,15 @@ def train_dpo(studio: Studio) -> None:
 
 def train_rl(studio: Studio) -> None:
     """RL-CAI: from the SL-CAI model, against the preference model (§4.2)."""
+    from trainers.reward import RewardSource
     from trainers.rl import train_rl as train
 
     write_rl_data(studio)
     of, out = rl_cai_ingredients(studio), studio.folder.model("rl_cai")
     report = studio.progress.training("train RL-CAI")
     policy, judge = of.models
-    train(policy, Path(judge), of.data, out, of.settings, inputs=of.hash, report=report)
+    source = RewardSource(judge, of.held_out)
+    train(policy, source, of.data, out, of.settings, inputs=of.hash, report=report)
 
 
 def inputs_of(model: Path) -> str | None:

@@ -1,0 +1,292 @@
+"""PPO with a learned value, as HH-RLHF has it (Bai et al. 2022b, §4.1, B.1), which CAI took over.
+
+    R = r_PM − β · KL(π ‖ π_SFT),   L = −min(ρ A, clamp(ρ, 1 − ε, 1 + ε) A)
+
+A_t are generalized advantages, K optimizer steps are made on each batch of replies, and there is
+no entropy bonus. REINFORCE with a learned baseline, RLAIF's (Lee et al. 2023, App. F), is its
+case of one step a batch, no clipping, λ = 1 and advantages as they are, on (1 − β) r − β · KL.
+Unlike TRL's former PPO the value starts from the policy with a head of zeros, so that any reward
+will do; probabilities are those at the sampling temperature everywhere.
+"""
+
+from __future__ import annotations
+
+import random
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import orjson
+
+from cai.errors import RunError
+from trainers.fit import Report
+from trainers.losses import (
+    clipped_objective,
+    generalized_advantages,
+    is_clipped,
+    kl_estimate,
+    normalized,
+    token_rewards,
+    value_loss,
+)
+from trainers.reply_figures import reply_figures
+from trainers.reward import Reward
+from trainers.rollouts import Rollout, Sampler, Weigher
+from trainers.settings import RlSettings
+from trainers.tokens import Conversation
+from trainers.value_model import load_value_model
+from trainers.work_folder import WorkFolder
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+AT_ONCE = 128
+"""Replies drawn in one batch."""
+
+MAX_GRADIENT = 1.0
+"""Longest gradient of either model; a longer one is shortened to it, as TRL's trainers do."""
+
+KEPT_CHECKPOINTS = 2
+
+
+class Rules(NamedTuple):
+    """What tells PPO and REINFORCE apart.
+
+    Args:
+        score_weight: what the score counts beside β · KL.
+        clip: ε; None for no clipping.
+        decay: λ of the advantages.
+        normalizes: whether advantages are brought to mean 0 and deviation 1.
+    """
+
+    score_weight: float
+    clip: float | None
+    decay: float
+    normalizes: bool
+
+
+def rules_of(settings: RlSettings) -> Rules:
+    """What the settings' algorithm goes by."""
+    if settings.algorithm == "reinforce":
+        return Rules(1 - settings.beta, None, 1.0, False)
+    return Rules(1.0, settings.clip, settings.gae_decay, settings.normalize_advantages)
+
+
+@dataclass(frozen=True)
+class Experience:
+    """A batch of replies and what there is to learn from it; all behind a reply's end is 0.
+
+    Args:
+        rollouts: shortest conversation first.
+        logprobs_B_T: by the policy that drew them.
+        advantages_B_T: of each token.
+        returns_B_T: rewards that were still to come.
+        mask_B_T: 1 for tokens of a reply.
+        figures: for the log.
+    """
+
+    rollouts: Sequence[Rollout]
+    logprobs_B_T: Tensor
+    advantages_B_T: Tensor
+    returns_B_T: Tensor
+    mask_B_T: Tensor
+    figures: Mapping[str, float]
+
+
+class PpoLoop:
+    """Owns the policy, the model that it started from, its value model and their optimizer.
+
+    Args:
+        policy: a folder, or a name on the hub.
+        tokenizer: as of `load_tokenizer`.
+        reward: scores replies.
+        prompts: those of all rollout batches in their order, each as often as it is answered.
+        settings: the recipe's section ``rl``.
+        work: where checkpoints go.
+    """
+
+    def __init__(
+        self,
+        policy: str,
+        tokenizer: Any,
+        reward: Reward,
+        prompts: Sequence[Conversation],
+        settings: RlSettings,
+        work: WorkFolder,
+    ) -> None:
+        """Load the models.
+
+        Raises:
+            RunError: the policy's kind has no value model, or rows cannot be shared out evenly.
+        """
+        import torch
+        from accelerate import Accelerator
+        from transformers import AutoModelForCausalLM, get_scheduler
+
+        bf16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+        self._accelerator = Accelerator(mixed_precision="bf16" if bf16 else "no")
+        self._settings, self._rules, self._work = settings, rules_of(settings), work
+        self._reward, self._prompts, self._tokenizer = reward, prompts, tokenizer
+        self._rows = settings.prompts_per_step * settings.generations
+        try:
+            self._part = settings.part(self._rows, self._accelerator.num_processes)
+        except ValueError as error:
+            raise RunError(str(error)) from error
+        device = self._accelerator.device
+        longest, pad = settings.max_completion_length, tokenizer.pad_token_id
+        self._sampler = Sampler(tokenizer, settings.temperature, longest, AT_ONCE, device)
+        self._weigher = Weigher(pad, settings.temperature, longest, self._part, device)
+        loaded = {"dtype": torch.float32, "use_safetensors": True}
+        self._start = AutoModelForCausalLM.from_pretrained(policy, **loaded).to(device).eval()
+        model = AutoModelForCausalLM.from_pretrained(policy, **loaded).eval()
+        value = load_value_model(policy).eval()
+        value_rate = settings.value_learning_rate or settings.learning_rate
+        optimizer = torch.optim.AdamW(
+            [
+                {"params": [*model.parameters()], "lr": settings.learning_rate},
+                {"params": [*value.parameters()], "lr": value_rate},
+            ],
+            weight_decay=0.0,
+        )
+        total = settings.steps * settings.passes
+        names = {"constant": "constant_with_warmup"}
+        self._scheduler: Any = get_scheduler(
+            names.get(settings.scheduler, settings.scheduler),
+            optimizer,
+            num_warmup_steps=round(settings.warmup * total),
+            num_training_steps=total,
+        )
+        prepared: Any = self._accelerator.prepare(model, value, optimizer)
+        self._policy, self._value, self._optimizer = prepared
+        self._accelerator.register_for_checkpointing(self._scheduler)
+        self._history: list[Mapping[str, Any]] = []
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps done."""
+        return len(self._history) * self._settings.passes
+
+    def train(self, checkpoint: Path | None, report: Report | None) -> Sequence[Mapping[str, Any]]:
+        """As `trainers.fit.Loop`."""
+        if checkpoint is not None:
+            self._accelerator.load_state(str(checkpoint))
+            lines = (checkpoint / "history.jsonl").read_bytes().splitlines()
+            self._history = [orjson.loads(line) for line in lines]
+        settings = self._settings
+        for step in range(len(self._history) + 1, settings.steps + 1):
+            experience = self._roll_out(step)
+            learned = self._learn(experience)
+            rate = self._scheduler.get_last_lr()[0]
+            figures = self._mean({**experience.figures, **learned})
+            figures["sqrt_kl"] = max(figures["kl"], 0.0) ** 0.5
+            self._history.append({"step": step, **figures, "learning_rate": rate})
+            if report is not None:
+                report(step, settings.steps, figures["loss"])
+            if step % settings.save_every == 0:
+                self._save_checkpoint(step)
+        return self._history
+
+    def save(self, folder: Path) -> None:
+        """Write the policy and its tokenizer; the value model has served."""
+        if self._accelerator.is_main_process:
+            self._accelerator.unwrap_model(self._policy).save_pretrained(folder)
+            self._tokenizer.save_pretrained(folder)
+
+    def _roll_out(self, step: int) -> Experience:
+        """Draw replies, score them, and find what each token was worth."""
+        import torch
+
+        rank, processes = self._accelerator.process_index, self._accelerator.num_processes
+        # Seeded anew at each step, so that a resumed training draws what it would have drawn.
+        seed = random.Random(f"{self._settings.seed}:rollouts:{step}:{rank}").getrandbits(63)
+        torch.manual_seed(seed)
+        first = (step - 1) * self._rows
+        mine = self._prompts[first : first + self._rows][rank::processes]
+        rollouts = self._sampler.sample(self._accelerator.unwrap_model(self._policy), mine)
+        rollouts.sort(key=lambda one: len(one.prompt_ids) + len(one.reply_ids))
+        scores = torch.tensor(
+            self._reward.score([one.conversation for one in rollouts]),
+            device=self._accelerator.device,
+        )
+        with torch.no_grad(), self._accelerator.autocast():
+            drawn, entropy, mask = self._weigher.weigh(self._policy, rollouts)
+            before = self._weigher.weigh(self._start, rollouts).logprobs_B_T
+            values = self._weigher.values(self._value, rollouts)
+        kl = kl_estimate(drawn, before, self._settings.kl_estimator)
+        rewards = token_rewards(
+            scores, kl, mask, score_weight=self._rules.score_weight, beta=self._settings.beta
+        )
+        advantages = generalized_advantages(rewards, values, mask, self._rules.decay)
+        returns = advantages + values * mask
+        tokens = mask.sum()
+        figures = {
+            "reward": scores.mean().item(),
+            "reward_std": scores.std(correction=0).item(),
+            "kl": ((drawn - before) * mask).sum(1).mean().item(),
+            "entropy": ((entropy * mask).sum() / tokens).item(),
+            "length": (tokens / len(rollouts)).item(),
+            "cut_off": sum(one.cut_off for one in rollouts) / len(rollouts),
+            **reply_figures([one.text for one in rollouts]),
+        }
+        if self._rules.normalizes:
+            advantages = normalized(advantages, mask)
+        return Experience(rollouts, drawn, advantages, returns, mask, figures)
+
+    def _learn(self, batch: Experience) -> dict[str, float]:
+        """Make K optimizer steps on a batch; gives their mean figures."""
+        import torch
+
+        sums = torch.zeros(3, device=self._accelerator.device)
+        for _ in range(self._settings.passes):
+            for start in range(0, len(batch.rollouts), self._part):
+                losses = self._losses(batch, slice(start, start + self._part))
+                self._accelerator.backward(losses[0] + losses[1])
+                sums += losses.detach()
+            for model in (self._policy, self._value):
+                self._accelerator.clip_grad_norm_(model.parameters(), MAX_GRADIENT)
+            self._optimizer.step()
+            self._scheduler.step()
+            self._optimizer.zero_grad()
+        loss, values, clipped = (sums / self._settings.passes).tolist()
+        return {"loss": loss, "value_loss": values, "clipped": clipped}
+
+    def _losses(self, batch: Experience, part: slice) -> Tensor:
+        """Loss of the policy, loss of the value model, share of clipped tokens.
+
+        Each is of the whole replies of a part, and a share of the mean over the batch's replies.
+        """
+        import torch
+
+        rollouts = batch.rollouts[part]
+        new, _, mask = self._weigher.weigh(self._policy, rollouts)
+        old, advantages = batch.logprobs_B_T[part], batch.advantages_B_T[part]
+        values = self._weigher.values(self._value, rollouts)
+        policy = clipped_objective(new, old, advantages, self._rules.clip) * mask
+        value = value_loss(values, batch.returns_B_T[part]) * mask
+        clipped = torch.zeros((), device=policy.device)
+        if self._rules.clip is not None:
+            found = is_clipped(new, old, advantages, self._rules.clip)
+            clipped = (found * mask).sum() / batch.mask_B_T.sum()
+        count = len(batch.rollouts)
+        return torch.stack([policy.sum() / count, value.sum() / count, clipped])
+
+    def _mean(self, figures: Mapping[str, float]) -> dict[str, float]:
+        """Mean over the processes."""
+        import torch
+
+        values = torch.tensor([*figures.values()], device=self._accelerator.device)
+        means: Any = self._accelerator.reduce(values, reduction="mean")
+        return dict(zip(figures, means.tolist(), strict=True))
+
+    def _save_checkpoint(self, step: int) -> None:
+        folder = self._work.checkpoints / f"checkpoint-{step}"
+        self._accelerator.save_state(str(folder))
+        if self._accelerator.is_main_process:
+            lines = [orjson.dumps(one, option=orjson.OPT_APPEND_NEWLINE) for one in self._history]
+            (folder / "history.jsonl").write_bytes(b"".join(lines))
+            self._work.mark_complete(step)
+            old = step - KEPT_CHECKPOINTS * self._settings.save_every
+            shutil.rmtree(self._work.checkpoints / f"checkpoint-{old}", ignore_errors=True)
+        self._accelerator.wait_for_everyone()
