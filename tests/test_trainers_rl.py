@@ -18,7 +18,7 @@ from tests.trainers_support import HARSH, KIND, assistant, log, same_weights, us
 from trainers.reward import RewardSource, open_reward
 from trainers.rl import train_rl
 from trainers.scoring import score
-from trainers.settings import RlSettings, SftSettings
+from trainers.settings import LoraSettings, RlSettings, SftSettings
 from trainers.sft import train_sft
 
 FIGURES = (
@@ -206,6 +206,22 @@ def test_the_record_says_what_was_subtracted(
 
     record = json.loads((tmp_path / "out" / "training.json").read_text())
     assert record["reward"] == {"mean": open_reward(held_out, RlSettings()).mean, "spread": 1.0}
+
+
+@pytest.mark.parametrize("algorithm", ["rloo", "ppo"])
+def test_rl_starts_from_what_an_adapter_has_learned(
+    tiny_model: Path, source: RewardSource, prompts: Path, tmp_path: Path, algorithm: Any
+):
+    rows = [{"messages": [user("Why?"), assistant(KIND)]}] * 8
+    lora = SftSettings(batch_size=8, max_steps=2, lora=LoraSettings(rank=2, merge=False))
+    data, adapter = write(tmp_path / "data", rows), tmp_path / "adapter"
+    train_sft(str(tiny_model), data, adapter, lora, inputs="a")
+    settings = RlSettings(**RL, algorithm=algorithm)
+
+    train_rl(str(adapter), source, prompts, tmp_path / "out", settings, inputs="a")
+
+    assert (tmp_path / "out" / "model.safetensors").is_file()
+    assert log(tmp_path / "out")[0]["kl"] == pytest.approx(0, abs=1e-4)
 
 
 def test_prompts_that_leave_no_room_for_a_reply_are_left_out(

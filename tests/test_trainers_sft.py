@@ -216,7 +216,7 @@ def test_a_step_in_parts_is_the_same_step(tiny_model: Path, conversations: Path,
         (SftSettings, {"batch_size": 8, "gradient_accumulation": 3}, "shared out evenly"),
         (RlSettings, {"prompts_per_step": 3, "gradient_accumulation": 7}, "shared out evenly"),
         (SftSettings, {"lerning_rate": 1e-3}, "Extra inputs"),
-        (RlSettings, {"generations": 1}, "greater than or equal to 2"),
+        (RlSettings, {"generations": 0}, "greater than or equal to 1"),
     ],
 )
 def test_settings_that_cannot_be_meant_are_refused(

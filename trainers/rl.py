@@ -16,6 +16,7 @@ from typing import Annotated, Any, Unpack
 import typer
 
 from trainers import command
+from trainers.adapters import is_adapter, whole_model
 from trainers.environment import prepare_environment
 from trainers.fit import Account, Job, Loop, TrainingResult, finished, fit
 from trainers.reward import RewardSource, ScaledReward, open_reward
@@ -75,7 +76,8 @@ def train_rl(
     reward = open_reward(source, settings)
 
     def make() -> Loop:
-        return _loop(policy, reward, _in_order(rows, settings), settings, work)
+        start = whole_model(policy, work.path / "base")
+        return _loop(start, reward, _in_order(rows, settings), settings, work)
 
     models = {"policy": policy, **source.models}
     about = {"reward": {"mean": reward.mean, "spread": reward.spread}}
@@ -86,6 +88,10 @@ def train_rl(
 def _positions(model: str) -> int:
     from transformers import AutoConfig
 
+    if is_adapter(model):
+        from peft import PeftConfig
+
+        model = str(PeftConfig.from_pretrained(model).base_model_name_or_path)
     return getattr(AutoConfig.from_pretrained(model), "max_position_embeddings", 0) or 1 << 62
 
 
