@@ -398,6 +398,14 @@ async def test_where_no_turn_is_gone_on_with_ten_may_be_all_of_one():
     assert len(server.bodies) == 1
 
 
+async def test_openais_own_models_write_ten_as_one_token():
+    async with answering(saying(weighed(**{"1": 0.8, "9": 0.15}))) as server:
+        told = await weigh(server, ("1", "9", "10"), served_by="openai")
+
+    assert [math.exp(one) for one in told.logprobs] == pytest.approx([0.8, 0.15, 0.05])
+    assert len(server.bodies) == 1
+
+
 async def test_labels_are_estimated_from_samples_of_different_seeds():
     texts = iter(["A", "(A)", "**A**", "B.", "I refuse", "A"])
 

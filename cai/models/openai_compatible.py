@@ -152,7 +152,7 @@ class OpenAICompatibleModel:
                     raise_if_filtered(answer)
                     raise self._no_logprobs(answer)
                 self._has_listed = True
-                logprobs, total, _ = bounded_by_top_k(top, options)
+                logprobs, total, _ = bounded_by_top_k(top, options, self.endpoint.is_one_token)
                 model = str(answer.get("model") or self.endpoint.model)
                 return Weighed(logprobs, total, "top_k", read_usage(answer), model)
             except ContentFiltered:

@@ -119,6 +119,15 @@ class Endpoint:
         variable = self.api_key_env or key_variable(self.url)
         return find_key(f"{self.provider}:{self.model}", variable, self.api_key_keyring)
 
+    def is_one_token(self, option: str) -> bool:
+        """Whether the model surely writes an option as one token.
+
+        OpenAI's own models do so with every number of up to three digits: their tokenizers
+        (cl100k, o200k) split digits into groups of three, and have all of them.
+        """
+        text = option.strip(" ")
+        return self.kind == "openai" and len(text) <= 3 and text.isascii() and text.isdigit()
+
     def options(self) -> str:
         """What changes answers beside model and address, for the identity; empty by default.
 

@@ -6,7 +6,7 @@ Where a model is at hand, they are weighed exactly: see `cai.models.option_plan`
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
 from cai.records import Usage, Weighed
@@ -76,18 +76,28 @@ def mass(logprobs: Sequence[float]) -> float:
     return min(1.0, math.fsum(map(math.exp, logprobs)))
 
 
-def bounded_by_top_k(top: Sequence[tuple[str, float]], options: Sequence[str]) -> WeighedOptions:
+def never(option: str) -> bool:
+    """Nothing is known of how options are written as tokens."""
+    return False
+
+
+def bounded_by_top_k(
+    top: Sequence[tuple[str, float]],
+    options: Sequence[str],
+    is_one_token: Callable[[str], bool] = never,
+) -> WeighedOptions:
     """Read options from the likeliest first tokens of a reply.
 
     A token that is not among them is less likely than each of them, and has no more than what they
     leave:  log p ≤ min( min_i log p_i, log(1 − Σ p_i) ).  An option that is not among them is given
-    that bound, and what is listed of tokens that it begins with: "10" may be all of "1". It does
-    not count into the mass.
+    that bound and, unless it is one token, what is listed of its beginnings: "10" may be all of "1".
+    It does not count into the mass.
 
     Args:
         top: texts of tokens with their natural log-probabilities, at least one; spellings that
             differ by leading spaces are one option.
         options: texts that the reply may begin with.
+        is_one_token: whether the model surely writes an option as one token.
     """
     probabilities = top_spellings(top, options)
     logprobs = [logprob for _, logprob in top]
@@ -96,7 +106,7 @@ def bounded_by_top_k(top: Sequence[tuple[str, float]], options: Sequence[str]) -
     found = [logprob for logprob in probabilities if logprob is not None]
     return WeighedOptions(
         tuple(
-            min(0.0, logsumexp([bound, *_listed_beginnings(top, option)]))
+            min(0.0, logsumexp([bound, *_listed_beginnings(top, option, is_one_token(option))]))
             if logprob is None
             else logprob
             for option, logprob in zip(options, probabilities, strict=True)
@@ -105,14 +115,17 @@ def bounded_by_top_k(top: Sequence[tuple[str, float]], options: Sequence[str]) -
     )
 
 
-def _listed_beginnings(top: Sequence[tuple[str, float]], option: str) -> list[float]:
+def _listed_beginnings(
+    top: Sequence[tuple[str, float]], option: str, one_token: bool
+) -> list[float]:
     """Log-probabilities of listed tokens that are a beginning of an option, or of spaces alone."""
     wanted = option.lstrip(" ")
-    return [
-        logprob
+    beginnings = [
+        (token.lstrip(" "), logprob)
         for token, logprob in top
         if token and wanted.startswith(token.lstrip(" ")) and token.lstrip(" ") != wanted
     ]
+    return [logprob for text, logprob in beginnings if not (text and one_token)]
 
 
 def top_spellings(

@@ -24,7 +24,7 @@ from cai.stages.label_maths import (
     rated_preference,
 )
 from cai.stages.labelling import Labelling
-from cai.stages.rate import rate_pair
+from cai.stages.rate import rate_replies
 from cai.stages.setting import Setting
 
 
@@ -153,7 +153,9 @@ async def _by_rating(
     labelling: Labelling,
 ) -> Comparison:
     rated = await all_of(
-        rate_pair(pair, one, key, judge=judge, setting=setting, minimum_mass=labelling.minimum_mass)
+        rate_replies(
+            pair, one, key, judge=judge, setting=setting, minimum_mass=labelling.minimum_mass
+        )
         for one in principles
     )
     votes = [rated_preference(*(rating.shares for rating in one.ratings)) for one in rated]

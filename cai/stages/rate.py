@@ -5,28 +5,30 @@ The expected rating is a reward by itself; two rated replies make a preference l
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from cai.constitution import Principle
 from cai.models.base import LanguageModel
 from cai.records import Message, Rating, Refusal, Response, RowKey, Weighed
-from cai.stages.choose import Pair
 from cai.stages.label_maths import RATINGS, expected_rating, rating_shares
 from cai.stages.setting import Setting
 from cai.stages.weighed import weigh_options
 
 OPTIONS = tuple(map(str, RATINGS))
+NAMES: tuple[Literal["a", "b"], ...] = ("a", "b")
+"""Of the replies, in their order."""
 
 
 class Rated(NamedTuple):
-    """How a judge rated two replies under one principle."""
+    """How a judge rated one or two replies under one principle."""
 
-    ratings: tuple[Rating, Rating]
+    ratings: tuple[Rating, ...]
     refusals: tuple[Refusal, ...]
 
 
-async def rate_pair(
-    pair: Pair,
+async def rate_replies(
+    replies: Sequence[Response],
     principle: Principle,
     key: RowKey,
     *,
@@ -34,10 +36,10 @@ async def rate_pair(
     setting: Setting,
     minimum_mass: float,
 ) -> Rated:
-    """Rate two replies, each by itself, under a principle that has a `rating` text.
+    """Rate one or two replies, each by itself, under a principle that has a `rating` text.
 
     Args:
-        pair: replies a and b to the same prompt.
+        replies: a, or a and b, to the same prompt.
         principle: says what is rated.
         key: the row made.
         judge: the feedback model.
@@ -47,8 +49,8 @@ async def rate_pair(
     Raises:
         RowEnded: the judge declined ("refused"), or gave no number ("unparsed").
     """
-    questions = [rating_question(response, principle, setting) for response in pair]
-    a, b = await weigh_options(
+    questions = [rating_question(response, principle, setting) for response in replies]
+    weighed = await weigh_options(
         judge,
         questions,
         key,
@@ -57,7 +59,8 @@ async def rate_pair(
         minimum_mass=minimum_mass,
     )
     return Rated(
-        (_rating("a", a, principle), _rating("b", b, principle)), (*a.refusals, *b.refusals)
+        tuple(_rating(of, one, principle) for of, one in zip(NAMES, weighed, strict=False)),
+        tuple(refusal for one in weighed for refusal in one.refusals),
     )
 
 
