@@ -90,7 +90,7 @@ def bounded_by_top_k(
 
     A token that is not among them is less likely than each of them, and has no more than what they
     leave:  log p ≤ min( min_i log p_i, log(1 − Σ p_i) ).  An option that is not among them is given
-    that bound and, unless it is one token, what is listed of its beginnings: "10" may be all of "1".
+    that bound and, unless it is one token, what is listed of its beginnings: "10" may be all "1".
     It does not count into the mass.
 
     Args:
