@@ -1,9 +1,10 @@
 """Our SFT and preference model beside plain TRL calls: ``python -m bench.trainers``.
 
 Both learn from the same rows of uneven length, on the microworld model, for one epoch; timed is
-``Trainer.train`` alone. The contestants take turns, round by round, so that a noisy moment of the
-machine hits both, and of each figure the median of the rounds is kept. Tokens are those of the
-texts, padding not counted: both texts of a pair in full, though their prompt may be read once.
+``Trainer.train`` alone, in seconds of the processor, so that other work on the machine does not
+count. The contestants take turns, and of each figure the median of the rounds is kept. Tokens are
+those of the texts, padding not counted: both texts of a pair in full, though their prompt may be
+read once. Run it with OMP_NUM_THREADS=1: threads that wait are counted too.
 """
 
 from __future__ import annotations
@@ -90,7 +91,7 @@ def works(rows: int) -> dict[str, Work]:
 
 
 def measure(rounds: int, rows: int, names: Sequence[str] = ()) -> dict[str, dict[str, Any]]:
-    """Figures by training: tokens per second of ours and of TRL's, and their ratio.
+    """Figures by training: tokens per second of the processor, ours and TRL's, and their ratio.
 
     Args:
         rounds: how often each takes its turn.
@@ -131,11 +132,11 @@ def _seconds(train: Callable[[], None]) -> float:
 
     def timed(self: Trainer, *arguments: Any, **options: Any) -> Any:
         nonlocal spent
-        began = time.perf_counter()
+        began = time.process_time()
         try:
             return own(self, *arguments, **options)
         finally:
-            spent = time.perf_counter() - began
+            spent = time.process_time() - began
 
     Trainer.train = timed
     try:
@@ -222,7 +223,7 @@ def _ignore(_: object) -> None:
 
 
 def _table(found: Mapping[str, Mapping[str, Any]]) -> str:
-    heads = ("training", "rows", "tokens", "ours, tokens/s", "TRL, tokens/s", "ours : TRL")
+    heads = ("training", "rows", "tokens", "ours, tokens/CPU s", "TRL, tokens/CPU s", "ours : TRL")
     lines = [heads, ("---", *["---:"] * 5)]
     for name, one in found.items():
         speeds = (f"{one[f'{who}_tokens_per_s']:,.0f}" for who in ("ours", "trl"))

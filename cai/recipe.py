@@ -25,7 +25,13 @@ from cai.roles import WORDING, RefusalSettings, RoleName, Roles, SamplingSetting
 from cai.sources.pairs import PairSet
 from cai.sources.prompt_sets import PromptSet
 from cai.validation import Entry, validate
-from trainers.settings import DpoSettings, PreferenceModelSettings, RlSettings, SftSettings
+from trainers.settings import (
+    DpoSettings,
+    PreferenceModelSettings,
+    PreferencePretrainingSettings,
+    RlSettings,
+    SftSettings,
+)
 
 
 class PromptSets(Entry):
@@ -143,6 +149,10 @@ class Recipe(Entry):
         "it), dpo (directly on the labels), or both, to be compared.",
     )
     sft: SftSettings = SftSettings()
+    preference_pretraining: PreferencePretrainingSettings | None = Field(
+        default=None,
+        description="Train the preference model on ranked answers first, from the base model.",
+    )
     preference_model: PreferenceModelSettings = PreferenceModelSettings()
     dpo: DpoSettings = DpoSettings()
     rl: RlSettings = RlSettings()
@@ -263,6 +273,9 @@ def _anchored(recipe: Recipe, folder: Path) -> Recipe:
         "comparisons": recipe.comparisons.anchored(folder),
         "filters": recipe.filters.anchored(folder),
     }
+    if recipe.preference_pretraining is not None:
+        votes = {"votes": (folder / recipe.preference_pretraining.votes).resolve()}
+        updates["preference_pretraining"] = recipe.preference_pretraining.model_copy(update=votes)
     if recipe.templates is not None:
         updates["templates"] = (folder / recipe.templates).resolve()
     if recipe.refusals.patterns is not None:

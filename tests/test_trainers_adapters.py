@@ -13,6 +13,9 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
 from cai.errors import InputError, MissingDependency, RunError
+from cai.models.settings import settings_of
+from cai.models.weights import LoadOptions, answers_identity
+from cai.pipeline.training import policy_settings
 from tests.conftest import tiny_tokenizer
 from tests.trainers_support import KIND, SHORT, assistant, log, same_weights, user, write
 from trainers.adapters import merge_adapter
@@ -172,3 +175,10 @@ def test_a_base_of_4_bits_learns_and_what_it_learned_is_merged_into_the_whole_on
 
 def test_a_lora_is_a_part_of_dpo_too():
     assert DpoSettings(lora={"rank": 2}).lora == LoraSettings(rank=2)
+
+
+def test_a_policy_kept_as_an_adapter_is_served_on_its_base(qwen: str, kept: Path):
+    served = policy_settings(kept, settings_of("microworld"))
+
+    assert (served.name, served.adapter) == (qwen, str(kept))
+    assert answers_identity(served.name, LoadOptions(adapter=served.adapter))

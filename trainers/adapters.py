@@ -11,6 +11,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+import orjson
 import typer
 
 from cai.errors import Fault, InputError, MissingDependency, RunError
@@ -61,6 +62,13 @@ def lora_options(lora: LoraSettings | None, base: str, task: Task) -> dict[str, 
 def is_adapter(model: Path | str) -> bool:
     """Whether a folder holds an adapter and not a whole model."""
     return (Path(model) / CONFIG).is_file() and not (Path(model) / "config.json").is_file()
+
+
+def adapter_base(folder: Path) -> str | None:
+    """What an adapter was trained on: a folder, or a name on the hub; None for a whole model."""
+    if not is_adapter(folder):
+        return None
+    return str(orjson.loads((folder / CONFIG).read_bytes())["base_model_name_or_path"])
 
 
 def whole_model(model: str, place: Path) -> str:

@@ -15,7 +15,7 @@ from typing import Any, NotRequired, Protocol, TypedDict
 
 import orjson
 
-from trainers.adapters import CONFIG, is_adapter, settle
+from trainers.adapters import adapter_base, settle
 from trainers.rows import EncodedRows
 from trainers.settings import LoraSettings, TrainingSettings
 from trainers.work_folder import LOG, WorkFolder
@@ -220,7 +220,6 @@ def model_digest(name: str) -> str:
     """
     from cai.models.weights import folder_digest, resolved_folder
 
-    if is_adapter(name):
-        base = orjson.loads((Path(name) / CONFIG).read_bytes())["base_model_name_or_path"]
+    if (base := adapter_base(Path(name))) is not None:
         return f"{model_digest(base)}:{folder_digest(Path(name))}"
     return folder_digest(resolved_folder(name if Path(name).is_dir() else f"hf:{name}"))

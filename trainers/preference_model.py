@@ -27,7 +27,7 @@ from trainers.pair_batches import (
 from trainers.pairs import COLUMNS, KIND, LABEL, read_pair
 from trainers.presets import told
 from trainers.rows import Dropped, Row, check_columns, encode_rows
-from trainers.settings import PreferenceModelSettings
+from trainers.settings import PairSettings, PreferenceModelSettings
 from trainers.tokens import conversation_ids, load_tokenizer
 from trainers.trl_loop import TrlLoop, epoch_arguments
 from trainers.work_folder import WorkFolder
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 
 def train_preference_model(
-    base: str, data: Path, out: Path, settings: PreferenceModelSettings, **job: Unpack[Job]
+    base: str, data: Path, out: Path, settings: PairSettings, **job: Unpack[Job]
 ) -> TrainingResult:
     """Train a classifier with one output, the score, on pairs with soft labels.
 
@@ -53,7 +53,7 @@ def train_preference_model(
         data: Parquet or JSON lines with the columns of `trainers.pairs`; `KIND` too, if
             harmlessness has a weight.
         out: where the model goes, an ordinary ``AutoModelForSequenceClassification``.
-        settings: the recipe's section ``preference_model``.
+        settings: the recipe's section ``preference_model``, or ``preference_pretraining``.
         **job: hash of the inputs, and who is told of the steps.
 
     Raises:
@@ -87,7 +87,7 @@ def train_preference_model(
     return fit(make, work, account, job.get("report"))
 
 
-def encode_pair(tokenizer: Any, row: Row, settings: PreferenceModelSettings) -> Mapping[str, Any]:
+def encode_pair(tokenizer: Any, row: Row, settings: PairSettings) -> Mapping[str, Any]:
     """Token ids of both conversations of a pair, its label, and what it counts for.
 
     Args:

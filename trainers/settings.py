@@ -7,6 +7,7 @@ for models of about a million parameters. For models of billions, divide them by
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, ClassVar, Literal, Self, cast
 
 from pydantic import Field, model_validator
@@ -140,14 +141,9 @@ class SftSettings(EpochSettings):
     )
 
 
-class PreferenceModelSettings(EpochSettings):
-    """Preference model (Bai et al. 2022, §4.1): one epoch, as in HH-RLHF, A.2."""
+class PairSettings(EpochSettings):
+    """A training of a preference model, on whatever pairs."""
 
-    presets = presets.PREFERENCE_MODEL
-
-    preset: (
-        Literal["cai", "hh_rlhf", "hh_rlhf_online", "rlaif_summaries", "rlaif_dialogue"] | None
-    ) = Field(default=None, description="A paper's settings; what is given beside it wins.")
     pretraining_learning_rate: float | None = Field(
         default=None, gt=0, description="Of the base model; presets' rates may be shares of it."
     )
@@ -162,6 +158,35 @@ class PreferenceModelSettings(EpochSettings):
         ge=0,
         description="λ: what pairs of kind harmful (red-team prompts) count for, beside 1 of all "
         "others (HH-RLHF §5.1.2, where 2 to 3 is best).",
+    )
+
+
+class PreferenceModelSettings(PairSettings):
+    """Preference model (Bai et al. 2022, §4.1): one epoch, as in HH-RLHF, A.2."""
+
+    presets = presets.PREFERENCE_MODEL
+
+    preset: (
+        Literal["cai", "hh_rlhf", "hh_rlhf_online", "rlaif_summaries", "rlaif_dialogue"] | None
+    ) = Field(default=None, description="A paper's settings; what is given beside it wins.")
+
+
+class PreferencePretrainingSettings(PairSettings):
+    """Preference-model pretraining: on what people have voted on, before feedback (HH-RLHF, A.2).
+
+    It starts from the base model, and the preference model from what it makes.
+    """
+
+    presets = presets.PREFERENCE_PRETRAINING
+
+    votes: Path = Field(
+        description="Questions with answers and votes: JSON lines, JSON or Parquet."
+    )
+    preset: Literal["hh_rlhf"] | None = Field(
+        default=None, description="A paper's settings; what is given beside it wins."
+    )
+    pairs_per_question: int = Field(
+        default=1, ge=1, description="Most pairs of answers to one question, of different scores."
     )
 
 

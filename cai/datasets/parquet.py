@@ -9,6 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from cai.errors import Fault, InputError
 from cai.untyped import untyped
 
 ROWS_PER_GROUP = 10_000
@@ -72,6 +73,18 @@ def folder_hash(folder: Path) -> str:
         hashed.update(path.relative_to(folder).as_posix().encode())
         hashed.update(hashlib.sha256(path.read_bytes()).digest())
     return hashed.hexdigest()[:32]
+
+
+def file_hash(file: Path) -> str:
+    """Hash of one file's bytes.
+
+    Raises:
+        InputError: there is no such file.
+    """
+    try:
+        return hashlib.sha256(file.read_bytes()).hexdigest()[:32]
+    except OSError as error:
+        raise InputError(file, [Fault(f"cannot be read: {error.strerror}")]) from error
 
 
 def _groups(

@@ -12,6 +12,7 @@ import orjson
 from cai.errors import RunError
 
 PolicyName = Literal["sl_cai", "dpo", "rl_cai"]
+DataName = Literal["sft", "preference_pretraining", "preferences", "rl"]
 ModelName = Literal["sl_cai", "pm", "dpo", "rl_cai"]
 
 MODELS: tuple[ModelName, ...] = get_args(ModelName)
@@ -68,9 +69,14 @@ class RunFolder:
         """The page for people."""
         return self.path / "report.html"
 
-    def dataset(self, name: Literal["sft", "preferences", "rl"]) -> Path:
+    def dataset(self, name: DataName) -> Path:
         """A data set, with the folders ``train`` and ``test``."""
         return self.path / "datasets" / name
+
+    @property
+    def pretrained_preference_model(self) -> Path:
+        """What the preference model starts from, if it is pretrained on ranked pairs."""
+        return self.path / "models" / "pm_pretraining"
 
     def model(self, name: ModelName) -> Path:
         """A trained model."""

@@ -6,15 +6,18 @@ the hash of what went into it has changed.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from cai.datasets.parquet import file_hash
 from cai.datasets.preferences import PreferencePlan, write_preferences
 from cai.datasets.prompts import write_rl_prompts
+from cai.datasets.ranked_pairs import write_ranked_pairs
 from cai.datasets.sft import SftPlan, write_sft
 from cai.errors import CaiError
 from cai.models import ModelSettings, local_path
+from cai.models.weights import folder_or_hub
 from cai.pipeline.studio import Studio
 from cai.records import digest
 from trainers.settings import (
@@ -87,19 +90,22 @@ class Ingredients(Generic[Settings]):
         models: what it starts from.
         settings: the recipe's section, with the run's seed.
         held_out: rows that it does not learn from, but looks at; None for none.
+        before: hash of an earlier stage of the same model; empty if it has none.
     """
 
     data: Path
     models: list[str]
     settings: Settings
     held_out: Path | None = None
+    before: str = ""
 
     @property
     def hash(self) -> str:
         """Hash of all of them; files by their content."""
         from trainers.command import input_hash
 
-        return input_hash(self.data, self.models, self.settings, self.held_out)
+        own = input_hash(self.data, self.models, self.settings, self.held_out)
+        return digest([own, self.before]) if self.before else own
 
 
 def sl_cai_ingredients(studio: Studio) -> Ingredients[SftSettings]:
@@ -110,9 +116,14 @@ def sl_cai_ingredients(studio: Studio) -> Ingredients[SftSettings]:
 
 
 def preference_model_ingredients(studio: Studio) -> Ingredients[PreferenceModelSettings]:
-    """What the preference model is made of."""
-    data, base = studio.folder.dataset("preferences") / "train", studio.folder.model("sl_cai")
-    return Ingredients(data, [str(base)], _seeded(studio.recipe.preference_model, studio))
+    """What the preference model is made of: SL-CAI, or a base pretrained on ranked pairs."""
+    data, settings = studio.folder.dataset("preferences") / "train", studio.recipe.preference_model
+    base = str(studio.folder.model("sl_cai"))
+    of = Ingredients(data, [base], _seeded(settings, studio))
+    if studio.recipe.preference_pretraining is None:
+        return of
+    start = _whole_weights(studio.recipe.models.of("base"))
+    return replace(of, models=[start], before=_pretraining_hash(studio))
 
 
 def dpo_ingredients(studio: Studio) -> Ingredients[DpoSettings]:
@@ -143,8 +154,40 @@ def train_preference_model(studio: Studio) -> None:
     from trainers.preference_model import train_preference_model as train
 
     of, out = preference_model_ingredients(studio), studio.folder.model("pm")
+    start = of.models[0]
+    if studio.recipe.preference_pretraining is not None and inputs_of(out) != of.hash:
+        start = str(_pretrain_preference_model(studio, start))
     report = studio.progress.training("train the preference model")
-    train(of.models[0], of.data, out, of.settings, inputs=of.hash, report=report)
+    train(start, of.data, out, of.settings, inputs=of.hash, report=report)
+
+
+def _pretrain_preference_model(studio: Studio, base: str) -> Path:
+    """The base model, pretrained on answers that people have voted on (HH-RLHF, A.2)."""
+    from trainers.preference_model import train_preference_model as train
+
+    settings = studio.recipe.preference_pretraining
+    assert settings is not None, "asked for by a recipe that has it"
+    data, out = (
+        studio.folder.dataset("preference_pretraining"),
+        studio.folder.pretrained_preference_model,
+    )
+    left_out = write_ranked_pairs(settings.votes, data, settings.pairs_per_question)
+    studio.note_left_out("ranked pairs", left_out)
+    report = studio.progress.training("pretrain the preference model")
+    seeded, inputs = _seeded(settings, studio), _pretraining_hash(studio)
+    train(base, data / "train", out, seeded, inputs=inputs, report=report)
+    return out
+
+
+def _pretraining_hash(studio: Studio) -> str:
+    """Hash of what the pretraining is made of; the votes by their content, not their place."""
+    from trainers.fit import model_digest
+
+    settings = studio.recipe.preference_pretraining
+    assert settings is not None, "asked for by a recipe that has it"
+    base = model_digest(_whole_weights(studio.recipe.models.of("base")))
+    seeded = _seeded(settings, studio).model_dump(mode="json", exclude={"votes"})
+    return digest([base, file_hash(settings.votes), seeded])
 
 
 def train_dpo(studio: Studio) -> None:
@@ -182,10 +225,16 @@ def inputs_of(model: Path) -> str | None:
 def policy_settings(path: Path, like: ModelSettings) -> ModelSettings:
     """Settings of a trained policy: as those it started from, with its own weights.
 
-    It is measured and sampled as the recipe's stages say, whatever a role's sampling and family.
+    It is measured and sampled as the recipe's stages say, whatever a role's sampling. An adapter
+    is served on the model that it was trained on.
     """
-    own = dict.fromkeys(("sampling", "family", "adapter", "quantization"))
-    return like.model_copy(update={**own, "name": policy_name(path)})
+    from trainers.adapters import adapter_base
+
+    base = adapter_base(path)
+    name = policy_name(path) if base is None else folder_or_hub(base)
+    adapter = None if base is None else policy_name(path)
+    own = {"name": name, "sampling": None, "adapter": adapter, "quantization": None}
+    return like.model_copy(update=own)
 
 
 def policy_name(path: Path) -> str:
