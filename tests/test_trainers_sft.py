@@ -153,6 +153,7 @@ def test_the_same_settings_give_the_same_weights(
         {"max_length": 28},
         {"optimizer": "adafactor"},
         {"packing": True, "max_length": 100},
+        {"group_by_length": True},
         {"lora": {"rank": 2}},
     ],
     ids=str,

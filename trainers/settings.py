@@ -139,6 +139,11 @@ class SftSettings(EpochSettings):
         description="Fill rows of max_length with several conversations, none of which sees "
         "another; batch_size then counts these rows.",
     )
+    group_by_length: bool = Field(
+        default=False,
+        description="Rows of about one length in a step: less padding. Refusals are shorter than "
+        "help, so such a step teaches either the one or the other.",
+    )
 
 
 class PairSettings(EpochSettings):

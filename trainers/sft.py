@@ -106,7 +106,7 @@ def encode_replies(tokenizer: Any, row: Row, settings: SftSettings) -> Mapping[s
 def _trainer(
     base: str, config: SFTConfig, dataset: Dataset, settings: SftSettings, options: dict[str, Any]
 ) -> Trainer:
-    """TRL's trainer on packed rows, or on rows of about one length in each step."""
+    """TRL's trainer, on packed rows or with rows of about one length in each step if told so."""
     from trl.trainer.sft_trainer import SFTTrainer
 
     if settings.packing:
@@ -118,6 +118,8 @@ def _trainer(
             data_collator=packed_collator(padding, NOT_LEARNED),
             **options,
         )
+    if not settings.group_by_length:
+        return SFTTrainer(base, args=config, train_dataset=dataset, **options)
     lengths = [len(ids) for ids in dataset["input_ids"]]
 
     class GroupedTrainer(SFTTrainer):

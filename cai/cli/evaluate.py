@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cai.cli import outliers
 from cai.cli.options import Spending, taking
 from cai.cli.run import (
     Limit,
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from cai.pipeline.labeler import Trials
 
 app = typer.Typer(help="Measure models.", no_args_is_help=True)
+app.command()(outliers.ood)
+app.command()(outliers.coverage)
 
 
 @app.command()

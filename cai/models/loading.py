@@ -12,6 +12,8 @@ from __future__ import annotations
 import inspect
 import json
 import warnings
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,7 +67,7 @@ def load(name: str, options: LoadOptions, device: str | None) -> Loaded:
     folder = resolved_folder(name)
     adapter = resolved_adapter(options.adapter) if options.adapter else None
     chat_format = load_format(name, options)
-    model = _model(folder, name, options, _device(device))
+    model = _model(folder, name, options, device_named(device))
     if adapter is not None:
         model = _adapted(model, adapter, merge=options.quantization is None)
     _check_memory(model, name)
@@ -117,23 +119,32 @@ def tokenizer_folder(name: str, options: LoadOptions) -> Path:
 
 def _model(folder: Path, name: str, options: LoadOptions, device: Any) -> Any:
     from transformers import AutoModelForCausalLM
-    from transformers.utils import logging
 
     rounded = quantization_arguments(options, device)
-    bars = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
     try:
-        model: Any = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=options.dtype or "auto", use_safetensors=True, **rounded, **SAFE
-        )
+        with no_progress_bars():
+            model: Any = AutoModelForCausalLM.from_pretrained(
+                folder, dtype=options.dtype or "auto", use_safetensors=True, **rounded, **SAFE
+            )
         # What is rounded was put on its device at load, and cannot be moved.
         return (model if rounded else model.to(device)).eval()
     except (OSError, ValueError, ImportError) as error:
         raise PermanentError(f"{name} cannot be loaded from {folder}: {error}") from error
     except (RuntimeError, AssertionError) as error:  # torch asserts that CUDA was compiled in
         raise PermanentError(f"{name} cannot be put on device {device}: {error}") from error
+
+
+@contextmanager
+def no_progress_bars() -> Generator[None, None, None]:
+    """Let transformers draw none inside the block: they would go through a run's own progress."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
     finally:
-        if bars:
+        if shown:
             logging.enable_progress_bar()
 
 
@@ -208,7 +219,13 @@ def _check_memory(model: Any, name: str) -> None:
         )
 
 
-def _device(name: str | None) -> Any:
+def device_named(name: str | None) -> Any:
+    """A device as torch has it; None: the best there is.
+
+    Raises:
+        MissingDependency: torch is not installed.
+        PermanentError: torch knows no such device.
+    """
     try:
         import torch
     except ImportError as error:
