@@ -19,6 +19,7 @@ from cai.pipeline.training import policy_settings
 from tests.conftest import tiny_tokenizer
 from tests.trainers_support import KIND, SHORT, assistant, log, same_weights, user, write
 from trainers.adapters import merge_adapter
+from trainers.dpo import train_dpo
 from trainers.settings import DpoSettings, LoraSettings, SftSettings
 from trainers.sft import train_sft
 
@@ -173,8 +174,18 @@ def test_a_base_of_4_bits_learns_and_what_it_learned_is_merged_into_the_whole_on
     assert all(weight.dtype == torch.float32 for weight in whole.values())
 
 
-def test_a_lora_is_a_part_of_dpo_too():
-    assert DpoSettings(lora={"rank": 2}).lora == LoraSettings(rank=2)
+def test_dpo_by_lora_is_held_close_to_the_base_without_it(
+    tiny_model: Path, pairs: Path, tmp_path: Path
+):
+    lora = LoraSettings(**LORA, merge=False)
+    settings = DpoSettings(batch_size=16, epochs=4, learning_rate=1e-2, lora=lora)
+
+    train_dpo(str(tiny_model), pairs, tmp_path / "out", settings, inputs="a")
+
+    margins = [entry["margin"] for entry in log(tmp_path / "out")]
+    assert margins[0] == pytest.approx(0, abs=1e-5)
+    assert margins[-1] > 0.5
+    assert (tmp_path / "out" / "adapter_model.safetensors").is_file()
 
 
 def test_a_policy_kept_as_an_adapter_is_served_on_its_base(qwen: str, kept: Path):
