@@ -187,8 +187,10 @@ def _data() -> Iterator[Finding]:
         loaded = [load_constitution(str(path)) for path in files]
         hashes = ", ".join(f"{one.id} {one.hash[:8]}" for one in loaded)
         yield Finding("constitutions", "ok" if loaded else "problem", hashes or "none found")
-        templates = Prompts(None).templates
-        yield Finding("prompts", "ok", f"{len(templates)} templates in {shipped('prompts')}")
+        chat = Prompts(frame="rlaif-base").templates
+        plain = Prompts(family="completion", frame="rlaif-detailed").templates
+        told = f"{len(chat)} templates of messages, {len(plain)} of plain text"
+        yield Finding("prompts", "ok", f"{told} in {shipped('prompts')}")
     except (CaiError, FileNotFoundError) as error:
         fix = "reinstall constitutional-ai, or restore the file"
         yield Finding("shipped files", "problem", str(error), fix)

@@ -6,12 +6,16 @@ import math
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 from aiohttp import web
 from pydantic import ValidationError
+from typer.testing import CliRunner
 
+from cai.cli import app
 from cai.engine import Ledger
 from cai.errors import CaiError, InputError, PermanentError
+from cai.microworld import sample_requests
 from cai.models import ModelSettings, open_model
 from cai.models.chat_format import ChatFormat
 from cai.models.local import LocalModel
@@ -270,3 +274,67 @@ def test_a_run_keeps_the_text_that_a_base_model_was_sent_and_a_forecast_knows_it
     assert all('"options":[" (A)"," (B)"]' in request for request in requests)
     found = forecast(Plan(loaded, folder), ("revisions", "preferences"))
     assert sum(part.to_buy for part in found.parts) == 0
+
+
+def roles_sent(ledger: Path) -> set[str]:
+    """The roles of the last message of every call in a ledger."""
+    with Ledger.open(ledger, read_only=True) as opened:
+        keys = [call for row in opened.rows() for call in row.calls]
+        requests = [call.request for key in keys if (call := opened.call(key))]
+    return {orjson.loads(request)["messages"][-1]["role"] for request in requests}
+
+
+def test_a_base_model_writes_prompts_after_a_plain_list(tmp_path: Path):
+    seeds = tmp_path / "red.txt"
+    seeds.write_text("\n".join(one.text for one in sample_requests("harmful", "train", 8, seed=1)))
+    order = ["--seeds", seeds, "--model", "microworld", "--family", "completion", "--number", 2]
+
+    out = tmp_path / "more.jsonl"
+    said = CliRunner().invoke(
+        app, ["generate", "prompts", *map(str, [*order, "--out", out, "--run", tmp_path / "run"])]
+    )
+
+    assert said.exit_code == 0, said.output
+    assert roles_sent(tmp_path / "run" / "ledger.sqlite") == {"text"}
+
+
+def test_a_base_model_is_measured_as_a_judge_in_plain_text(tmp_path: Path):
+    order = ["--data", "microworld:heldout", "--judge", "microworld", "--family", "completion"]
+    settings = ["--set", "comparisons.minimum_mass=0", "--limit", "2"]
+
+    said = CliRunner().invoke(
+        app, ["evaluate", "labeler", *order, *settings, "--out", str(tmp_path / "run")]
+    )
+
+    assert said.exit_code == 0, said.output
+    assert roles_sent(tmp_path / "run" / "ledger.sqlite") == {"text"}
+
+
+def test_cases_are_asked_in_plain_text_and_what_is_sent_can_be_seen(tmp_path: Path):
+    ledger = tmp_path / "cases.sqlite"
+    asked = ["--model", "microworld", "--family", "completion", "--ledger", str(ledger)]
+
+    tested = CliRunner().invoke(app, ["constitution", "test", "microworld", *asked])
+    shown = CliRunner().invoke(
+        app, ["constitution", "preview", "microworld", "--prompt", "Hi", "--family", "completion"]
+    )
+
+    assert "judged by local:" in tested.output
+    with Ledger.open(ledger, read_only=True) as opened:
+        assert opened.call_count() > 0
+    assert "\n\nThe answer is:\n[weighed] ' (A)', ' (B)'\n" in shown.output
+    assert "\n\nCritique:\n[ends before] '\\n\\nHuman:', '\\n\\nAssistant:'" in shown.output
+
+
+def test_a_fallback_of_another_family_is_refused_before_a_judge_is_asked(tmp_path: Path):
+    path = tmp_path / "mine.yaml"
+    own = "judge: {name: microworld, family: completion}"
+    path.write_text(RECIPE.replace(own, "fallback: microworld"))
+    judge = ["--judge", "microworld", "--family", "completion", "--recipe", str(path)]
+
+    said = CliRunner().invoke(
+        app, ["evaluate", "labeler", "--data", "microworld:heldout", *judge, "--limit", "2"]
+    )
+
+    assert isinstance(said.exception, CaiError)
+    assert "the judge is of the family completion and the fallback of chat" in str(said.exception)

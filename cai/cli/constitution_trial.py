@@ -96,7 +96,10 @@ def test(
         typer.Option(help="Take judge, fallback, templates and minimum mass of this recipe."),
     ] = None,
     endpoint: Annotated[str | None, typer.Option(help="Address of the judge's server.")] = None,
-    family: FamilyOption = "chat",
+    family: Annotated[
+        Literal["chat", "completion"] | None,
+        typer.Option(help="Of --model: messages, or plain text for base models."),
+    ] = None,
     cases: Annotated[
         list[Path] | None, typer.Option(help="One more file of cases; may be given several times.")
     ] = None,
@@ -139,12 +142,11 @@ def test(
 
 
 def _judge(
-    model: str, endpoint: str | None, family: Literal["chat", "completion"]
+    model: str, endpoint: str | None, family: Literal["chat", "completion"] | None
 ) -> ModelSettings | None:
     from cai.models.settings import settings_of
 
-    own = None if family == "chat" else family
-    return settings_of(model, endpoint=endpoint, family=own) if model else None
+    return settings_of(model, endpoint=endpoint, family=family) if model else None
 
 
 def _of_recipe(

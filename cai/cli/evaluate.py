@@ -7,7 +7,7 @@ import shlex
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -84,6 +84,10 @@ class TrialsWanted(Spending):
         typer.Option(help="Take judge, constitution, templates and way of labelling from it."),
     ] = None
     endpoint: Annotated[str | None, typer.Option(help="Address of the judges' server.")] = None
+    family: Annotated[
+        Literal["chat", "completion"] | None,
+        typer.Option(help="Messages, or plain text for base models; by default messages."),
+    ] = None
     constitution: Annotated[
         str | None, typer.Option(help="Whose principles pairs are labelled under.")
     ] = None
@@ -111,7 +115,7 @@ class TrialsWanted(Spending):
             *([f"constitution={self.constitution}"] if self.constitution else []),
             *(self.set_ or ()),
         ]
-        judges = [_settings(name, self.endpoint) for name in self.judge or ()]
+        judges = [_settings(name, self.endpoint, self.family) for name in self.judge or ()]
         trials = _trials(tuple(self.data), judges, self.recipe, overrides, self.out)
         return replace(trials, each_principle=self.each_principle, limit=self.limit)
 
@@ -154,10 +158,12 @@ def _foretell(trials: Trials, sample: int) -> None:
     print_forecast(told, sampled=sample > 0, states=False)
 
 
-def _settings(name: str, endpoint: str | None) -> ModelSettings:
+def _settings(
+    name: str, endpoint: str | None, family: Literal["chat", "completion"] | None
+) -> ModelSettings:
     from cai.models.settings import settings_of
 
-    return settings_of(name, endpoint=endpoint)
+    return settings_of(name, endpoint=endpoint, family=family)
 
 
 def _trials(

@@ -64,6 +64,10 @@ class PromptsWanted(Spending):
         Path | None, typer.Option(help="Folder for calls and rows; runs/<name of the file>.")
     ] = None
     endpoint: Annotated[str | None, typer.Option(help="Address of the model's server.")] = None
+    family: Annotated[
+        Literal["chat", "completion"] | None,
+        typer.Option(help="Messages, or plain text for base models; by default messages."),
+    ] = None
     temperature: Annotated[float, typer.Option(min=0)] = 1.0
     max_tokens: Annotated[int, typer.Option(min=1, help="Longest prompt; longer are lost.")] = 256
     seed: Annotated[int, typer.Option(min=0, help="Of draws and calls.")] = 0
@@ -103,7 +107,7 @@ def prompts(wanted: PromptsWanted) -> None:
     from cai.pipeline import RunFolder
     from cai.pipeline.prompt_writing import foretell_prompts, write_prompts
 
-    model = settings_of(wanted.model, endpoint=wanted.endpoint)
+    model = settings_of(wanted.model, endpoint=wanted.endpoint, family=wanted.family)
     folder = RunFolder(wanted.run or Path("runs") / wanted.out.stem)
     if wanted.dry_run:
         with counting(shown=not wanted.sample):

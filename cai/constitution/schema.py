@@ -41,7 +41,9 @@ class Principle(Entry):
     contrast: Text | None = Field(
         default=None, description="The opposite of the rule: what a reply that breaks it does."
     )
-    rationale: Text | None = Field(default=None, description="Why the rule; for readers.")
+    rationale: Text | None = Field(
+        default=None, description="Why the rule; for readers, and for RLAIF's detailed frame."
+    )
     critique: Text | None = Field(
         default=None, description="Asks for a critique of the last reply; goes with `revision`."
     )

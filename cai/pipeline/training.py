@@ -225,16 +225,17 @@ def inputs_of(model: Path) -> str | None:
 def policy_settings(path: Path, like: ModelSettings) -> ModelSettings:
     """Settings of a trained policy: as those it started from, with its own weights.
 
-    It is measured and sampled as the recipe's stages say, whatever a role's sampling. An adapter
-    is served on the model that it was trained on.
+    It is measured and sampled as the recipe's stages say, whatever a role's sampling and
+    family. An adapter is served on the model that it was trained on.
     """
     from trainers.adapters import adapter_base
 
     base = adapter_base(path)
     name = policy_name(path) if base is None else folder_or_hub(base)
     adapter = None if base is None else policy_name(path)
-    own = {"name": name, "sampling": None, "adapter": adapter, "quantization": None}
-    return like.model_copy(update=own)
+    own = {"name": name, "adapter": adapter}
+    none = dict.fromkeys(("sampling", "family", "quantization"))
+    return like.model_copy(update={**none, **own})
 
 
 def policy_name(path: Path) -> str:
