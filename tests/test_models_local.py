@@ -202,6 +202,17 @@ async def test_what_goes_on_to_be_ten_is_not_one(model: LocalModel, reference: A
     assert math.exp(weighed.logprobs[1]) >= singles * float(second[zero]) * (1 - 1e-3)
 
 
+async def test_the_likeliest_text_is_kept_where_no_option_begins_with_it(
+    model: LocalModel, reference: Any
+):
+    tokenizer, plain = reference
+    first = int(plain(_prompt(tokenizer, "A or B?")).logits[0, -1].argmax())
+    text = tokenizer.decode([first])
+
+    assert (await model.weigh(ask("A or B?"), ["no such thing"])).others == (text,)
+    assert (await model.weigh(ask("A or B?"), ["no", text.strip()])).others == ()
+
+
 async def test_options_are_weighed_after_a_prefilled_turn(model: LocalModel):
     asked = ask("A or B?")
 

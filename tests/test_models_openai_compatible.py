@@ -398,6 +398,19 @@ async def test_where_no_turn_is_gone_on_with_ten_may_be_all_of_one():
     assert len(server.bodies) == 1
 
 
+@pytest.mark.parametrize(
+    ("listed", "others"),
+    [({"I": 0.7, "A": 0.2}, ("I",)), ({"A": 0.7, "I": 0.2}, ()), ({" A": 0.7, "I": 0.2}, ())],
+)
+async def test_the_likeliest_text_is_kept_where_no_option_begins_with_it(
+    listed: dict[str, float], others: tuple[str, ...]
+):
+    async with answering(saying(weighed(**listed))) as server:
+        told = await weigh(server)
+
+    assert told.others == others
+
+
 async def test_openais_own_models_write_ten_as_one_token():
     async with answering(saying(weighed(**{"1": 0.8, "9": 0.15}))) as server:
         told = await weigh(server, ("1", "9", "10"), served_by="openai")

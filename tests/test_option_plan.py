@@ -153,21 +153,21 @@ async def test_a_model_that_declines_to_go_on_declines_the_label():
 
 
 def test_spellings_of_one_option_add_up():
-    plan = OptionPlan((1,), (((5,), (6,)), ((8, 9),)))
+    plan = OptionPlan((1,), ("A", "xy"), (((5,), (6,)), ((8, 9),)))
     table = {(): {5: -1.0, 6: -1.0, 8: -2.0}, (8,): {9: -3.0}}
 
     assert plan.logprobs_of_steps(table) == pytest.approx((-1.0 + math.log(2), -5.0))
 
 
 def test_each_place_before_an_options_tokens_is_asked_about_once():
-    plan = OptionPlan((1, 2), (((5,), (6,)), ((7,),), ((8, 9, 10),), ((8, 9, 11),)))
+    plan = OptionPlan((1, 2), tuple("ABCD"), (((5,), (6,)), ((7,),), ((8, 9, 10),), ((8, 9, 11),)))
 
     assert plan.steps == {(): (5, 6, 7, 8), (8,): (9,), (8, 9): (10, 11)}
     assert [(tuple(row.ids), row.tail) for row in plan.rows] == [((1, 2, 8, 9), 3)]
 
 
 def test_what_is_impossible_is_finite_all_the_same():
-    plan = OptionPlan((1,), (((5,), (6,)), ((8, 9),)))
+    plan = OptionPlan((1,), ("A", "xy"), (((5,), (6,)), ((8, 9),)))
     none = -math.inf
     table = {(): {5: none, 6: none, 8: none}, (8,): {9: -3.0}}
 
@@ -175,7 +175,7 @@ def test_what_is_impossible_is_finite_all_the_same():
 
 
 def test_a_longer_option_that_takes_all_leaves_the_shorter_one_nothing():
-    plan = OptionPlan((1,), (((5,),), ((5, 6),)))
+    plan = OptionPlan((1,), ("1", "10"), (((5,),), ((5, 6),)))
     table = {(): {5: -0.5}, (5,): {6: 0.0}}
 
     assert plan.logprobs_of_steps(table) == (-708.0, -0.5)

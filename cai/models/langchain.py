@@ -30,7 +30,7 @@ from cai.models.langchain_replies import (
 )
 from cai.models.limits import LimitsHeard, read_limits
 from cai.models.turn_text import refuse_text
-from cai.models.weighing import bounded_by_top_k, declined_label
+from cai.models.weighing import declined_label, weighed_by_top_k
 from cai.records import Completion, Message, Sampling, Usage, Weighed
 
 if TYPE_CHECKING:
@@ -91,8 +91,7 @@ class LangChainModel:
                     f"{self.integration.name} gives no log-probabilities; set `label_samples: 8` "
                     "(or more) to estimate labels from sampled replies"
                 )
-            logprobs, mass, _ = bounded_by_top_k(top, options)
-            return Weighed(logprobs, mass, "top_k", read_usage(answer), model)
+            return weighed_by_top_k(top, options, read_usage(answer), model)
 
     @property
     def label_sampling(self) -> LabelSampling | None:

@@ -11,7 +11,7 @@ from cai.models.batching import Batcher, Capacity, Deliver, Prepared
 from cai.models.decoding import DrawRow
 from cai.models.free_memory import free_bytes
 from cai.models.loading import Loaded, load
-from cai.models.option_plan import OptionPlan, option_plan
+from cai.models.option_plan import OptionPlan, first_token, option_plan
 from cai.models.prompt_tokens import read_tokens, reading_row
 from cai.models.requests import (
     Drawn,
@@ -22,7 +22,7 @@ from cai.models.requests import (
     Token,
     WeighRequest,
 )
-from cai.models.weighing import mass
+from cai.models.weighing import mass, other_than
 from cai.models.weights import LoadOptions, answers_identity
 from cai.records import Completion, Message, Sampling, Usage, Weighed
 
@@ -252,9 +252,11 @@ class _Worker:
         plans: list[OptionPlan] = [call.content for call in batch]
         scores = iter(self._loaded.decoder.score([row for plan in plans for row in plan.rows]))
         for index, plan in enumerate(plans):
-            logprobs = plan.logprobs([next(scores) for _ in plan.rows])
-            usage = Usage(len(plan.prompt), 0)
-            deliver(index, Weighed(logprobs, mass(logprobs), "exact", usage, self._name))
+            own = [next(scores) for _ in plan.rows]
+            logprobs, usage = plan.logprobs(own), Usage(len(plan.prompt), 0)
+            others = other_than(self._loaded.format.token(first_token(own)), plan.options)
+            found = Weighed(logprobs, mass(logprobs), "exact", usage, self._name, others=others)
+            deliver(index, found)
 
 
 def check_length(prompt: int, reply: int, positions: int | None) -> None:

@@ -33,7 +33,7 @@ from cai.models.openai_requests import Interface
 from cai.models.openai_responses import ResponsesInterface
 from cai.models.option_rests import weigh_rests
 from cai.models.turn_text import begun
-from cai.models.weighing import bounded_by_top_k, declined_label, unclosed
+from cai.models.weighing import declined_label, unclosed, weighed_by_top_k
 from cai.models.wire import HttpReply, WireCall
 from cai.records import Completion, Message, Sampling, Usage, Weighed
 
@@ -115,7 +115,6 @@ class OpenAICompatibleModel:
             if plain.first_token(answer):
                 weighing = Weighing(call.body, options, answer)
                 return await weigh_exactly(plain, self._post, weighing, endpoint.model)
-            raise_if_filtered(answer)
             raise self._no_logprobs(answer)
         except ContentFiltered:
             return declined_label(endpoint.model)
@@ -149,12 +148,12 @@ class OpenAICompatibleModel:
                 answer = self._read(reply)
                 top = self._interface.first_token(answer)
                 if not top:
-                    raise_if_filtered(answer)
                     raise self._no_logprobs(answer)
                 self._has_listed = True
-                logprobs, total, _ = bounded_by_top_k(top, options, self.endpoint.is_one_token)
                 model = str(answer.get("model") or self.endpoint.model)
-                return Weighed(logprobs, total, "top_k", read_usage(answer), model)
+                return weighed_by_top_k(
+                    top, options, read_usage(answer), model, self.endpoint.is_one_token
+                )
             except ContentFiltered:
                 return declined_label(self.endpoint.model)
             except MISSHAPEN as error:
@@ -286,6 +285,7 @@ class OpenAICompatibleModel:
 
     def _no_logprobs(self, answer: Mapping[str, Any]) -> ModelError:
         """The error of an answer that lists no token; notes it if the server never does."""
+        raise_if_filtered(answer)
         gives = bool(self.endpoint.top_logprobs or self._has_listed or self.noted.logprobs)
         error = missing_logprobs(self.endpoint, answer, gives=gives)
         if isinstance(error, NoLogprobs) and self.noted.logprobs is None:

@@ -10,7 +10,14 @@ from cai.at_once import all_of
 from cai.models.chat_wire import read_usage
 from cai.models.openai_completions import CompletionsInterface
 from cai.models.option_rests import WORTH_ASKING
-from cai.models.weighing import bounded_by_top_k, logsumexp, mass, weighed_by_paths
+from cai.models.weighing import (
+    bounded_by_top_k,
+    likeliest,
+    logsumexp,
+    mass,
+    other_than,
+    weighed_by_paths,
+)
 from cai.records import Usage, Weighed
 
 Post = Callable[[Mapping[str, Any]], Awaitable[Mapping[str, Any]]]
@@ -73,19 +80,19 @@ async def weigh_exactly(
 
     spellings = await all_of(map(read, options))
     usage = sum((used for _, used in spellings), read_usage(answer))
-    named = str(answer.get("model") or model)
+    named, others = str(answer.get("model") or model), other_than(likeliest(top), options)
     known = [found for found, _ in spellings if found]
     chains = {path: logprob for found in known for path, logprob in found.items()}
     exact = iter(weighed_by_paths([list(found) for found in known], chains) if known else ())
     if len(known) == len(options):
         logprobs = tuple(exact)
-        return Weighed(logprobs, mass(logprobs), "exact", usage, named)
+        return Weighed(logprobs, mass(logprobs), "exact", usage, named, others=others)
     bounds, _, _ = bounded_by_top_k(top, options)
     logprobs = tuple(
         next(exact) if found else bound for bound, (found, _) in zip(bounds, spellings, strict=True)
     )
     sure = [p for p, (found, _) in zip(logprobs, spellings, strict=True) if found]
-    return Weighed(logprobs, mass(sure), "top_k", usage, named)
+    return Weighed(logprobs, mass(sure), "top_k", usage, named, others=others)
 
 
 def _listed(top: Sequence[tuple[str, float]], option: str) -> Spellings:

@@ -24,10 +24,12 @@ class OptionPlan:
 
     Args:
         prompt: token ids.
+        options: texts that the reply may begin with.
         paths: of each option, its spellings as tokens, none of which begins with another one.
     """
 
     prompt: Path
+    options: tuple[str, ...]
     paths: tuple[tuple[Path, ...], ...]
 
     @cached_property
@@ -89,7 +91,17 @@ def option_plan(
         options: texts that the reply may begin with.
         paths: the spellings of an option as tokens.
     """
-    return OptionPlan(tuple(prompt), tuple(_apart(paths(option)) for option in options))
+    spelled = tuple(_apart(paths(option)) for option in options)
+    return OptionPlan(tuple(prompt), tuple(options), spelled)
+
+
+def first_token(scores: Sequence[Tensor]) -> int:
+    """The likeliest token after the prompt.
+
+    Args:
+        scores: as in `OptionPlan.logprobs`: each row begins there.
+    """
+    return int(scores[0][0].argmax().item())
 
 
 def _apart(paths: Sequence[Path]) -> tuple[Path, ...]:

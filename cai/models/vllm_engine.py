@@ -11,7 +11,7 @@ import asyncio
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from cai.at_once import all_of
 from cai.errors import PermanentError, RejectedRequest, TransientError
@@ -26,7 +26,7 @@ from cai.models.vllm_arguments import (
     weighing_arguments,
 )
 from cai.models.vllm_library import Library, load_library
-from cai.models.weighing import mass
+from cai.models.weighing import mass, other_than
 from cai.models.weights import LoadOptions, answers_identity, folder_or_hub, resolved_adapter
 from cai.records import Completion, Message, Sampling, Usage, Weighed
 
@@ -51,6 +51,13 @@ class Opened:
     format: ChatFormat
     positions: int
     adapter: Any
+
+
+class NextToken(NamedTuple):
+    """Log-probabilities of some tokens at one place, and the likeliest one there."""
+
+    logprobs: dict[int, float]
+    likeliest: int
 
 
 class VLLMModel:
@@ -138,8 +145,14 @@ class VLLMModel:
             self._next_logprobs(opened, [*ids, *before], wanted)
             for before, wanted in plan.steps.items()
         )
-        logprobs = plan.logprobs_of_steps(dict(zip(plan.steps, found, strict=True)))
-        return Weighed(logprobs, mass(logprobs), "exact", Usage(len(ids), 0), self.name)
+        table = {before: one.logprobs for before, one in zip(plan.steps, found, strict=True)}
+        first = next(
+            one.likeliest for before, one in zip(plan.steps, found, strict=True) if not before
+        )
+        logprobs = plan.logprobs_of_steps(table)
+        others = other_than(opened.format.token(first), options)
+        usage = Usage(len(ids), 0)
+        return Weighed(logprobs, mass(logprobs), "exact", usage, self.name, others=others)
 
     async def close(self) -> None:
         """Stop the engine and its processes."""
@@ -180,16 +193,17 @@ class VLLMModel:
 
     async def _next_logprobs(
         self, opened: Opened, ids: Sequence[int], wanted: Sequence[int]
-    ) -> dict[int, float]:
+    ) -> NextToken:
         parts = [wanted[at : at + MOST_TOKEN_IDS] for at in range(0, len(wanted), MOST_TOKEN_IDS)]
         found = await all_of(
             self._ask(opened, ids, weighing_arguments(tuple(part))) for part in parts
         )
-        return {
+        logprobs = {
             token: float(written.logprobs[0][token].logprob)
             for part, written in zip(parts, found, strict=True)
             for token in part
         }
+        return NextToken(logprobs, int(found[0].token_ids[0]))
 
     async def _ask(self, opened: Opened, ids: Sequence[int], arguments: Mapping[str, Any]) -> Any:
         """What the engine has written once it is done: a `vllm.CompletionOutput`."""

@@ -81,6 +81,30 @@ def never(option: str) -> bool:
     return False
 
 
+def weighed_by_top_k(
+    top: Sequence[tuple[str, float]],
+    options: Sequence[str],
+    usage: Usage,
+    model: str,
+    is_one_token: Callable[[str], bool] = never,
+) -> Weighed:
+    """What the likeliest first tokens of a reply say of options; as `bounded_by_top_k`."""
+    bounds = bounded_by_top_k(top, options, is_one_token)
+    others = other_than(likeliest(top), options)
+    return Weighed(bounds.logprobs, bounds.mass, "top_k", usage, model, others=others)
+
+
+def likeliest(top: Sequence[tuple[str, float]]) -> str:
+    """The text of the likeliest token, of one at least."""
+    return max(top, key=lambda one: one[1])[0]
+
+
+def other_than(token: str, options: Sequence[str]) -> tuple[str, ...]:
+    """A likeliest token as `Weighed.others` has it: it is kept if no option begins with it."""
+    text = token.lstrip(" ")
+    return () if any(option.lstrip(" ").startswith(text) for option in options) else (token,)
+
+
 def bounded_by_top_k(
     top: Sequence[tuple[str, float]],
     options: Sequence[str],

@@ -117,7 +117,8 @@ class Weighed:
         model: the model's name as the provider reported it.
         standard_error: of the first option's normalised probability; None if exact.
         samples: number of sampled replies, for method "samples".
-        others: texts of the sampled replies that name no option and are no refusal.
+        others: texts of the sampled replies that name no option and are no refusal; of the other
+            methods, the likeliest first token, if no option begins with it.
         refused: True if the model declined: once, or in most of its sampled replies.
         call: the ledger's key of the call; empty outside a run.
         cached: True if the ledger already had the answer.
