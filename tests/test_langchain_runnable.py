@@ -24,7 +24,7 @@ from langchain_openai import ChatOpenAI
 from langgraph.graph import START, MessagesState, StateGraph
 
 from cai.constitution import Principle, draw, load_constitution
-from cai.errors import InputError
+from cai.errors import CaiError, InputError
 from cai.langchain import QUESTION, ConstitutionalRunnable, UnusableInput, UnusableReply
 from cai.microworld import classify, sample_requests
 from cai.models.local import LocalModel
@@ -481,3 +481,10 @@ def test_the_system_message_of_a_conversation_stays_in_front(server: ChatServer)
     )
 
     assert {turns(body)[0] for body in server.asked} == {("system", "Be short.")}
+
+
+def test_templates_of_plain_text_are_refused_before_a_chat_model_is_asked():
+    with pytest.raises(CaiError, match="give those of the family chat"):
+        ConstitutionalRunnable(
+            told("never"), constitution="harmlessness", prompts=Prompts(family="completion")
+        )

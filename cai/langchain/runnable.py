@@ -22,6 +22,7 @@ from langchain_core.runnables import Runnable, RunnableConfig, RunnableSerializa
 from langchain_core.runnables.utils import AddableDict
 from pydantic import ConfigDict, PrivateAttr, SkipValidation
 
+from cai.errors import CaiError
 from cai.langchain.calls import Calls
 from cai.langchain.conversation import conversation_of
 from cai.langchain.course import (
@@ -35,6 +36,9 @@ from cai.langchain.course import (
 from cai.langchain.principles import ConstitutionLike, Principles
 from cai.prompts import Prompts
 
+ASKED_WITH = ("respond", "critique", "revise")
+"""The templates that are rendered here."""
+
 
 class ConstitutionalRunnable(RunnableSerializable[Any, Any]):
     """Respond, critique, revise; gives the final answer as a message.
@@ -46,6 +50,7 @@ class ConstitutionalRunnable(RunnableSerializable[Any, Any]):
 
     Raises:
         InputError: constitution or templates have faults.
+        CaiError: the templates are of plain text, for base models.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True, frozen=True, extra="forbid")
@@ -95,8 +100,18 @@ class ConstitutionalRunnable(RunnableSerializable[Any, Any]):
             self.constitution, rounds=self.rounds, chosen=self.principles, seed=self.seed
         )
         given = self.prompts
-        prompts = given if isinstance(given, Prompts) else Prompts(Path(given) if given else None)
-        few_shots = self._principles.constitution.few_shots
+        constitution = self._principles.constitution
+        prompts = (
+            given
+            if isinstance(given, Prompts)
+            else Prompts(Path(given) if given else None, language=constitution.language)
+        )
+        if any(prompts.templates[name].family != "chat" for name in ASKED_WITH):
+            raise CaiError(
+                "prompts are of the family completion, plain text for base models, and a chat "
+                "model of LangChain is asked in messages; give those of the family chat"
+            )
+        few_shots = constitution.few_shots
         self._script = Script(prompts, few_shots, self.critique_needed)
 
     def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
