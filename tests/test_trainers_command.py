@@ -91,7 +91,7 @@ def test_a_wrong_column_is_shown_without_a_trace(recipe: Path, tmp_path: Path):
     assert done.stderr == (f"trainers: {file}: messages: has no column 'messages'; it has text\n")
 
 
-@pytest.mark.parametrize("trainer", ["sft", "preference_model", "dpo"])
+@pytest.mark.parametrize("trainer", ["sft", "preference_model", "dpo", "rl"])
 def test_a_wrong_column_is_told_before_any_model_is_looked_for(trainer: str, tmp_path: Path):
     (tmp_path / "rows.jsonl").write_text('{"text": "Yes."}\n')
     command = [f"trainers.{trainer}", "--base", "no/model", "--out", tmp_path / "out"]
@@ -110,6 +110,15 @@ def test_a_model_is_trained_without_a_recipe(tiny_model: Path, tmp_path: Path):
     done = start(*command, "--data", tmp_path / "pairs.jsonl", "--set", "batch_size=4")
 
     assert done.stdout.startswith(f"{tmp_path / 'pm'}: 2 steps on 8 rows")
+
+
+def test_rl_without_a_recipe_needs_a_preference_model_too(tmp_path: Path):
+    (tmp_path / "prompts.jsonl").write_text('{"prompt": "Why?"}\n')
+    command = ["trainers.rl", "--base", "microworld", "--out", tmp_path / "out"]
+
+    done = start(*command, "--data", tmp_path / "prompts.jsonl")
+
+    assert done.stderr == ("trainers: without a recipe, give --preference-model too; see --help\n")
 
 
 def test_without_a_recipe_what_else_is_needed_is_told():

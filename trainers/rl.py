@@ -11,10 +11,11 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Unpack
+from typing import TYPE_CHECKING, Annotated, Any, Unpack
 
 import typer
 
+from cai.errors import CaiError
 from trainers import command
 from trainers.adapters import is_adapter, whole_model
 from trainers.environment import prepare_environment
@@ -24,6 +25,10 @@ from trainers.rows import Dropped, EncodedRows, Row, check_columns, encode_rows,
 from trainers.settings import GROUPED, RlSettings
 from trainers.tokens import Conversation, load_tokenizer, prompt_ids
 from trainers.work_folder import WorkFolder
+
+if TYPE_CHECKING:
+    from cai.pipeline.folder import RunFolder
+    from cai.recipe import Recipe
 
 HeldOutOption = Annotated[
     Path | None,
@@ -132,28 +137,53 @@ def _figures(settings: RlSettings) -> Any:
     return log_figures if settings.algorithm in GROUPED else lambda entry: entry
 
 
+SECTION = command.Section("rl", RlSettings, ("prompt",))
+
+
 def main(
-    recipe: command.RecipeArgument,
+    recipe: command.RecipeIfAny = None,
     run: command.RunOption = None,
     data: command.DataOption = None,
     base: command.BaseOption = None,
     preference_model: command.PreferenceModelOption = None,
     held_out: HeldOutOption = None,
     out: command.OutOption = None,
+    set_: command.SetOption = None,
 ) -> None:
-    """Optimise a run's SL-CAI model against its preference model.
+    """Optimise a run's SL-CAI model against its preference model, or any model on any prompts.
 
-    Example: python -m trainers.rl examples/microworld.yaml
+    Example: python -m trainers.rl examples/microworld.yaml --set algorithm=ppo
+
+    Or: python -m trainers.rl --base sft --preference-model pm --data prompts.jsonl --out policy
     """
-    loaded, folder = command.open_run(recipe, run)
-    policy = command.model_path(base or str(folder.model("sl_cai")))
-    judge = command.model_path(preference_model or str(folder.model("pm")))
-    source = RewardSource(judge, held_out or folder.dataset("preferences") / "test")
-    data = data or folder.dataset("rl") / "train"
-    inputs = command.input_hash(data, [policy, judge], loaded.rl, source.held_out)
-    out = out or folder.model("rl_cai")
+    asked = command.Asked(recipe, run, data, base, out, set_)
+    task = command.task_of(asked, SECTION, _places)
+    source = _source(asked, preference_model, held_out)
+    models = [task.base, *source.models.values()]
+    inputs = command.input_hash(task.data, models, task.settings, source.held_out)
     report = command.progress()
-    command.say(train_rl(policy, source, data, out, loaded.rl, inputs=inputs, report=report))
+    made = train_rl(
+        task.base, source, task.data, task.out, task.settings, inputs=inputs, report=report
+    )
+    command.say(made)
+
+
+def _places(_: Recipe, folder: RunFolder) -> command.Places:
+    data = folder.dataset("rl") / "train"
+    return command.Places(str(folder.model("sl_cai")), data, folder.model("rl_cai"))
+
+
+def _source(
+    asked: command.Asked, preference_model: str | None, held_out: Path | None
+) -> RewardSource:
+    """The reward that was asked for, or the run's."""
+    if asked.recipe is not None:
+        _, folder = command.open_run(asked.recipe, asked.run)
+        preference_model = preference_model or str(folder.model("pm"))
+        held_out = held_out or folder.dataset("preferences") / "test"
+    if preference_model is None:
+        raise CaiError("without a recipe, give --preference-model too; see --help")
+    return RewardSource(command.model_path(preference_model), held_out)
 
 
 if __name__ == "__main__":
