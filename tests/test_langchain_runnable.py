@@ -486,5 +486,5 @@ def test_the_system_message_of_a_conversation_stays_in_front(server: ChatServer)
 def test_templates_of_plain_text_are_refused_before_a_chat_model_is_asked():
     with pytest.raises(CaiError, match="give those of the family chat"):
         ConstitutionalRunnable(
-            told("never"), constitution="harmlessness", prompts=Prompts(family="completion")
+            model=told("never"), constitution="harmlessness", prompts=Prompts(family="completion")
         )
