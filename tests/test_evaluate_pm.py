@@ -84,6 +84,23 @@ def test_a_run_is_scored_on_its_own_test_split(preference_model: Path, tmp_path:
     assert (found["n"], list(found["by_turns"]), list(found["by_source"])) == (1, ["2"], ["ai"])
 
 
+def test_harmful_and_harmless_prompts_of_the_microworld_are_told_apart(preference_model: Path):
+    found = figures(preference_model, "--data", "microworld:heldout", "--limit", "8")
+
+    assert {name: part["n"] for name, part in found["by_tag"].items()} == {
+        "harmful": 8,
+        "harmless": 8,
+    }
+
+
+def test_the_kind_of_a_row_is_a_tag(preference_model: Path, tmp_path: Path):
+    row = {"prompt": "Question 1", "chosen": KIND, "rejected": HARSH, "kind": "harmful"}
+
+    found = figures(preference_model, "--data", lines(tmp_path / "pairs.jsonl", [row]))
+
+    assert list(found["by_tag"]) == ["harmful"]
+
+
 def test_rows_that_cannot_be_scored_are_counted(preference_model: Path, tmp_path: Path):
     row = {"prompt": "Question 1", "chosen": KIND, "rejected": HARSH}
     rows = [row, {**row, "chosen": "word " * 600}, {"prompt": "Why?", "chosen": KIND}]
@@ -108,7 +125,7 @@ def test_the_tables_tell_what_was_found(preference_model: Path):
     ("arguments", "message"),
     [
         (["somewhere"], "somewhere is no run with pairs of its own; name some with --data FILE"),
-        (["somewhere", "--data", "microworld:other"], "somewhere: has no tokenizer"),
+        (["somewhere", "--data", "x.jsonl"], "somewhere: has no tokenizer"),
     ],
     ids=["no data", "no model"],
 )

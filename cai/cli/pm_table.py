@@ -23,7 +23,7 @@ MOST_PARTS = 40
 
 TITLES = {
     "by_source": "By source of the label",
-    "by_tag": "By tag",
+    "by_tag": "By kind of the prompt and tag of the row",
     "by_turns": "By turns of the user",
     "by_length": "By the better reply's length, beside the worse one's",
     "by_lower_score": "By the lower of both scores",

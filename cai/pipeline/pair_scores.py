@@ -15,8 +15,9 @@ from cai.models.weights import local_path
 from cai.pipeline.folder import RunFolder
 from cai.records import Comparison
 from cai.sources.files import read_rows
+from cai.sources.pairs import PairSet, read_pairs
 from cai.sources.prompt_sets import Unreadable
-from cai.sources.questions import JudgedPair, is_microworld, question_of, read_questions
+from cai.sources.questions import MICROWORLD_PAIRS, JudgedPair, is_microworld, question_of
 
 AT_ONCE = 1024
 """Pairs in memory beside their scores."""
@@ -94,7 +95,7 @@ def _named(model: str, data: Sequence[str]) -> tuple[str, list[str]]:
 
 def _pairs(file: str, limit: int | None, left_out: Counter[str]) -> Iterator[JudgedPair]:
     """The pairs of a file; all else is counted."""
-    rows = read_questions(file, limit=limit) if is_microworld(file) else _rows(file, limit)
+    rows = _microworld(file, limit) if is_microworld(file) else _rows(file, limit)
     for row in rows:
         if isinstance(row, JudgedPair):
             yield row
@@ -102,6 +103,17 @@ def _pairs(file: str, limit: int | None, left_out: Counter[str]) -> Iterator[Jud
             left_out[f"{row.source}: {row.reason}"] += 1
         else:
             left_out["a question whose options are no replies"] += 1
+
+
+def _microworld(source: str, limit: int | None) -> Iterator[Any]:
+    """Pairs of either kind: a preference model that is good at one may be bad at the other."""
+    split = source.partition(":")[2]
+    if split != "heldout" and split != "train":
+        raise CaiError(f"{source!r} is no data; write microworld:heldout, or microworld:train")
+    for kind in ("harmful", "harmless"):
+        pairs = PairSet(kind=kind, microworld=split, limit=limit or MICROWORLD_PAIRS)
+        for pair in read_pairs(pairs, seed=0):
+            yield JudgedPair(pair, tags=(kind,)) if isinstance(pair, Comparison) else pair
 
 
 def _rows(file: str, limit: int | None) -> Iterator[Any]:
@@ -115,7 +127,7 @@ def _rows(file: str, limit: int | None) -> Iterator[Any]:
 
 
 def _labelled(found: JudgedPair, row: Mapping[str, Any]) -> JudgedPair:
-    """The pair with the row's own label and source, if it has them."""
+    """The pair with the row's own label, source and kind, if it has them."""
     p_chosen, source = row.get("p_chosen"), row.get("source")
     chosen_is_a = found.pair.p_a == 1
     pair = replace(
@@ -125,7 +137,9 @@ def _labelled(found: JudgedPair, row: Mapping[str, Any]) -> JudgedPair:
         if not isinstance(p_chosen, int | float) or not 0 <= p_chosen <= 1:
             raise ValueError(f"p_chosen must be a probability, from 0 to 1; met {p_chosen!r}")
         pair = replace(pair, p_a=float(p_chosen if chosen_is_a else 1 - p_chosen))
-    return replace(found, pair=pair)
+    kind = row.get("kind")
+    named = isinstance(kind, str) and kind and kind not in found.tags
+    return replace(found, pair=pair, tags=(*found.tags, str(kind)) if named else found.tags)
 
 
 def _scored(
