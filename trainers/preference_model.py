@@ -7,7 +7,7 @@ from a probability per pair, not from a winner. Run it alone with
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -125,11 +125,8 @@ def _soft_label_trainer(
     base: str, config: RewardConfig, dataset: Dataset, options: dict[str, Any]
 ) -> Trainer:
     """TRL's trainer with pairs of about one length in a step, and `preference_loss` as the loss."""
-    import torch
-    from trl.trainer.reward_trainer import DataCollatorForPreference, RewardTrainer
+    from trl.trainer.reward_trainer import RewardTrainer
 
-    padding: int = options["processing_class"].pad_token_id
-    apart = DataCollatorForPreference(padding)
     rows: Any = dataset
     lengths = [row_length(pair) for pair in rows]
 
@@ -161,22 +158,30 @@ def _soft_label_trainer(
             if (p != 0.5).any():
                 logged["accuracy"].append(preference_accuracy(a, b, p).item())
 
+    trainer = SoftLabelTrainer(base, args=config, train_dataset=dataset, **options)
+    classifier: Any = trainer.model
+    if options.get("peft_config") is not None:
+        classifier = classifier.get_base_model()
+    trainer.data_collator = _collator(classifier, options["processing_class"].pad_token_id)
+    return trainer
+
+
+def _collator(classifier: Any, padding: int) -> Callable[[list[dict[str, Any]]], dict[str, Tensor]]:
+    """Puts pairs in a batch: each in one row, if the classifier can be made to read that."""
+    import torch
+    from trl.trainer.reward_trainer import DataCollatorForPreference
+
+    apart, together = DataCollatorForPreference(padding), can_read_pairs(classifier)
+    if together:
+        let_read_pairs(classifier)
+
     def collate(pairs: list[dict[str, Any]]) -> dict[str, Tensor]:
         batch = pair_rows(pairs, padding) if together else apart(pairs)
         for name in ("p_chosen", "weight"):
             batch[name] = torch.tensor([pair[name] for pair in pairs], dtype=torch.float32)
         return batch
 
-    trainer = SoftLabelTrainer(
-        base, args=config, train_dataset=dataset, data_collator=collate, **options
-    )
-    classifier: Any = trainer.model
-    if options.get("peft_config") is not None:
-        classifier = classifier.get_base_model()
-    together = can_read_pairs(classifier)
-    if together:
-        let_read_pairs(classifier)
-    return trainer
+    return collate
 
 
 SECTION = command.Section("preference_model", PreferenceModelSettings, COLUMNS)
