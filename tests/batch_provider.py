@@ -77,7 +77,7 @@ class Provider:
 
     def generate(self, run: Path, *more: object) -> list[str]:
         """The command that writes both data sets into a run folder."""
-        whole = ("generate", "comparisons", self.folder / "recipe.yaml", "--shard", "1/1")
+        whole = ("run", self.folder / "recipe.yaml", "--until", "preferences", "--shard", "1/1")
         return self.command(*whole, "--run", run, *more)
 
 

@@ -144,7 +144,7 @@ class Served:
 
     def generate(self, run: Path, *more: object, before: str = "") -> list[str]:
         """The command that writes both data sets into a run folder."""
-        whole = ("generate", "comparisons", self.recipe, "--shard", "1/1", "--run", run)
+        whole = ("run", self.recipe, "--until", "preferences", "--shard", "1/1", "--run", run)
         return self.cai(*whole, *more, before=before)
 
     def answers(self) -> int:

@@ -87,7 +87,7 @@ def cai(*arguments: object) -> str:
 
 
 def generate(recipe: Path, run: Path, *more: object) -> str:
-    return cai("generate", "comparisons", recipe, "--run", run, "--shard", "1/1", *more)
+    return cai("run", recipe, "--until", "preferences", "--run", run, "--shard", "1/1", *more)
 
 
 def rows_of(run: Path, *more: object) -> list[dict[str, Any]]:

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from cai.pipeline import steps_until
+from cai.comparison_settings import ComparisonSettings
+from cai.pipeline import steps_of_pairs, steps_until
 
 TO_PAIRS = ("revisions", "sft", "preferences")
 
@@ -37,3 +38,19 @@ def test_a_whole_run_trains_the_policies_of_its_recipe(policies: Any, steps: Any
 )
 def test_a_step_takes_those_that_it_needs_and_no_other_policy(last: Any, steps: Any):
     assert steps_until(last, ("rl", "dpo")) == steps
+
+
+ASSISTANT = ComparisonSettings(responder="assistant")
+
+
+def test_pairs_of_the_assistants_replies_need_no_trained_model():
+    assert steps_until("preferences", comparisons=ASSISTANT) == ("revisions", "preferences")
+    assert steps_until("pm", comparisons=ASSISTANT) == (*TO_PAIRS, "pm", "evaluate")
+
+
+def test_pairs_alone_are_made_without_revisions_that_are_not_paired():
+    paired = ASSISTANT.model_copy(update={"sources": ("ai", "revision_over_initial")})
+
+    assert steps_of_pairs(ASSISTANT) == ("preferences",)
+    assert steps_of_pairs(paired) == ("revisions", "preferences")
+    assert steps_of_pairs(ComparisonSettings()) == TO_PAIRS

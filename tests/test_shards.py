@@ -69,7 +69,7 @@ def shards(served, whole, tmp_path_factory) -> list[Path]:
     """One run for each slice, made at the same time by processes of their own."""
     folder = tmp_path_factory.mktemp("shards")
     asked = served.answers()
-    generate = ("generate", "comparisons", served.recipe)
+    generate = ("run", served.recipe, "--until", "preferences")
     processes = [
         subprocess.Popen(
             served.cai(*generate, "--shard", f"{number}/{SHARDS}"),

@@ -32,11 +32,11 @@ def revisions(order: ForeseeableOrder) -> None:
 @app.command()
 @taking(ForeseeableOrder)
 def comparisons(order: ForeseeableOrder) -> None:
-    """Write preference labels, as datasets/preferences of the run.
+    """Write preference labels, as datasets/preferences of the run, and what they need.
 
     Example: cai generate comparisons examples/microworld.yaml --limit 100
     """
-    carry_out(order, "preferences")
+    carry_out(order, "pairs")
 
 
 @dataclass(frozen=True, kw_only=True)

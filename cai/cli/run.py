@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 import typer
 
@@ -112,7 +112,11 @@ def run(order: RunOrder) -> None:
     carry_out(order, order.until)
 
 
-def carry_out(order: ForeseeableOrder, until: Step) -> None:
+Goal: TypeAlias = "Step | Literal['pairs']"
+"""The last of some steps; "pairs": preference data, with nothing that it can do without."""
+
+
+def carry_out(order: ForeseeableOrder, until: Goal) -> None:
     """Do the steps of a recipe up to one, or say what they would cost."""
     if order.dry_run:
         foretell(order, until, order.sample or 0)
@@ -120,7 +124,7 @@ def carry_out(order: ForeseeableOrder, until: Step) -> None:
         do_steps(order, until)
 
 
-def do_steps(order: Order, until: Step, *, alone: bool = False) -> None:
+def do_steps(order: Order, until: Goal, *, alone: bool = False) -> None:
     """Do the steps of a recipe up to one, then print the tables and where the report is.
 
     Args:
@@ -136,7 +140,7 @@ def do_steps(order: Order, until: Step, *, alone: bool = False) -> None:
     metrics = run_recipe(
         plan.recipe,
         plan.folder,
-        steps=(until,) if alone else steps,
+        steps=steps[-1:] if alone else steps,
         command=shlex.join(["cai", *sys.argv[1:]]),
         shard=plan.shard,
         reuse=plan.reuse,
@@ -147,7 +151,7 @@ def do_steps(order: Order, until: Step, *, alone: bool = False) -> None:
     typer.echo(f"report: {plan.folder.report}")
 
 
-def foretell(order: Order, until: Step, sample: int) -> None:
+def foretell(order: Order, until: Goal, sample: int) -> None:
     """Print what a recipe would cost up to a step; a sample of over 0 items is bought for it."""
     from cai.cli.forecast_table import counting, print_forecast
     from cai.pipeline.forecast import forecast
@@ -158,9 +162,15 @@ def foretell(order: Order, until: Step, sample: int) -> None:
     print_forecast(told, sampled=sample > 0)
 
 
-def _planned(order: Order, until: Step) -> tuple[Plan, Sequence[Step]]:
+def _planned(order: Order, until: Goal) -> tuple[Plan, Sequence[Step]]:
     """What to do where; says so if rows keep settings of their own."""
-    from cai.pipeline import RunFolder, existing_run, generation_steps, steps_until
+    from cai.pipeline import (
+        RunFolder,
+        existing_run,
+        generation_steps,
+        steps_of_pairs,
+        steps_until,
+    )
     from cai.pipeline.preview import Plan
     from cai.pipeline.reruns import read_reruns
     from cai.recipe import load_recipe
@@ -168,7 +178,10 @@ def _planned(order: Order, until: Step) -> tuple[Plan, Sequence[Step]]:
 
     recipe = load_recipe(order.recipe, order.overrides or ()).limited(order.limit)
     shard = read_shard(order.shard) if order.shard else None
-    steps = steps_until(until, recipe.policies)
+    if until == "pairs":
+        steps = steps_of_pairs(recipe.comparisons)
+    else:
+        steps = steps_until(until, recipe.policies, recipe.comparisons)
     steps = generation_steps(recipe, steps) if shard else steps
     name = f"{recipe.name}-shard-{shard.number}-of-{shard.count}" if shard else recipe.name
     folder = RunFolder(order.run or Path("runs") / name)

@@ -1,7 +1,14 @@
 """A whole run: from a recipe to data, models, figures and a report."""
 
 from cai.pipeline.folder import RunFolder, existing_run
-from cai.pipeline.run import STEPS, Step, generation_steps, run_recipe, steps_until
+from cai.pipeline.run import (
+    STEPS,
+    Step,
+    generation_steps,
+    run_recipe,
+    steps_of_pairs,
+    steps_until,
+)
 
 __all__ = [
     "STEPS",
@@ -10,5 +17,6 @@ __all__ = [
     "existing_run",
     "generation_steps",
     "run_recipe",
+    "steps_of_pairs",
     "steps_until",
 ]

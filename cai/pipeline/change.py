@@ -55,7 +55,7 @@ def forecast_change(
     about = folder.read_metrics().get("run", {})
     shard = read_shard(about["shard"]) if about.get("shard") else None
     rows: set[RowKey] = set()
-    steps = steps_until(until, recipe.policies) if until else _steps(folder.log)
+    steps = steps_until(until, recipe.policies, recipe.comparisons) if until else _steps(folder.log)
     told = forecast(Plan(recipe, folder, shard=shard, rows=rows), steps)
     return ChangeForecast(told, _by_stage(rows), about.get("constitution", {}).get("hash", ""))
 

@@ -25,7 +25,9 @@ def forecast(plan: Plan, steps: Sequence[Step] | None = None) -> Forecast:
         CaiError: what would stop the run as well; calls bought for the sample are kept.
     """
     with preview_of(plan) as preview:
-        run_until_stopped(preview.take(steps or steps_until("evaluate", plan.recipe.policies)))
+        recipe = plan.recipe
+        whole = steps_until("evaluate", recipe.policies, recipe.comparisons)
+        run_until_stopped(preview.take(steps or whole))
         last = plan.recipe.models.fallback
         return Forecast(
             parts_of(preview.foresight, plan.recipe.forecast),

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, get_args
 
+from cai.comparison_settings import ComparisonSettings
 from cai.datasets.preferences import count_by_source
 from cai.engine import Ledger, Progress
 from cai.engine.budget import Budget
@@ -63,13 +64,21 @@ class Figures:
         self.values["seconds"] = {**self.values.get("seconds", {}), **self.seconds}
 
 
-def steps_until(last: Step, policies: Sequence[Policy] = ("rl",)) -> tuple[Step, ...]:
+def steps_until(
+    last: Step,
+    policies: Sequence[Policy] = ("rl",),
+    comparisons: ComparisonSettings | None = None,
+) -> tuple[Step, ...]:
     """A step and those that it needs; if it trains a model, what it made is measured.
 
     Args:
         last: the step.
         policies: what evaluation is to measure beside SL-CAI, as the recipe has it.
+        comparisons: the recipe's; None: as by default. Pairs of the assistant's replies need no
+            SL-CAI.
     """
+    comparisons = comparisons or ComparisonSettings()
+    before_pairs: Step = "revisions" if comparisons.responder == "assistant" else "sft"
     needed: set[Step] = {last}
     if last in TRAINING:
         needed.add("evaluate")
@@ -77,8 +86,16 @@ def steps_until(last: Step, policies: Sequence[Policy] = ("rl",)) -> tuple[Step,
         needed.update(policies)
     for step in reversed(STEPS):
         if step in needed:
-            needed.update(_NEEDED.get(step, ()))
+            needed.update((before_pairs,) if step == "preferences" else _NEEDED.get(step, ()))
     return tuple(step for step in STEPS if step in needed)
+
+
+def steps_of_pairs(comparisons: ComparisonSettings) -> tuple[Step, ...]:
+    """What pairs cannot do without: no revision, unless they come from one or from SL-CAI."""
+    steps = steps_until("preferences", comparisons=comparisons)
+    if "sft" in steps or "revision_over_initial" in comparisons.sources:
+        return steps
+    return ("preferences",)
 
 
 def generation_steps(recipe: Recipe, steps: Sequence[Step]) -> tuple[Step, ...]:
@@ -131,7 +148,7 @@ def run_recipe(
         CaiError: what the person at the terminal can put right; all finished calls are kept.
     """
     folder.make()
-    steps = steps_until("evaluate", recipe.policies) if steps is None else steps
+    steps = steps_until("evaluate", recipe.policies, recipe.comparisons) if steps is None else steps
     with (
         Ledger.open(folder.ledger, reuse=reuse) as ledger,
         Progress(folder.log, about={"command": command, "steps": steps}, events=events) as progress,
@@ -243,9 +260,8 @@ async def _train(
 
 _NEEDED: Mapping[Step, tuple[Step, ...]] = {
     "sft": ("revisions",),
-    "preferences": ("sft",),
-    "dpo": ("preferences",),
-    "pm": ("preferences",),
+    "dpo": ("sft", "preferences"),
+    "pm": ("sft", "preferences"),
     "rl": ("pm",),
 }
 
