@@ -80,12 +80,14 @@ def works(rows: int) -> dict[str, Work]:
     talks = [{"prompt": row["prompt"], "completion": row["chosen"]} for row in dialogue]
     pm = PreferenceModelSettings(batch_size=BATCH, max_length=8192)
     sft = SftSettings(batch_size=BATCH, max_length=8192)
+    grouped = SftSettings(batch_size=BATCH, max_length=8192, group_by_length=True)
     full = SftSettings(batch_size=BATCH // 4, max_length=1024, packing=True)
     sides, last = ("chosen", "rejected"), ("completion",)
     return {
         "PM, one turn": Work(one_turn, _tokens(one_turn, sides), _our_pm(pm), _plain_pm),
         "PM, dialogue": Work(dialogue, _tokens(dialogue, sides), _our_pm(pm), _plain_pm),
         "SFT": Work(talks, _tokens(talks, last), _our_sft(sft), _plain_sft),
+        "SFT, by length": Work(talks, _tokens(talks, last), _our_sft(grouped), _plain_sft),
         "SFT, packed": Work(talks, _tokens(talks, last), _our_sft(full), _plain_sft),
     }
 
