@@ -45,6 +45,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = options.parse_args(arguments)
     for name in IMPORTS[given.contestant]:
         importlib.import_module(name)
+    if given.contestant == "cai":
+        # The table of servers is read once a process, and is loaded as modules are.
+        importlib.import_module("cai.models.capabilities").server_at(given.address)
     with tempfile.TemporaryDirectory(dir=given.folder) as folder:
         calls = WORKLOADS[given.workload].calls
         job = Job(given.address, given.rows, calls, Path(folder))

@@ -6,7 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cai.engine.codec import completion_from_json, settled, to_json, weighed_from_json
+from cai.engine.codec import (
+    completion_from_json,
+    settled,
+    to_json,
+    weighed_from_json,
+    with_call,
+)
 from cai.errors import PermanentError, RejectedRequest
 from cai.records import Completion, Sampling, Usage, Weighed
 
@@ -43,6 +49,13 @@ def test_a_completion_comes_back_to_the_last_bit(completion):
     read = completion_from_json(to_json(completion), call=completion.call, cached=completion.cached)
 
     assert read == completion
+
+
+@given(COMPLETIONS)
+def test_a_completion_at_hand_is_the_one_that_would_be_read_back(completion):
+    read = completion_from_json(to_json(completion), call="k1", cached=True)
+
+    assert with_call(completion, "k1", cached=True) == read
 
 
 @given(WEIGHINGS)

@@ -1,6 +1,7 @@
 """The engine: calls that are bought once, rows that end in one way, and who watches them."""
 
-from cai.engine.calls import Backoff, BoughtModel
+from cai.engine.backoff import Backoff
+from cai.engine.calls import BoughtModel
 from cai.engine.ledger import Ledger, StoredCall
 from cai.engine.progress import Progress
 from cai.engine.rows import RowEnded, RowKeeper, RowLog, RowWatcher, making

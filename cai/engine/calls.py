@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-import random
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
+from cai.engine.backoff import Backoff
 from cai.engine.budget import Budget, Place
 from cai.engine.codec import (
     Request,
@@ -18,6 +17,7 @@ from cai.engine.codec import (
     to_json,
     weighed_from_json,
     weighing_request,
+    with_call,
 )
 from cai.engine.ledger import Ledger, StoredCall
 from cai.engine.need import ONE_REQUEST, Need, need_of
@@ -30,31 +30,9 @@ from cai.models.learning import LearnsPrefill, NoLogprobs
 from cai.models.limits import TellsLimits
 from cai.models.prices import Prices
 from cai.records import Completion, Message, Sampling, Usage, Weighed
+from cai.redaction import HIDDEN
 
 Ask = Callable[[], Awaitable[Completion | Weighed]]
-
-
-@dataclass(frozen=True)
-class Backoff:
-    """How long to wait before a next try: exponential, capped, with full jitter.
-
-    Args:
-        first: longest wait before the second try, in seconds; it doubles with every try.
-        longest: of any wait that the provider did not ask for, in seconds.
-        sleep: waits a number of seconds.
-        draw: a number between two, uniformly; full jitter keeps rows that failed together from
-            coming back together.
-    """
-
-    first: float = 1.0
-    longest: float = 60.0
-    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
-    draw: Callable[[float, float], float] = random.uniform
-
-    def wait(self, failed: int, retry_after: float | None) -> float:
-        """Seconds to wait after the try of this number failed; never less than was asked for."""
-        jitter = self.draw(0.0, min(self.longest, self.first * 2 ** (failed - 1)))
-        return jitter if retry_after is None else retry_after + min(jitter, self.first)
 
 
 class BoughtModel:
@@ -137,6 +115,9 @@ class BoughtModel:
             return await self._buy(request, need, lambda: self._model.complete(messages, sampling))
 
         found, cached = await self._answer(request, buy)
+        answer = found.answer
+        if isinstance(answer, Completion):
+            return with_call(answer, found.key, cached=cached)
         return completion_from_json(found.response, call=found.key, cached=cached)
 
     async def weigh(self, messages: Sequence[Message], options: Sequence[str]) -> Weighed:
@@ -228,15 +209,18 @@ class BoughtModel:
     async def _keep(
         self, request: Request, answer: Completion | Weighed, seconds: float
     ) -> StoredCall:
+        response = to_json(answer)
         call = StoredCall(
             key=request.key,
             kind=request.kind,
             model=self.identity,
             request=request.text,
-            response=to_json(answer),
+            response=response,
             usage=answer.usage,
             seconds=seconds,
             created=time.time(),
+            # An answer that held a key is read back without it.
+            answer=None if HIDDEN in response else answer,
         )
         await self._ledger.put_call(call)
         return call

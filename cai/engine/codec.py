@@ -115,6 +115,23 @@ def completion_from_json(text: str, *, call: str = "", cached: bool = False) -> 
     return Completion(**fields, call=call, cached=cached)
 
 
+def with_call(answer: Completion, call: str, *, cached: bool) -> Completion:
+    """A completion as `completion_from_json` reads it back, from the one that was written.
+
+    Written out, since `dataclasses.replace` takes three times as long, and this is once a call.
+    """
+    return Completion(
+        answer.text,
+        answer.stop_reason,
+        answer.usage,
+        answer.model,
+        answer.reasoning,
+        answer.logprobs,
+        call,
+        cached,
+    )
+
+
 def weighed_from_json(text: str, *, call: str = "", cached: bool = False) -> Weighed:
     """Read back what `to_json` wrote of a weighing; else as `completion_from_json`."""
     fields = _answer(text, call)

@@ -1,7 +1,7 @@
 """The ledger of a run: every call that was bought, and how every row ended.
 
 Calls are the truth: appended, never changed or deleted. Rows are derived from them: rewritten when
-their stage is run again, and removed when that run no longer makes them.
+their stage runs again, removed when that no longer makes them.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -26,7 +26,7 @@ from cai.engine.schema import calls_by_key_version
 from cai.engine.sweeps import next_sweep, prune
 from cai.engine.writer import Insert, Writer
 from cai.errors import RunError
-from cai.records import BY_FALLBACK, Row, RowKey, RowStatus, Usage
+from cai.records import BY_FALLBACK, Completion, Row, RowKey, RowStatus, Usage, Weighed
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,8 @@ class StoredCall:
         response: JSON of the answer.
         usage: tokens of the call.
         seconds: how long the answer took.
-        created: when it came, in seconds since 1970.
+        created: when that came, in seconds since 1970.
+        answer: what `response` reads back as, if that is at hand.
     """
 
     key: str
@@ -52,6 +53,7 @@ class StoredCall:
     usage: Usage
     seconds: float
     created: float
+    answer: Completion | Weighed | None = field(default=None, compare=False, repr=False)
 
 
 class Ledger:
