@@ -35,7 +35,7 @@ from cai.pipeline.provenance import run_identity
 from cai.pipeline.revisions import generate_helpful_replies, generate_revisions
 from cai.pipeline.studio import Studio
 from cai.recipe import Policy, Recipe, save_recipe
-from cai.report import write_report
+from cai.report import write_cards, write_report
 from cai.splits import Shard
 from cai.stopping import run_until_stopped
 
@@ -169,6 +169,7 @@ def run_recipe(
         figures.add({"calls": studio.tally.to_json()})
         playing = recipe.models.playing
         figures.add({"prices": {one.name: told_prices(one) for one in playing}})
+        write_cards(folder.path, figures.values)
         write_report(folder.path)
     return figures.values
 
