@@ -11,9 +11,9 @@ import orjson
 import typer
 
 from cai.cli.options import taking
-from cai.evaluation.intervals import Rate
 
 if TYPE_CHECKING:
+    from cai.evaluation.intervals import Rate
     from cai.models.activations import Reader
     from cai.pipeline.outliers import GateFigures, Reach
 
