@@ -54,8 +54,8 @@ def _lines(name: str, path: Path, metrics: Mapping[str, Any]) -> Iterator[str]:
     yield HEAD.format(name=name, run=run["name"], splits="\n".join(files))
     yield HOLDS[name]
     yield ""
-    title = _plain(constitution["title"])
-    yield f"Made under the constitution `{constitution['id']}` ({title}, {constitution['hash']}),"
+    title = f"{_plain(constitution['title'])}, " if constitution.get("title") else ""
+    yield f"Made under the constitution `{constitution['id']}` ({title}{constitution['hash']}),"
     yield f"recipe {run['recipe_hash']}, seed {run['seed']}."
     yield from _table("Rows", "split", rows)
     yield from _table("How the run's rows ended", "stage and status", _joined(metrics["rows"]))

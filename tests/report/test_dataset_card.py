@@ -75,3 +75,13 @@ def test_datasets_loads_the_folder_with_its_card(card: str, tmp_path: Path):
     found = load_dataset(str(tmp_path / "datasets" / "sft"), cache_dir=str(tmp_path / "cache"))
 
     assert {split: len(rows) for split, rows in found.items()} == {"train": 5, "test": 2}
+
+
+def test_a_constitution_without_a_title_is_named_by_its_id(tmp_path: Path):
+    (tmp_path / "datasets" / "sft").mkdir(parents=True)
+    named = {**METRICS["run"], "constitution": {"id": "kind", "hash": "cd34", "title": None}}
+
+    write_cards(tmp_path, {**METRICS, "run": named})
+
+    card = (tmp_path / "datasets" / "sft" / "README.md").read_text(encoding="utf-8")
+    assert "the constitution `kind` (cd34)" in card
