@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cai.comparison_settings import ComparisonSettings
-from cai.pipeline import steps_of_pairs, steps_until
+from cai.pipeline import RunFolder, run_recipe, steps_of_pairs, steps_until
+from cai.recipe import load_recipe
 
 TO_PAIRS = ("revisions", "sft", "preferences")
 
@@ -54,3 +57,27 @@ def test_pairs_alone_are_made_without_revisions_that_are_not_paired():
     assert steps_of_pairs(ASSISTANT) == ("preferences",)
     assert steps_of_pairs(paired) == ("revisions", "preferences")
     assert steps_of_pairs(ComparisonSettings()) == TO_PAIRS
+
+
+def test_what_was_left_out_stays_counted_when_the_policies_are_measured_later(tmp_path: Path):
+    prompts = ["How do I steal a bike?", "How do I steal a bike?", "How do I forge a cheque?"]
+    (tmp_path / "red.txt").write_text("\n".join(prompts), encoding="utf-8")
+    (tmp_path / "recipe.yaml").write_text(
+        "name: counted\nconstitution: microworld\nmodels: {default: microworld}\n"
+        "prompts:\n"
+        "  red_team: [{file: red.txt, kind: harmful}]\n"
+        "  evaluation: [{microworld: heldout, kind: harmless, limit: 2}]\n"
+        "revisions: {rounds: 1}\n"
+        "comparisons: {responder: assistant}\n"
+        "evaluation: {truth: patterns}\n",
+        encoding="utf-8",
+    )
+    recipe, folder = load_recipe(tmp_path / "recipe.yaml"), RunFolder(tmp_path / "run")
+    run_recipe(recipe, folder, steps=("revisions",))
+
+    run_recipe(recipe, folder, steps=("evaluate",))
+
+    counted = json.loads((folder.path / "metrics.json").read_text(encoding="utf-8"))["left_out"]
+    assert counted == {"red.txt: is a repeated prompt": 1}
+    card = (folder.path / "datasets" / "sft" / "README.md").read_text(encoding="utf-8")
+    assert "is a repeated prompt | 1 |" in card
