@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def export(
     run: Annotated[Path, typer.Argument(help="Run folder.")],
     format: Annotated[
-        Literal["trl", "axolotl", "open-instruct", "openrlhf"],
+        Literal["trl", "axolotl", "open-instruct", "openrlhf", "llm-swarm", "argilla"],
         typer.Option(help="Whose rows to write."),
     ] = "trl",
     minimum_margin: Annotated[
@@ -52,5 +52,6 @@ def _lines(exported: Exported) -> Iterator[str]:
         yield f"{name}: {told} rows"
     if "preferences" in exported.rows and not exported.left_out:
         yield "no pair left out"
+    of = "rows" if exported.format == "llm-swarm" else "pairs"
     for reason, count in exported.left_out.items():
-        yield f"{count:>7,}  pairs left out: {reason}"
+        yield f"{count:>7,}  {of} left out: {reason}"

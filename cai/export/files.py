@@ -1,4 +1,4 @@
-"""Write exported rows as JSON lines or as Parquet, a file a split."""
+"""Write exported rows as JSON lines, as Parquet or as one JSON list."""
 
 from __future__ import annotations
 
@@ -36,6 +36,27 @@ def write_rows(rows: Rows, path: Path, file_type: FileType) -> int:
     path.parent.mkdir(parents=True, exist_ok=True)
     write = _write_json_lines if file_type == "jsonl" else _write_parquet
     return write(chain((first,), some), path.with_name(f"{path.name}.{file_type}"))
+
+
+def write_json_list(rows: Rows, path: Path) -> int:
+    """Write rows as one JSON list, streamed; no file is made for none.
+
+    Returns:
+        The number of rows.
+    """
+    some = iter(rows)
+    first = next(some, None)
+    if first is None:
+        return 0
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as stream:
+        stream.write(b"[" + orjson.dumps(first))
+        written = 1
+        for row in some:
+            stream.write(b",\n" + orjson.dumps(row))
+            written += 1
+        stream.write(b"]\n")
+    return written
 
 
 def _write_json_lines(rows: Rows, path: Path) -> int:

@@ -1,0 +1,54 @@
+"""Files for trainers: conversations and hard pairs, a folder a data set, a file a split."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from cai.datasets.parquet import SPLITS
+from cai.export.files import write_rows
+from cai.export.formats import Format, NoPlace, Row
+from cai.export.hard_pairs import Hardening
+from cai.export.source import Source, Written
+
+
+def write_for_trainer(format: Format, source: Source, out: Path) -> Sequence[Written]:
+    """Write ``sft`` and the data sets of pairs that a format has.
+
+    Args:
+        format: how the trainer reads a conversation and a pair.
+        source: the run.
+        out: the new folder.
+
+    Raises:
+        CaiError: there is no such margin.
+    """
+    made: list[Written] = []
+    if source.has("sft"):
+        rows = {split: map(format.conversation, source.rows("sft", split)) for split in SPLITS}
+        made.append(_write("sft", rows, source, out))
+    if source.has("preferences"):
+        for name in format.pairs:
+            rows = {split: _pairs(format, name, source, split) for split in SPLITS}
+            made.append(_write(name, rows, source, out))
+    return made
+
+
+def _write(name: str, rows: Mapping[str, Iterator[Row]], source: Source, out: Path) -> Written:
+    splits = {
+        split: write_rows(some, out / name / split, source.file_type)
+        for split, some in rows.items()
+    }
+    return Written(name, name, splits, source.file_type)
+
+
+def _pairs(format: Format, name: str, source: Source, split: str) -> Iterator[Row]:
+    hardening = Hardening(source.minimum_margin)
+    for pair in hardening.pairs(source.rows("preferences", split)):
+        try:
+            yield format.pairs[name](pair)
+        except NoPlace as reason:
+            source.left_out[f"{name}: {reason}"] += 1
+    # All are made of the same pairs; those that are left out of all are counted once.
+    if name == "preferences":
+        source.left_out.update(hardening.left_out)
