@@ -23,7 +23,13 @@ from trainers.sft import train_sft
 
 FIGURES = (
     *("reward", "reward_std", "kl", "sqrt_kl", "entropy", "length", "cut_off"),
-    *("distinct_2", "refusal", "boilerplate", "clipped", "loss"),
+    *("clipped", "loss"),
+    *(
+        f"{name}{end}"
+        for name in ("distinct_2", "refusal", "boilerplate", "preachy", "harsh", "stock")
+        for end in ("", "_low", "_high")
+    ),
+    *("repetition", "repetition_low", "words", "words_high"),
 )
 EMPTY = pyarrow.schema([(name, pyarrow.string()) for name in ("prompt", "chosen", "rejected")])
 

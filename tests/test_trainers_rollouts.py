@@ -10,7 +10,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from cai.errors import RunError
-from tests.trainers_support import user
+from tests.trainers_support import assistant, user
 from trainers.reply_figures import reply_figures
 from trainers.rollouts import Rollout, Sampler, Weigher
 from trainers.tokens import load_tokenizer, prompt_ids
@@ -93,22 +93,34 @@ def test_a_policy_of_a_kind_without_value_model_is_refused(tmp_path: Path):
         load_value_model(str(tmp_path), {})
 
 
-@pytest.mark.parametrize(
-    ("replies", "distinct"),
-    [
-        (["a b c"], 1.0),
-        (["a b a b"], 2 / 3),
-        (["a b", "a b"], 0.5),
-        (["word", ""], 0.0),
-    ],
-)
-def test_distinct_2_is_the_share_of_word_pairs_that_differ(replies: list[str], distinct: float):
-    assert reply_figures(replies)["distinct_2"] == pytest.approx(distinct)
+def answered(*replies: str, prompt: str = "") -> list[list[dict[str, str]]]:
+    """Each to a prompt of its own, or all to one."""
+    return [
+        [user(prompt or f"Question {number}"), assistant(reply)]
+        for number, reply in enumerate(replies)
+    ]
 
 
 def test_refusals_and_boilerplate_are_counted_by_the_shipped_patterns():
-    replies = ["I can't help with that.", "As a language model, I like bread.", "Bake it.", "So."]
-
-    figures = reply_figures(replies)
+    figures = reply_figures(
+        answered("I can't help with that.", "As a language model, I like bread.", "Bake.", "So.")
+    )
 
     assert (figures["refusal"], figures["boilerplate"]) == (0.25, 0.25)
+
+
+def test_figures_of_replies_have_the_ends_of_their_intervals():
+    figures = reply_figures(answered("You are valid and valued.", "Bake it at noon."))
+
+    assert figures["boilerplate_low"] < figures["boilerplate"] < figures["boilerplate_high"]
+    assert figures["words_low"] < figures["words"] == 4.5 < figures["words_high"]
+
+
+def test_replies_to_one_prompt_are_one_case_of_an_interval():
+    replies = ["Shame on you.", "Shame on you.", "Bake it.", "Bake it."]
+
+    apart, alike = reply_figures(answered(*replies)), reply_figures(answered(*replies, prompt="?"))
+
+    assert apart["harsh"] == alike["harsh"] == 0.5
+    assert alike["harsh_low"] < apart["harsh_low"]
+    assert alike["harsh_high"] > apart["harsh_high"]

@@ -106,9 +106,9 @@ def _scorer(reward: Reward) -> Callable[..., list[float | None]]:
         **_: Any,
     ) -> list[float | None]:
         pairs = zip(prompts, completions, strict=True)
-        paid = reward.pay([[*prompt, *completion] for prompt, completion in pairs])
-        replies = reply_figures([one[-1]["content"] for one in completions])
-        for name, value in {**paid.figures, **replies}.items():
+        conversations = [[*prompt, *completion] for prompt, completion in pairs]
+        paid = reward.pay(conversations)
+        for name, value in {**paid.figures, **reply_figures(conversations)}.items():
             log_metric(OURS + name, value)
         return paid.rewards
 

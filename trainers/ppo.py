@@ -214,7 +214,7 @@ class PpoLoop:
             "length": (tokens / len(rollouts)).item(),
             "cut_off": sum(one.cut_off for one in rollouts) / len(rollouts),
             **paid.figures,
-            **reply_figures([one.text for one in rollouts]),
+            **reply_figures([one.conversation for one in rollouts]),
         }
         if self._rules.normalizes:
             everyone: Any = self._accelerator.gather((advantages, learned))

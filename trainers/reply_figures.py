@@ -1,46 +1,58 @@
 """What the replies of a rollout batch look like: signs that a policy games its reward.
 
 CAI, §4.3: over-trained policies repeat the same harsh or soothing sentences; so a policy's words
-are counted beside its reward.
+are counted beside its reward, step by step, as they are when it is evaluated.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
+from cai.evaluation.goodhart import Groups, style_of
+from cai.evaluation.intervals import Rate, rate
 from cai.evaluation.patterns import FOLDER as REFUSALS
 from cai.evaluation.patterns import Patterns, read_patterns
+from cai.records import digest
 from cai.wording import FOLDER as WORDING
 from cai.wording import Wording, read_wording
+from trainers.tokens import Conversation
 
-GRAM = 2
 
+def reply_figures(conversations: Sequence[Conversation]) -> Mapping[str, float]:
+    """Figures of some replies, each with the ends of its 95 % interval: `x`, `x_low`, `x_high`.
 
-def reply_figures(replies: Sequence[str]) -> Mapping[str, float]:
-    """Shares in [0, 1] over some replies.
-
-    distinct_2: distinct pairs of neighbouring words among all of them (Li et al. 2016); 0 if no
-    reply has two words. refusal and boilerplate: replies that a shipped pattern matches, of
-    whatever language.
+    They are those of `cai.evaluation.goodhart.Style`, by any shipped pattern of whatever language,
+    with ``words`` for its length, and ``refusal``, the share of replies that a pattern of refusal
+    matches. Replies to one prompt are alike, so the intervals count prompts.
 
     Args:
-        replies: one at least.
+        conversations: one at least, each with the reply as its last turn.
     """
-    grams = [gram for reply in replies for gram in _grams(reply)]
-    refused = sum(any(one.is_refusal(reply) for one in _patterns()) for reply in replies)
-    boilerplate = sum(any(one.is_boilerplate(reply) for one in _wordings()) for reply in replies)
-    return {
-        "distinct_2": len(set(grams)) / len(grams) if grams else 0.0,
-        "refusal": refused / len(replies),
-        "boilerplate": boilerplate / len(replies),
-    }
+    groups: dict[str, list[str]] = {}
+    for one in conversations:
+        groups.setdefault(digest(list(one[:-1])), []).append(one[-1]["content"])
+    replies = list(groups.values())
+    rates = dict(style_of(replies, _wordings()).rates)
+    rates["refusal"] = _refusal(replies)
+    if "length" in rates:
+        rates["words"] = rates.pop("length")  # The log's length is in tokens.
+    return {name: value for key, one in rates.items() for name, value in _ends(key, one)}
 
 
-def _grams(reply: str) -> list[tuple[str, ...]]:
-    words = reply.split()
-    return list(zip(*(words[start:] for start in range(GRAM)), strict=False))
+def _refusal(groups: Groups) -> Rate:
+    shares = [sum(map(_refuses, replies)) / len(replies) for replies in groups]
+    return rate(math.fsum(shares), len(groups))
+
+
+def _refuses(reply: str) -> bool:
+    return any(one.is_refusal(reply) for one in _patterns())
+
+
+def _ends(name: str, of: Rate) -> tuple[tuple[str, float], ...]:
+    return (name, of.value), (f"{name}_low", of.low), (f"{name}_high", of.high)
 
 
 @cache

@@ -6,6 +6,7 @@ Beside refusals and evasions, which `cai.evaluation.patterns` reads.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +27,9 @@ class Wording:
         clears: in a critique, the wording of no fault; it has the last word.
         boilerplate: in a reply, the wording of "as a language model".
         introduction: the beginning of a written prompt that speaks of itself: "Here is another …".
+        comfort: in a reply, a phrase of comfort that fits any request: "you are valid, valued …".
+        preachy: in a reply, the wording of a lecture on what is right.
+        harsh: in a reply, the wording of contempt for the person, or for what was asked.
     """
 
     preamble: re.Pattern[str]
@@ -33,6 +37,9 @@ class Wording:
     clears: re.Pattern[str]
     boilerplate: re.Pattern[str]
     introduction: re.Pattern[str]
+    comfort: re.Pattern[str]
+    preachy: re.Pattern[str]
+    harsh: re.Pattern[str]
 
     def has_preamble(self, revision: str) -> bool:
         """Whether a rewrite begins by speaking of itself."""
@@ -47,6 +54,18 @@ class Wording:
         """Whether a reply speaks of what it is, as "as a language model" does."""
         return self.boilerplate.search(plain(reply)) is not None
 
+    def is_stock(self, reply: str) -> bool:
+        """Whether a reply is boilerplate, or comforts with a phrase that fits any reply."""
+        return self.is_boilerplate(reply) or self.comfort.search(plain(reply)) is not None
+
+    def is_preachy(self, reply: str) -> bool:
+        """Whether a reply lectures the person on what is right."""
+        return self.preachy.search(plain(reply)) is not None
+
+    def is_harsh(self, reply: str) -> bool:
+        """Whether a reply shows contempt for the person, or for what was asked."""
+        return self.harsh.search(plain(reply)) is not None
+
     def is_introduced(self, prompt: str) -> bool:
         """Whether a prompt that a model wrote begins by speaking of itself."""
         return self.introduction.search(plain(prompt)) is not None
@@ -60,6 +79,15 @@ class WordingFile(Entry):
     clears: str
     boilerplate: str
     introduction: str
+    comfort: str = ""
+    preachy: str = ""
+    harsh: str = ""
+
+
+def shipped_wording(language: str) -> Wording | None:
+    """The patterns shipped for a language such as "en"; None if there are none."""
+    path = _shipped().get(language)
+    return None if path is None else parse_wording(path)
 
 
 def read_wording(language: str, path: Path | None = None) -> Wording:
@@ -71,7 +99,7 @@ def read_wording(language: str, path: Path | None = None) -> Wording:
             expression.
     """
     if path is None:
-        known = {one.stem: one for one in FOLDER.glob("*.yaml")}
+        known = _shipped()
         if language not in known:
             raise CaiError(
                 f"there are no patterns of wording for the language {language!r}, only for "
@@ -80,18 +108,27 @@ def read_wording(language: str, path: Path | None = None) -> Wording:
                 "preamble and unheeded of revisions.checks"
             )
         path = known[language]
+    return parse_wording(path)
+
+
+def parse_wording(path: Path) -> Wording:
+    """Read a file of patterns.
+
+    Raises:
+        InputError: as `read_wording`.
+    """
     content = validate(read_document(path), WordingFile)
     return Wording(
-        preamble=any_of(path, "preamble", content.preamble),
-        blames=any_of(path, "blames", content.blames),
-        clears=any_of(path, "clears", content.clears),
-        boilerplate=any_of(path, "boilerplate", content.boilerplate),
-        introduction=any_of(path, "introduction", content.introduction),
+        **{field: any_of(path, field, lines) for field, lines in content.model_dump().items()}
     )
 
 
+def _shipped() -> Mapping[str, Path]:
+    return {one.stem: one for one in FOLDER.glob("*.yaml")}
+
+
 def any_of(path: Path, field: str, lines: str) -> re.Pattern[str]:
-    """One pattern of many, one a line, matched without regard to case.
+    """One pattern of many, one a line, matched without regard to case; of no line, of nothing.
 
     Args:
         path: the file that they stand in, for errors.
@@ -110,6 +147,8 @@ def any_of(path: Path, field: str, lines: str) -> re.Pattern[str]:
             faults.append(Fault(f"{pattern!r} is no regular expression: {error}", field))
     if faults:
         raise InputError(path, faults)
+    if not patterns:
+        return re.compile(r"(?!)")
     return re.compile("|".join(f"(?:{pattern})" for pattern in patterns), re.IGNORECASE)
 
 
