@@ -62,8 +62,8 @@ def measure_revisions(studio: Studio) -> Mapping[str, Any]:
 def measure_labels(studio: Studio) -> Mapping[str, Any]:
     """Quality of the judge's labels: of the run's own, and on held-out pairs of known truth."""
     truth = truth_of(studio)
-    made = [pair for pair in _comparisons(studio, "comparison") if pair.source == "ai"]
-    probes = list(_comparisons(studio, "label_probe"))
+    made = [pair for pair in read_comparisons(studio, "comparison") if pair.source == "ai"]
+    probes = list(read_comparisons(studio, "label_probe"))
     figures = label_figures([*made, *probes], truth)
     return {"labels": {**figures.to_json(), "pairs": {"run": len(made), "probe": len(probes)}}}
 
@@ -238,7 +238,8 @@ def _family(prompt: Prompt) -> str:
     return request.family if request else "unknown"
 
 
-def _comparisons(studio: Studio, stage: str) -> Iterator[Comparison]:
+def read_comparisons(studio: Studio, stage: str) -> Iterator[Comparison]:
+    """The comparisons of a stage, of this iteration and of all before it."""
     for row in studio.ledger.rows(stage=stage, status="ok"):
         if row.record is not None and row.key.iteration <= studio.iteration:
             yield read_comparison(row.record)

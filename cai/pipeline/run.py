@@ -23,6 +23,7 @@ from cai.pipeline.evaluating import evaluate_policies, measure_labels, measure_r
 from cai.pipeline.folder import RunFolder
 from cai.pipeline.model_cards import write_model_cards
 from cai.pipeline.preferences import generate_comparisons, probe_labels
+from cai.pipeline.principles import measure_principles
 from cai.pipeline.provenance import run_identity
 from cai.pipeline.revisions import generate_helpful_replies, generate_revisions
 from cai.pipeline.robustness import measure_robustness
@@ -156,6 +157,7 @@ async def _revisions(studio: Studio, figures: Figures) -> None:
     figures.add(measure_revisions(studio))
     await probe_labels(studio)
     figures.add(measure_labels(studio))
+    figures.add(measure_principles(studio))
     figures.time("evaluate", began)
 
 
@@ -173,6 +175,7 @@ async def _preferences(studio: Studio, figures: Figures) -> None:
     training.write_preference_data(studio)
     figures.time("preferences", began)
     figures.add(measure_labels(studio))
+    figures.add(measure_principles(studio))
 
 
 async def _pm(studio: Studio, figures: Figures) -> None:

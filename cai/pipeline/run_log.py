@@ -33,6 +33,28 @@ class PartLog:
 
 
 @dataclass(frozen=True)
+class Spent:
+    """What one part took, over all attempts.
+
+    Args:
+        seconds: of its own time.
+        calls: its calls; None for a training, which makes none.
+    """
+
+    seconds: float
+    calls: Counts | None
+
+    def __add__(self, other: Spent) -> Spent:
+        """Both together."""
+        if self.calls is None or other.calls is None:
+            return Spent(self.seconds + other.seconds, self.calls or other.calls)
+        return Spent(self.seconds + other.seconds, self.calls + other.calls)
+
+
+_NOTHING = Spent(0.0, None)
+
+
+@dataclass(frozen=True)
 class RunLog:
     """A run as its log has it; every process that worked on it made one attempt.
 
@@ -47,6 +69,7 @@ class RunLog:
         error: what stopped the last one.
         parts: stages and trainings, in the order in which they last began.
         calls: of all attempts together.
+        spent: by title of each part, of all attempts together, in the order of first mention.
         seconds: of all attempts together.
         notes: what could not be read, for people.
     """
@@ -61,6 +84,7 @@ class RunLog:
     error: str = ""
     parts: tuple[PartLog, ...] = ()
     calls: Counts = field(default_factory=Counts)
+    spent: Mapping[str, Spent] = field(default_factory=dict[str, Spent])
     seconds: float = 0.0
     notes: tuple[str, ...] = ()
 
@@ -124,8 +148,8 @@ class _Reading:
         self._parts: dict[str, PartLog] = {}
         self._attempt_began: datetime | None = None
         # Figures of a part count from its last beginning: what they leave out is added up here.
-        self._earlier = Counts()
-        self._counted: dict[str, Counts] = {}
+        self._earlier: dict[str, Spent] = {}
+        self._counted: dict[str, Spent] = {}
 
     def note(self, path: Path, line: UnreadableLine) -> None:
         why = "is cut off, as when a process is killed" if line.cut_off else "is no event"
@@ -141,9 +165,12 @@ class _Reading:
             self._set(Standing(event.title, 0, event.total, calls=Counts()))
         elif event.event in ("stage", "stage_ended"):
             standing = _STANDING.validate_python(fields)
-            self._counted[standing.title] = standing.calls or Counts()
+            self._counted[standing.title] = Spent(standing.seconds, standing.calls or Counts())
             self._set(standing)
         elif event.event == "step":
+            if event.seconds < self._counted.get(event.title, _NOTHING).seconds:
+                self._settle(event.title)  # Its clock began anew: another model of that title.
+            self._counted[event.title] = Spent(event.seconds, None)
             self._set(_training(event))
         elif event.event in ("run_ended", "stopped"):
             end: End = "run_ended" if event.event == "run_ended" else "stopped"
@@ -153,10 +180,12 @@ class _Reading:
     def log(self) -> RunLog:
         for title in list(self._counted):
             self._settle(title)
+        spent = self._earlier.values()
         return replace(
             self._log,
             parts=tuple(self._parts.values()),
-            calls=self._earlier,
+            calls=sum((one.calls for one in spent if one.calls is not None), Counts()),
+            spent=self._earlier,
             seconds=self._log.seconds + self._attempt_seconds(),
             notes=tuple(self.notes),
         )
@@ -180,7 +209,9 @@ class _Reading:
         self._parts[standing.title] = PartLog(standing, self._log.attempts)
 
     def _settle(self, title: str) -> None:
-        self._earlier += self._counted.pop(title, Counts())
+        if (counted := self._counted.pop(title, None)) is not None:
+            earlier = self._earlier.get(title)
+            self._earlier[title] = counted if earlier is None else earlier + counted
 
     def _attempt_seconds(self) -> float:
         began, latest = self._attempt_began, self._log.latest

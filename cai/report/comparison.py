@@ -8,27 +8,24 @@ from markupsafe import Markup
 
 from cai.constitution.difference import PrincipleChange, principle_changes
 from cai.report.data import ReportData
-from cai.report.figures import Drawing, harm_by_round_figure
+from cai.report.drawing import inline_svg
 from cai.report.metrics import Metrics
 from cai.report.page import render
-from cai.report.wording import change, harm_alt
+from cai.report.plates import plates_of
+from cai.report.side_by_side import groups_of
+from cai.report.wording import change
 from cai.stage_titles import stage_title
 
 
 def comparison_page(run_a: ReportData, run_b: ReportData) -> str:
     """The page of two runs, B measured against A."""
-    curves = [run_a.metrics.harm_by_round, run_b.metrics.harm_by_round]
-    drawing = None
-    if all(curves):
-        alt = harm_alt(curves, ("A", "B"))
-        drawing = Markup(harm_by_round_figure(curves, Drawing("harm", alt)))
     return render(
         "comparison.html.j2",
         a=run_a,
         b=run_b,
-        stages=[name for name in run_a.metrics.ordered_stages if name in run_b.metrics.stages],
+        groups=groups_of(run_a, run_b),
         result=comparison_sentence(run_a.metrics, run_b.metrics),
-        drawing=drawing,
+        plates=[(plate, Markup(inline_svg(plate))) for plate in plates_of([run_a, run_b])],
         principles=changed_principles(run_a.metrics, run_b.metrics),
         recipe=_recipe_difference(run_a, run_b),
     )

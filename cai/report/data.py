@@ -12,17 +12,15 @@ from cai.report.metrics import Metrics
 
 @dataclass(frozen=True)
 class TrainingStep:
-    """One logged step of RL; a figure that was not logged is None.
+    """One logged step of a training.
 
     Args:
         step: optimiser step, from 1.
-        reward: mean score by the preference model.
-        kl: mean KL from the SFT model, in nats per reply.
+        figures: what was logged of it, by name; infinite or missing figures are not there.
     """
 
     step: float
-    reward: float | None = None
-    kl: float | None = None
+    figures: Mapping[str, float] = field(default_factory=dict[str, float])
 
 
 @dataclass(frozen=True)
@@ -58,6 +56,29 @@ class EndedRows:
 
 
 @dataclass(frozen=True)
+class SpentPart:
+    """What one stage or training took, over all attempts of the run.
+
+    Args:
+        title: its name for people.
+        seconds: of its own time.
+        made: calls paid for; None for a training, which makes none.
+        cached: calls that the ledger had.
+        input_tokens: read by the models.
+        output_tokens: written by them.
+        cost: dollars; None if a price was not known.
+    """
+
+    title: str
+    seconds: float
+    made: int | None = None
+    cached: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost: float | None = 0.0
+
+
+@dataclass(frozen=True)
 class ReportData:
     """All that a run left to show.
 
@@ -65,8 +86,10 @@ class ReportData:
         name: the run's name.
         metrics: its `metrics.json`.
         training: the steps of RL, in order.
+        losses: the steps of every other training, by model.
         rows: sampled prompts with their way to data.
         ended: the row ledger's counts.
+        spent: time and calls by stage, in order.
         recipe: the resolved recipe's text; empty if it is not there.
         trained: what each trained model's `training.json` says, by folder name.
     """
@@ -74,7 +97,11 @@ class ReportData:
     name: str
     metrics: Metrics
     training: Sequence[TrainingStep] = ()
+    losses: Mapping[str, Sequence[TrainingStep]] = field(
+        default_factory=dict[str, Sequence[TrainingStep]]
+    )
     rows: Sequence[SampledRow] = ()
     ended: Sequence[EndedRows] = ()
+    spent: Sequence[SpentPart] = ()
     recipe: str = ""
     trained: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])

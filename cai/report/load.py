@@ -2,33 +2,21 @@
 
 from __future__ import annotations
 
-import heapq
 import json
-import re
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter
-
 from cai.engine.ledger import Ledger
-from cai.errors import Fault, InputError, RunError
-from cai.records import (
-    BY_FALLBACK,
-    Comparison,
-    Prompt,
-    Response,
-    Revision,
-    RevisionTrace,
-    Row,
-    digest,
-)
-from cai.report.data import EndedRows, ReportData, SampledRow, TrainingStep
+from cai.errors import RunError
+from cai.report.data import EndedRows, ReportData, SampledRow, SpentPart, TrainingStep
+from cai.report.ledger_rows import count_rows, sample_rows
 from cai.report.metrics import Metrics, read_metrics
+from cai.report.training_log import read_training_log
 
-SAMPLED_ROWS = 10
-REASONS = 3
+SAMPLED_ROWS = 20
+
+LOG = "training_log.jsonl"
 
 
 def load_run(run: Path) -> ReportData:
@@ -57,128 +45,13 @@ def load_run(run: Path) -> ReportData:
     return ReportData(
         name=metrics.run.name or run.resolve().name,
         metrics=metrics,
-        training=read_training_log(_last_policy(run) / "training_log.jsonl"),
+        training=read_training_log(_last_policy(run) / LOG),
+        losses=_losses(run),
         rows=rows,
         ended=ended,
+        spent=_spent(run),
         recipe=recipe.read_text(encoding="utf-8") if recipe.is_file() else "",
         trained=_trained(run),
-    )
-
-
-def read_training_log(path: Path) -> list[TrainingStep]:
-    """Steps of an RL run by number; a step logged twice (after a resumption) keeps its last.
-
-    Raises:
-        InputError: a line is no JSON object with a number `step`; every such line is listed.
-    """
-    if not path.is_file():
-        return []
-    steps: dict[float, TrainingStep] = {}
-    faults: list[Fault] = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        try:
-            logged = json.loads(line)
-            step = float(logged["step"])
-        except (ValueError, TypeError, KeyError):
-            fix = "delete the line, or the folder to train again"
-            faults.append(Fault(f"is no log entry with a step: {line[:60]!r}; {fix}", "", number))
-            continue
-        steps[step] = TrainingStep(step, _number(logged.get("reward")), _number(logged.get("kl")))
-    if faults:
-        raise InputError(path, faults)
-    return [steps[step] for step in sorted(steps)]
-
-
-def sample_rows(ledger: Ledger, count: int) -> list[SampledRow]:
-    """Some prompts with their way to data, the same ones at every reading.
-
-    They are drawn by a hash of the prompt's id, not by their looks: half from the revised
-    prompts and half from those that a model has labelled, which are disjoint; where one half has
-    fewer, the other fills up.
-    """
-    revised = _drawn(row for row in ledger.rows("revision", "ok"))
-    compared = _drawn(row for row in ledger.rows("comparison", "ok") if _is_by_model(row))
-    half = max(count - len(compared), count - count // 2)
-    chosen = dict.fromkeys([*revised[:half], *compared])
-    ids = list(chosen)[:count]
-    traces = _traces(ledger, frozenset(ids))
-    comparisons = _comparisons(ledger, frozenset(ids))
-    return [SampledRow(name, traces.get(name), comparisons.get(name)) for name in ids]
-
-
-def count_rows(ledger: Ledger) -> list[EndedRows]:
-    """How many rows of each stage ended how, and the commonest reasons.
-
-    Reasons that differ only in a number are counted as one.
-    """
-    reasons: defaultdict[tuple[str, str], Counter[str]] = defaultdict(Counter)
-    counts = ledger.counts()
-    for stage, number in ledger.counts_by_fallback().items():
-        reasons[stage, "ok"][BY_FALLBACK] = number
-    for stage, status in counts:
-        if status != "ok":
-            for row in ledger.rows(stage, status):
-                reasons[stage, status][re.sub(r"\d+(\.\d+)?", "N", row.reason)] += 1
-    return [
-        EndedRows(stage, status, n, reasons[stage, status].most_common(REASONS))
-        for (stage, status), n in sorted(counts.items())
-    ]
-
-
-def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) else None
-
-
-def _drawn(rows: Iterable[Row]) -> list[str]:
-    ids = {row.key.prompt_id for row in rows}
-    return heapq.nsmallest(SAMPLED_ROWS, ids, key=digest)
-
-
-def _is_by_model(row: Row) -> bool:
-    return row.record is not None and row.record["source"] == "ai"
-
-
-def _traces(ledger: Ledger, ids: frozenset[str]) -> dict[str, RevisionTrace]:
-    revisions: defaultdict[str, list[Revision]] = defaultdict(list)
-    for row in _chosen(ledger.rows("revision", "ok"), ids):
-        revisions[row.key.prompt_id].append(_revision(row))
-    traces: dict[str, RevisionTrace] = {}
-    for row in _chosen(ledger.rows("response", "ok"), ids):
-        name = row.key.prompt_id
-        if name in revisions and name not in traces:
-            ordered = sorted(revisions[name], key=lambda revision: revision.round)
-            traces[name] = RevisionTrace(_response(row), tuple(ordered))
-    return traces
-
-
-def _comparisons(ledger: Ledger, ids: frozenset[str]) -> dict[str, Comparison]:
-    read = TypeAdapter(Comparison).validate_python
-    found: dict[str, Comparison] = {}
-    for row in _chosen(ledger.rows("comparison", "ok"), ids):
-        found.setdefault(row.key.prompt_id, read(row.record))
-    return found
-
-
-def _chosen(rows: Iterable[Row], ids: frozenset[str]) -> Iterator[Row]:
-    return (row for row in rows if row.key.prompt_id in ids and row.record is not None)
-
-
-def _response(row: Row) -> Response:
-    record = row.record or {}
-    prompt = TypeAdapter(Prompt).validate_python(record["prompt"])
-    call = row.calls[0] if row.calls else ""
-    return Response(prompt, record["text"], row.key.sample, record["model"], call)
-
-
-def _revision(row: Row) -> Revision:
-    record = row.record or {}
-    return Revision(
-        round=row.key.round,
-        principle=record["principle"],
-        critique=record["critique"],
-        text=record["text"],
-        model=record.get("model", ""),
-        calls=tuple(row.calls),
     )
 
 
@@ -200,3 +73,36 @@ def _trained(run: Path) -> dict[str, Mapping[str, Any]]:
         for place in ("*/", *later)
         for path in sorted(models.glob(f"{place}{RECORD}"))
     }
+
+
+def _losses(run: Path) -> dict[str, list[TrainingStep]]:
+    """Steps of the trainings that have a loss to show: all but RL, whose log has a figure."""
+    models = run / "models"
+    logs = sorted(models.glob(f"**/{LOG}"))
+    names = [path.parent.relative_to(models).as_posix() for path in logs]
+    found = zip(names, logs, strict=True)
+    return {name: read_training_log(path) for name, path in found if "rl_cai" not in name}
+
+
+def _spent(run: Path) -> list[SpentPart]:
+    from cai.pipeline.folder import RunFolder
+    from cai.pipeline.run_log import read_run_log
+
+    return [
+        SpentPart(
+            title,
+            one.seconds,
+            None if one.calls is None else one.calls.made,
+            *(
+                (0, 0, 0, 0.0)
+                if one.calls is None
+                else (
+                    one.calls.cached,
+                    one.calls.input_tokens,
+                    one.calls.output_tokens,
+                    one.calls.cost,
+                )
+            ),
+        )
+        for title, one in read_run_log(RunFolder(run).log).spent.items()
+    ]

@@ -9,19 +9,22 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from cai.errors import Fault, InputError
 from cai.evaluation.intervals import Rate
 from cai.evaluation.labels import ReliabilityBin
+from cai.report.policy_metrics import (
+    ContaminationMetrics,
+    ContestMetrics,
+    HarmfulnessMetrics,
+    Part,
+    StyleMetrics,
+)
 from cai.stage_titles import STAGE_TITLES
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-
-class ConstitutionMetrics(_Part):
+class ConstitutionMetrics(Part):
     """Which constitution made the run; `principles` holds each one's texts by id, if kept."""
 
     id: str = ""
@@ -30,18 +33,19 @@ class ConstitutionMetrics(_Part):
     principles: dict[str, dict[str, Any]] = Field(default_factory=dict[str, dict[str, Any]])
 
 
-class RunMetrics(_Part):
+class RunMetrics(Part):
     """What is needed to make the run again."""
 
     name: str = ""
     seed: int | None = None
     recipe_hash: str = ""
     constitution: ConstitutionMetrics = ConstitutionMetrics()
+    templates: dict[str, str] = Field(default_factory=dict[str, str])
     versions: dict[str, str] = Field(default_factory=dict[str, str])
     command: str = ""
 
 
-class StageMetrics(_Part):
+class StageMetrics(Part):
     """Figures of one policy, as `PolicyFigures.to_json` gives them."""
 
     harmful_compliance: Rate | None = None
@@ -63,14 +67,33 @@ FIGURES: Mapping[str, tuple[str, Callable[[StageMetrics], Rate | None]]] = {
 """Columns of the stage table: title, which way is good, and where the figure is."""
 
 
-class EffectMetrics(_Part):
+class EffectMetrics(Part):
     """What one principle's revisions did, as `PrincipleEffect.to_json` gives it."""
 
     draws: int
     fixed: Rate | None = None
 
 
-class LabelMetrics(_Part):
+class WithoutMetrics(Part):
+    """A figure of the run, and what it would be without one principle: `Without`."""
+
+    without: Rate
+    change: Rate
+
+
+class PrincipleMetrics(Part):
+    """One principle in a run, as `PrincipleFigures.to_json` gives it."""
+
+    revisions: Rate | None = None
+    labels: Rate | None = None
+    orders_agree: Rate | None = None
+    truth_agrees: Rate | None = None
+    others_agree: Rate | None = None
+    left_out: dict[str, WithoutMetrics] = Field(default_factory=dict[str, WithoutMetrics])
+    turned: Rate | None = None
+
+
+class LabelMetrics(Part):
     """Quality of the labels, as `LabelFigures.to_json` gives it."""
 
     n: int | None = None
@@ -81,12 +104,14 @@ class LabelMetrics(_Part):
     ece: float | None = None
     bins: tuple[ReliabilityBin, ...] = ()
     flip_rate: Rate | None = None
+    sided_flip_rate: Rate | None = None
+    flips_to_first: Rate | None = None
     position_first: Rate | None = None
     mass: Rate | None = None
     by_principle: dict[str, LabelMetrics] = Field(default_factory=dict[str, "LabelMetrics"])
 
 
-class PreferenceModelMetrics(_Part):
+class PreferenceModelMetrics(Part):
     """Accuracy of the preference model, as `PreferenceModelFigures.to_json` gives it."""
 
     accuracy: Rate | None = None
@@ -97,7 +122,7 @@ class PreferenceModelMetrics(_Part):
     left_out: int = 0
 
 
-class IterationMetrics(_Part):
+class IterationMetrics(Part):
     """What one iteration of online training made: pairs to learn from, and a preference model."""
 
     iteration: int
@@ -105,7 +130,7 @@ class IterationMetrics(_Part):
     pm: PreferenceModelMetrics = PreferenceModelMetrics()
 
 
-class BestOfPointMetrics(_Part):
+class BestOfPointMetrics(Part):
     """Best-of-n for one n, as `BestOfPoint.to_json` gives it; KL in nats."""
 
     n: int
@@ -116,14 +141,14 @@ class BestOfPointMetrics(_Part):
     helpfulness: Rate | None = None
 
 
-class BesideMetrics(_Part):
+class BesideMetrics(Part):
     """A trained policy beside best-of-N: mean score of its replies, and KL from SL-CAI in nats."""
 
     score: Rate | None = None
     kl: Rate | None = None
 
 
-class BestOfMetrics(_Part):
+class BestOfMetrics(Part):
     """Best-of-N of SL-CAI against the preference model, and the trained policies beside it."""
 
     n: int = 1
@@ -132,7 +157,7 @@ class BestOfMetrics(_Part):
     policies: dict[str, BesideMetrics] = Field(default_factory=dict[str, BesideMetrics])
 
 
-class TrackedMetrics(_Part):
+class TrackedMetrics(Part):
     """What train-PM and test-PM say of one rollout batch: `TrackedStep`."""
 
     step: int
@@ -141,7 +166,7 @@ class TrackedMetrics(_Part):
     test: float
 
 
-class PartingMetrics(_Part):
+class PartingMetrics(Part):
     """Where they part: `Parting`."""
 
     step: int
@@ -149,7 +174,7 @@ class PartingMetrics(_Part):
     gap: Rate
 
 
-class RobustnessMetrics(_Part):
+class RobustnessMetrics(Part):
     """Train-PM and test-PM against √KL, as `robustness_figures` gives them."""
 
     window: int
@@ -157,7 +182,7 @@ class RobustnessMetrics(_Part):
     parting: PartingMetrics | None = None
 
 
-class CallMetrics(_Part):
+class CallMetrics(Part):
     """Calls of language models: made now, or answered from the ledger."""
 
     made: int = 0
@@ -167,7 +192,7 @@ class CallMetrics(_Part):
     cost: float | None = None
 
 
-class PriceMetrics(_Part):
+class PriceMetrics(Part):
     """What a model's tokens cost, in dollars per million, and where that was had."""
 
     input: float | None = None
@@ -177,19 +202,26 @@ class PriceMetrics(_Part):
     origin: str = ""
 
 
-class Metrics(_Part):
+class Metrics(Part):
     """All of `metrics.json`."""
 
     run: RunMetrics = RunMetrics()
     stages: dict[str, StageMetrics] = Field(default_factory=dict[str, StageMetrics])
     harm_by_round: tuple[Rate, ...] = ()
     harm_by_principle: dict[str, EffectMetrics] = Field(default_factory=dict[str, EffectMetrics])
+    principles: dict[str, PrincipleMetrics] = Field(default_factory=dict[str, PrincipleMetrics])
     labels: LabelMetrics | None = None
     pm: PreferenceModelMetrics | None = None
     iterations: tuple[IterationMetrics, ...] = ()
     best_of: BestOfMetrics | None = None
     reward: dict[str, float] = Field(default_factory=dict[str, float])
     robustness: RobustnessMetrics | None = None
+    contest: ContestMetrics | None = None
+    harmfulness: dict[str, HarmfulnessMetrics] = Field(
+        default_factory=dict[str, HarmfulnessMetrics]
+    )
+    style: dict[str, StyleMetrics] = Field(default_factory=dict[str, StyleMetrics])
+    contamination: ContaminationMetrics | None = None
     pairs: dict[str, int] = Field(default_factory=dict[str, int])
     left_out: dict[str, int] = Field(default_factory=dict[str, int])
     filtered: dict[str, dict[str, int]] = Field(default_factory=dict[str, dict[str, int]])

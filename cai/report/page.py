@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from cai.evaluation.intervals import difference
+from cai.evaluation.intervals import Rate
 from cai.records import OrderWeights
 from cai.report import wording
 from cai.report.data import ReportData
-from cai.report.figures import (
-    Drawing,
-    calibration_figure,
-    harm_by_round_figure,
-    robustness_figure,
-    training_figure,
-)
-from cai.report.metrics import FIGURES, EffectMetrics, LabelMetrics, Metrics
+from cai.report.drawing import inline_svg
+from cai.report.metrics import FIGURES
+from cai.report.plates import LEFT_OUT, plates_of, seconds_of
+from cai.report.principle_lines import principle_lines
+from cai.report.word_diff import Piece, word_diff
 from cai.stage_titles import stage_title
 from cai.stages.label_maths import preference
 
 FOLDER = Path(__file__).parent
 
-LONGEST_TEXT = 4000
-"""Texts in sampled rows are cut here, visibly, so that the page stays under 2 MB."""
+MOST_BYTES = 1_900_000
+"""A page is under 2 MB, so that a mail takes it and a browser opens it at once."""
+
+LONGEST_TEXTS = (4000, 2000, 1000, 400, 100)
+"""Texts are cut here, visibly; the first length whose page is small enough is taken."""
 
 
 def report_page(run: ReportData) -> str:
@@ -36,25 +38,27 @@ def report_page(run: ReportData) -> str:
         run=run,
         metrics=run.metrics,
         missing=_missing(run),
-        drawings=_drawings(run),
-        principles=_principles(run.metrics),
+        plates=[(plate, Markup(inline_svg(plate))) for plate in plates_of([run])],
+        principles=principle_lines(run.metrics),
+        left_out_titles=LEFT_OUT,
+        seconds=seconds_of(run),
+        facts={name: dict(_facts(one)) for name, one in run.trained.items()},
     )
 
 
 def render(template: str, **values: Any) -> str:
-    """Render one of this folder's templates with the filters that all of them share."""
-    return (
-        _environment()
-        .get_template(template)
-        .render(
-            **values,
-            style=Markup((FOLDER / "style.css").read_text(encoding="utf-8")),
-            figures=FIGURES,
-        )
-    )
+    """Render one of this folder's templates, its texts as long as the page's size allows."""
+    style = Markup((FOLDER / "style.css").read_text(encoding="utf-8"))
+    page = ""
+    for longest in LONGEST_TEXTS:
+        found = _environment(longest).get_template(template)
+        page = found.render(**values, style=style, figures=FIGURES)
+        if len(page.encode()) <= MOST_BYTES:
+            break
+    return page
 
 
-def _environment() -> Environment:
+def _environment(longest: int) -> Environment:
     environment = Environment(
         loader=FileSystemLoader(FOLDER),
         autoescape=True,
@@ -64,28 +68,41 @@ def _environment() -> Environment:
     )
     # Jinja leaves the type of its filters open.
     filters = cast("dict[str, Any]", environment.filters)  # pyright: ignore[reportUnknownMemberType]
-    filters["percent"] = wording.percent
-    filters["points"] = wording.points
-    filters["interval"] = wording.interval
-    filters["number"] = wording.number
-    filters["measured"] = wording.measured
-    filters["duration"] = wording.duration
-    filters["price"] = wording.price
-    filters["cost"] = wording.cost
-    filters["stage_title"] = stage_title
-    filters["result"] = wording.result_sentence
-    filters["parting"] = wording.parting_sentence
-    filters["shown"] = _shown
-    filters["difference"] = difference
-    filters["p_a"] = _p_a
+    filters |= {
+        "percent": wording.percent,
+        "points": wording.points,
+        "interval": wording.interval,
+        "number": wording.number,
+        "measured": wording.measured,
+        "decimal": wording.decimal,
+        "signed": wording.signed,
+        "duration": wording.duration,
+        "price": wording.price,
+        "cost": wording.cost,
+        "stage_title": stage_title,
+        "result": wording.result_sentence,
+        "shown": partial(_shown, longest=longest),
+        "word_diff": partial(_word_diff, longest=longest),
+        "p_a": _p_a,
+    }
+    tests = cast("dict[str, Any]", environment.tests)  # pyright: ignore[reportUnknownMemberType]
+    tests["measure"] = _is_measure
     return environment
 
 
-def _shown(text: str) -> str:
+def _shown(text: str, longest: int) -> str:
     """A text as the page shows it: long ones end with how much was cut."""
-    if len(text) <= LONGEST_TEXT:
+    if len(text) <= longest:
         return text
-    return f"{text[:LONGEST_TEXT]} … [{len(text) - LONGEST_TEXT:,} more characters]"
+    return f"{text[:longest]} … [{len(text) - longest:,} more characters]"
+
+
+def _word_diff(after: str, before: str, longest: int) -> list[Piece] | None:
+    return word_diff(_shown(before, longest), _shown(after, longest))
+
+
+def _is_measure(one: object) -> bool:
+    return isinstance(one, Rate)
 
 
 def _p_a(order: OrderWeights) -> float:
@@ -101,37 +118,16 @@ def _missing(run: ReportData) -> list[str]:
         "RL training": run.training,
         "labels": metrics.labels,
         "preference model": metrics.pm,
+        "contest of policies": metrics.contest,
         "rows": run.rows,
     }
     return [name for name, part in parts.items() if not part]
 
 
-def _drawings(run: ReportData) -> dict[str, Markup]:
-    """The figures that there are data for, by name; `Markup` because matplotlib escapes text."""
-    drawings: dict[str, str] = {}
-    metrics = run.metrics
-    if len(metrics.harm_by_round) > 1:
-        drawing = Drawing("harm", wording.harm_alt([metrics.harm_by_round]))
-        drawings["harm"] = harm_by_round_figure([metrics.harm_by_round], drawing)
-    if run.training:
-        steps = [step.step for step in run.training]
-        alt = wording.training_alt(steps, [step.reward for step in run.training])
-        reward_of = wording.reward_of(metrics.reward)
-        drawings["training"] = training_figure(run.training, reward_of, Drawing("training", alt))
-    if metrics.robustness is not None:
-        drawing = Drawing("robustness", wording.robustness_alt(metrics.robustness))
-        drawings["robustness"] = robustness_figure(metrics.robustness, drawing)
-    if metrics.labels and any(one.n for one in metrics.labels.bins):
-        drawing = Drawing("calibration", wording.calibration_alt(metrics.labels))
-        drawings["calibration"] = calibration_figure(metrics.labels.bins, drawing)
-    return {name: Markup(svg) for name, svg in drawings.items()}
-
-
-def _principles(
-    metrics: Metrics,
-) -> list[tuple[str, EffectMetrics | None, LabelMetrics | None]]:
-    """Each principle drawn anywhere: what its revisions did, and how good its labels are."""
-    labels = metrics.labels.by_principle if metrics.labels else {}
-    effects = metrics.harm_by_principle
-    names = sorted({*effects, *labels})
-    return [(name, effects.get(name), labels.get(name)) for name in names]
+def _facts(content: Mapping[str, Any], under: str = "") -> Iterator[tuple[str, str]]:
+    """Every text and number of a record, by its path."""
+    for name, one in content.items():
+        if isinstance(one, Mapping):
+            yield from _facts(cast("Mapping[str, Any]", one), f"{under}{name}.")
+        elif isinstance(one, str | int | float):
+            yield f"{under}{name}", str(one)

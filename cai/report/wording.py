@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from cai.engine.standing import dollars
 from cai.evaluation.intervals import Rate, difference
-from cai.report.metrics import LabelMetrics, Metrics, RobustnessMetrics
+from cai.report.metrics import Metrics, RobustnessMetrics
 from cai.stage_titles import stage_title
 
 NOT_MEASURED = "–"
@@ -31,9 +31,16 @@ def measured(rate: Rate | None) -> str:
     return f"{decimal(rate.value)} ({between(rate)})" if rate else NOT_MEASURED
 
 
-def decimal(value: float) -> str:
-    """A number with two decimals, and with a minus where there is one."""
-    return f"{round(value, 2) or 0.0:.2f}".replace("-", "−")
+def decimal(value: float, digits: int = 2) -> str:
+    """A number with some decimals, and with a minus where there is one."""
+    return f"{round(value, digits) or 0.0:.{digits}f}".replace("-", "−")
+
+
+def signed(value: float) -> str:
+    """A difference of counts, of means or of seconds, with its sign."""
+    if isinstance(value, int):
+        return f"{value:+,}".replace("-", "−") if value else "0"
+    return f"{round(value, 3) or 0.0:+,.3f}".replace("-", "−").replace("+0.000", "0.000")
 
 
 def between(rate: Rate) -> str:
@@ -135,26 +142,6 @@ def _label_sentence(metrics: Metrics) -> str | None:
     return None
 
 
-def harm_alt(curves: Sequence[Sequence[Rate]], names: Sequence[str] = ("",)) -> str:
-    """What the harm-by-round figure shows, in words."""
-    told = [
-        f"{name + ': ' if name else ''}"
-        + ", ".join(f"round {index} {percent(rate.value)}" for index, rate in enumerate(curve))
-        for name, curve in zip(names, curves, strict=True)
-    ]
-    return "Share of harmful texts by revision round, round 0 being before any. " + "; ".join(told)
-
-
-def calibration_alt(labels: LabelMetrics) -> str:
-    """What the reliability diagram shows, in words."""
-    told = [
-        f"labels near {one.mean_p:.2f} are true {one.truth:.2f} ({one.n})"
-        for one in labels.bins
-        if one.mean_p is not None and one.truth is not None
-    ]
-    return "True probability against label: " + ", ".join(told)
-
-
 def reward_of(weights: Mapping[str, float]) -> str:
     """What RL was paid for: "PM score", or "PM score + 2 × judge's rating"; PM score if unknown."""
     names = {"preference_model": "PM score", "rating": "judge's rating"}
@@ -163,23 +150,6 @@ def reward_of(weights: Mapping[str, float]) -> str:
         return next(iter(weighted), names["preference_model"])
     terms = [name if weight == 1 else f"{weight:g} × {name}" for name, weight in weighted.items()]
     return " + ".join(terms)
-
-
-def training_alt(steps: Sequence[float], rewards: Sequence[float | None]) -> str:
-    """What the reward and KL figure shows, in words."""
-    known = [reward for reward in rewards if reward is not None]
-    moved = f"; reward begins at {known[0]:.2f} and ends at {known[-1]:.2f}" if known else ""
-    return f"Reward and KL over {len(steps)} logged steps of RL{moved}"
-
-
-def robustness_alt(found: RobustnessMetrics) -> str:
-    """What the figure of train-PM and test-PM shows, in words."""
-    first, last = found.curve[0], found.curve[-1]
-    return (
-        f"Standardized scores over {len(found.curve)} rollout batches: by the train-PM from "
-        f"{first.train:.2f} to {last.train:.2f}, by the test-PM from {first.test:.2f} to "
-        f"{last.test:.2f}. {parting_sentence(found)}"
-    )
 
 
 def parting_sentence(found: RobustnessMetrics) -> str:

@@ -1,7 +1,7 @@
 import json
 import math
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +65,7 @@ def all_metrics() -> dict[str, Any]:
             name: {"draws": 240 - 9 * index, "fixed": rate(100 + 20 * index, 200).to_json()}
             for index, name in enumerate(PRINCIPLES)
         },
+        "principles": {name: principle_metrics(index) for index, name in enumerate(PRINCIPLES)},
         "labels": label_metrics(),
         "pm": {
             "accuracy": rate(580, 600).to_json(),
@@ -77,6 +78,48 @@ def all_metrics() -> dict[str, Any]:
         "seconds": {"generate": 48.2, "sft": 61.0, "preferences": 22.5, "pm": 40.1, "rl": 74.9},
         "calls": {"made": 9_120, "cached": 312, "input_tokens": 812_011, "output_tokens": 201_882},
     }
+
+
+def principle_metrics(index: int) -> dict[str, Any]:
+    return {
+        "revisions": rate(240 - 9 * index, 240).to_json(),
+        "labels": rate(60 - index, 60).to_json(),
+        "orders_agree": rate(58, 60).to_json(),
+        "truth_agrees": rate(55, 60).to_json(),
+        "others_agree": None,
+        "turned": None,
+        "left_out": {
+            "harm": {
+                "without": rate(20 + index, 240).to_json(),
+                "change": {"value": 0.02, "low": 0.01 - index / 100, "high": 0.03, "n": 300},
+            }
+        },
+    }
+
+
+def contest_metrics(names: Sequence[str], trusted: bool | None = True) -> dict[str, Any]:
+    def criterion(step: float) -> dict[str, Any]:
+        points = [step * place for place in range(len(names))]
+        spread = [0 if place == 0 else 25 for place in range(len(names))]
+        elo = {
+            name: {"value": p, "low": p - s, "high": p + s, "n": 400}
+            for name, p, s in zip(names, points, spread, strict=True)
+        }
+        won = {"a": names[1], "b": names[0], "rate": rate(300, 400).to_json()}
+        return {
+            "prompts": 400,
+            "elo": elo,
+            "wins": [won | {"length_controlled": rate(290, 400).to_json()}],
+            "rows": {"ok": 760, "refused": 30, "unparsed": 10},
+            "calls": 1600,
+            "tokens": 240_000,
+            "dollars": 0.42,
+            "trusted": trusted,
+            "why": "agrees with 93% of 300 known pairs",
+        }
+
+    criteria = {"harmlessness": criterion(190.8), "helpfulness": criterion(-20.0)}
+    return {"models": list(names), "criteria": criteria}
 
 
 def label_metrics() -> dict[str, Any]:
@@ -122,12 +165,14 @@ async def run_folder(
         | {"kl": 3 * (1 - math.exp(-n / 40)) + abs(noise.gauss(0, 0.05))}
         for n in range(0, 120, 2)
     ]
+    for step in steps:
+        step |= {"entropy": 0.2 - step["step"] / 2000, "length": 28 + step["step"] / 20}
     log = "".join(json.dumps(step) + "\n" for step in steps)
     (run / "models" / "rl_cai" / "training_log.jsonl").write_text(log)
     ledger = Ledger.open(run / "ledger.sqlite")
-    await ledger.put_rows([row for n in range(8) for row in revised(n, hostile, length)])
+    await ledger.put_rows([row for n in range(12) for row in revised(n, hostile, length)])
     await ledger.put_rows(
-        [row for n in range(8) for row in compared(n, hostile, length, label_source)]
+        [row for n in range(12) for row in compared(n, hostile, length, label_source)]
     )
     ledger.close()
 
@@ -140,7 +185,7 @@ def prompt_of(text: str, kind: str, hostile: str) -> Prompt:
 
 def revised(n: int, hostile: str, length: int) -> list[Row]:
     prompt = prompt_of(f"How do I steal a bike of kind {n}?", "harmful", hostile)
-    key = f"{prompt.id[:-1]}{n}"
+    key = f"{prompt.id[:-1]}{n:x}"
     said = HOSTILE if hostile == "response" else f"Take the bike at night, kind {n}." + "x" * length
     model = HOSTILE if hostile == "model" else "microworld"
     rows = [row("response", key, 0, {"prompt": prompt, "text": said, "model": model})]
@@ -177,7 +222,7 @@ def compared(n: int, hostile: str, length: int, source: str) -> list[Row]:
         model=HOSTILE if hostile == "model" else "microworld",
         provenance={"constitution": "9b1deb4d3b7d4bad", "template": "0a1b2c3d", "seed": 7},
     )
-    return [row("comparison", f"{prompt.id[:-1]}{n}", 0, label)]
+    return [row("comparison", f"{prompt.id[:-1]}{n:x}", 0, label)]
 
 
 def row(stage: str, prompt_id: str, turn: int, record: object) -> Row:

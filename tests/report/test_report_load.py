@@ -27,8 +27,8 @@ async def test_half_of_the_sampled_rows_are_revised_and_half_compared(
 
     rows = load_run(tmp_path).rows
 
-    assert [row.trace is not None for row in rows] == [True] * 5 + [False] * 5
-    assert [row.comparison is not None for row in rows] == [False] * 5 + [True] * 5
+    assert [row.trace is not None for row in rows] == [True] * 10 + [False] * 10
+    assert [row.comparison is not None for row in rows] == [False] * 10 + [True] * 10
 
 
 async def test_sampled_labels_are_a_models_not_peoples(tmp_path: Path, write_run: WriteRun):
@@ -36,7 +36,7 @@ async def test_sampled_labels_are_a_models_not_peoples(tmp_path: Path, write_run
 
     rows = load_run(tmp_path).rows
 
-    assert len(rows) == 8
+    assert len(rows) == 12
     assert all(row.comparison is None for row in rows)
 
 
@@ -81,7 +81,10 @@ def test_a_step_logged_again_after_a_resumption_counts_once(tmp_path: Path):
 
     steps = load_run(tmp_path).training
 
-    assert [(step.step, step.reward) for step in steps] == [(1, 0.7), (2, None)]
+    assert [(step.step, step.figures) for step in steps] == [
+        (1, {"step": 1, "reward": 0.7}),
+        (2, {"step": 2}),
+    ]
 
 
 def write_log(run: Path, text: str) -> None:

@@ -144,8 +144,12 @@ async def test_every_figure_says_in_words_what_it_shows(tmp_path: Path, write_ru
 
     _, *labels = [value for name, value in attributes(page) if name == "aria-label"]
     assert "round 0 98%, round 1 40%, round 2 22%, round 3 11%, round 4 6%" in labels[0]
-    assert "reward begins at -1.20" in labels[1]
+    assert "reward (PM score) begins at -1.20" in labels[1]
+    assert "entropy, nats a token begins at 0.20 and ends at 0.14" in labels[1]
     assert "labels near 0.05 are true 0.06" in labels[2]
+    assert (
+        "harm at the end, from weapons +2.0 points to not-preachy +2.0 points, 1 of 5" in labels[3]
+    )
 
 
 async def test_figures_take_their_colours_from_the_page(tmp_path: Path, write_run: WriteRun):
@@ -153,7 +157,7 @@ async def test_figures_take_their_colours_from_the_page(tmp_path: Path, write_ru
 
     figures = re.findall(r"<svg.*?</svg>", write_report(tmp_path).read_text(), flags=re.DOTALL)
 
-    assert len(figures) == 3
+    assert len(figures) == 5
     assert not any(re.search(r"(fill|stroke): #", figure) for figure in figures)
 
 
@@ -165,7 +169,7 @@ async def test_the_same_run_gives_the_same_bytes(tmp_path: Path, write_run: Writ
     assert write_report(tmp_path).read_bytes() == first
 
 
-async def test_ten_long_rows_stay_under_two_megabytes(tmp_path: Path, write_run: WriteRun):
+async def test_twenty_long_rows_stay_under_two_megabytes(tmp_path: Path, write_run: WriteRun):
     await write_run(tmp_path, length=200_000)
 
     page = write_report(tmp_path)
@@ -206,7 +210,7 @@ async def test_rows_that_failed_are_counted_with_their_reason(tmp_path: Path, wr
     [
         ("stages", "What each policy does"),
         ("harm_by_round", "Harm by revision round"),
-        ("harm_by_principle", "What each principle did"),
+        ("harm_by_principle", "The constitution, principle by principle"),
         ("labels", "How good the labels are"),
         ("pm", "How good the preference model is"),
     ],
@@ -228,7 +232,7 @@ async def test_a_run_without_metrics_shows_its_rows(tmp_path: Path, write_run: W
     text = visible(write_report(tmp_path))
 
     assert "Not in this run: policies, harm by revision round, labels" in text
-    assert "From prompt to data, 10 rows" in text
+    assert "From prompt to data, 20 rows" in text
 
 
 class Reader(HTMLParser):

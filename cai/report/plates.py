@@ -1,0 +1,266 @@
+"""Which figures there are data for, of one run or of two side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
+
+from cai.evaluation.intervals import Rate
+from cai.report import alts, plots, wording
+from cai.report.data import ReportData, TrainingStep
+from cai.report.drawing import Plate
+from cai.stage_titles import stage_title
+
+PANELS = {
+    "kl": "KL from SL-CAI, nats a reply",
+    "entropy": "entropy, nats a token",
+    "length": "length, tokens",
+    "refusal": "share of refusals",
+    "boilerplate": "share with boilerplate",
+    "distinct_2": "distinct word pairs, share",
+}
+"""Figures of RL's log that are drawn beside the reward, and their titles."""
+
+LEFT_OUT = {
+    "harm": "harm at the end",
+    "label_accuracy": "label accuracy",
+    "order_flips": "order flips",
+}
+"""What a run's figures would be without a principle: their names for people."""
+
+MOST_LINES = 40
+"""A figure of principles shows at most so many, of the strongest effect; tables have all."""
+
+
+def plates_of(runs: Sequence[ReportData]) -> list[Plate]:
+    """The figures of one run, or of two in one picture each.
+
+    Args:
+        runs: one, or two; a figure of two is there only if both have its data.
+    """
+    names = (
+        []
+        if len(runs) < 2
+        else [f"{letter} ({run.name})" for letter, run in zip("AB", runs, strict=True)]
+    )
+    return list(chain.from_iterable(make(runs, names) for make in _MAKERS))
+
+
+def _harm(runs: Sequence[ReportData], names: Sequence[str]) -> Iterator[Plate]:
+    curves = [run.metrics.harm_by_round for run in runs]
+    if not all(len(curve) > 1 for curve in curves):
+        return
+    ends = [(wording.number(curve[0].n), wording.number(curve[-1].n)) for curve in curves]
+    counts = "; ".join(f"n = {n} before, {last} after the last round" for n, last in ends)
+    yield Plate(
+        "harm",
+        "Harm by revision round",
+        alts.harm(curves, names or ("",)),
+        "Share of harmful texts before any revision and after each round, with 95% intervals "
+        f"({counts}). Each round draws a fresh principle.",
+        plots.harm_by_round(curves),
+    )
+
+
+def _left_out(runs: Sequence[ReportData], names: Sequence[str]) -> Iterator[Plate]:
+    if len(runs) > 1:
+        return
+    principles = runs[0].metrics.principles
+    changes = {
+        title: {n: one.left_out[key].change for n, one in principles.items() if key in one.left_out}
+        for key, title in LEFT_OUT.items()
+    }
+    measured = {title: found for title, found in changes.items() if found}
+    if not measured:
+        return
+    shown = _strongest(measured)
+    columns = [
+        plots.Column(f"{title}, points", [[_in_points(found.get(name))] for name in shown])
+        for title, found in measured.items()
+    ]
+    yield Plate(
+        "left-out",
+        "What would change without one principle",
+        alts.left_out(measured),
+        "How each share of the run would change if the principle were left out, with 95% "
+        "intervals. Taken from the rows that did not draw it: a run without it would have the "
+        "same ones.",
+        plots.dots(shown, columns, 0.0),
+        (9.4, 0.9 + 0.27 * len(shown)),
+    )
+
+
+def _strongest(measured: Mapping[str, Mapping[str, Rate]]) -> list[str]:
+    """Principles of the largest changes, ordered by the first figure that has them."""
+    most: dict[str, float] = {}
+    place: dict[str, float] = {}
+    for found in measured.values():
+        for name, change in found.items():
+            most[name] = max(most.get(name, 0.0), abs(change.value))
+            place.setdefault(name, change.value)
+    return sorted(sorted(most, key=lambda n: -most[n])[:MOST_LINES], key=lambda n: -place[n])
+
+
+def _in_points(rate: Rate | None) -> Rate | None:
+    return rate and Rate(100 * rate.value, 100 * rate.low, 100 * rate.high, rate.n)
+
+
+def _calibration(runs: Sequence[ReportData], names: Sequence[str]) -> Iterator[Plate]:
+    labels = [run.metrics.labels for run in runs]
+    known = [one for one in labels if one and any(bin.n for bin in one.bins)]
+    if len(known) < len(runs):
+        return
+    yield Plate(
+        "calibration",
+        "Calibration of the labels",
+        alts.calibration([one.bins for one in known], names or ("",)),
+        "On the dashed line, a label means what it says. A larger dot stands for more labels.",
+        plots.reliability([one.bins for one in known]),
+        (4.6, 3.8),
+    )
+
+
+def _training(runs: Sequence[ReportData], names: Sequence[str]) -> Iterator[Plate]:
+    steps = [run.training for run in runs]
+    if not all(steps):
+        return
+    paid_for = dict.fromkeys(wording.reward_of(run.metrics.reward) for run in runs)
+    titles = {"reward": f"reward ({', '.join(paid_for)})", **PANELS}
+    logged = {name for run in steps for step in run for name in step.figures}
+    panels = {name: title for name, title in titles.items() if name in logged}
+    if not panels:
+        return
+    yield Plate(
+        "training",
+        "RL training",
+        alts.curves(_panels(steps, panels), names or ("",)),
+        "Reward is what RL was paid for, KL the distance from the SL-CAI policy that it starts "
+        "from. Reward that climbs while the policies do not improve, replies that grow longer, "
+        "entropy that falls, boilerplate that spreads and word pairs that repeat: each is a sign "
+        "that the preference model is being gamed.",
+        plots.curves(_panels(steps, panels), "RL step"),
+        (6.8, 0.5 + 1.9 * ((len(panels) + 1) // 2)),
+    )
+
+
+def _panels(runs: Sequence[Sequence[TrainingStep]], titles: Mapping[str, str]) -> list[plots.Panel]:
+    return [
+        plots.Panel(title, [[(one.step, one.figures.get(name)) for one in run] for run in runs])
+        for name, title in titles.items()
+    ]
+
+
+def _losses(runs: Sequence[ReportData], names: Sequence[str]) -> Iterator[Plate]:
+    panels: list[plots.Panel] = []
+    for model in runs[0].losses:
+        steps = [run.losses.get(model, ()) for run in runs]
+        if all(any("loss" in one.figures for one in run) for run in steps):
+            panels += _panels(steps, {"loss": f"loss of {_model(model)}, nats"})
+    if not panels:
+        return
+    yield Plate(
+        "losses",
+        "Training losses",
+        alts.curves(panels, names or ("",)),
+        "Loss of every other training, in nats, by optimiser step.",
+        plots.curves(panels, "step"),
+        (6.8, 0.5 + 1.9 * ((len(panels) + 1) // 2)),
+    )
+
+
+def _model(name: str) -> str:
+    *later, kind = name.split("/")
+    title = {"pm": "preference model", "pm_test": "test-PM"}.get(kind, stage_title(kind))
+    return ", ".join([title, *(part.replace("-", " ") for part in later)])
+
+
+def _robustness(runs: Sequence[ReportData], names: Sequence[str]) -> Iterator[Plate]:
+    found = runs[0].metrics.robustness
+    if len(runs) > 1 or found is None or not found.curve:
+        return
+    yield Plate(
+        "robustness",
+        "Two preference models, one of which is not optimised",
+        alts.robustness(found),
+        "The train-PM pays for the replies; the test-PM, of the other half of the pairs, only "
+        f"scores them. {wording.parting_sentence(found)} Scores are less their mean on held-out "
+        "replies, in standard deviations of these. The two part at the first mean of "
+        f"{found.window} rollout batches from which on to the end the difference, less that of "
+        f"the first {found.window}, lies above 0 with its whole 95% interval.",
+        plots.robustness(found),
+    )
+
+
+def _plane(runs: Sequence[ReportData], names: Sequence[str]) -> Iterator[Plate]:
+    found = [run.metrics.contest.on_plane if run.metrics.contest else {} for run in runs]
+    if not all(found):
+        return
+    yield Plate(
+        "plane",
+        "Harmlessness and helpfulness",
+        alts.plane(found, names or ("",)),
+        "Elo points from pairwise judgements, with 95% intervals both ways (Bai et al. 2022, "
+        "Fig. 2). The first model stands at 0; 190.8 points are three wins in four. Up and to the "
+        f"right is better.{_distrust(runs)}",
+        plots.plane([{stage_title(name): one for name, one in run.items()} for run in found]),
+        (6.8, 4.6),
+    )
+
+
+def _distrust(runs: Sequence[ReportData]) -> str:
+    contests = [run.metrics.contest for run in runs if run.metrics.contest]
+    bad = [name for one in contests for name, c in one.criteria.items() if c.trusted is False]
+    told = ", ".join(dict.fromkeys(bad))
+    return f" Not trustworthy, as the judge failed its own gate: {told}." if told else ""
+
+
+def _harmfulness(runs: Sequence[ReportData], names: Sequence[str]) -> Iterator[Plate]:
+    if len(runs) > 1 or not runs[0].metrics.harmfulness:
+        return
+    models = runs[0].metrics.harmfulness
+    shown = {stage_title(name): [one.greedy, one.sampled] for name, one in models.items()}
+    yield Plate(
+        "harmfulness",
+        "Absolute harmfulness",
+        alts.harmfulness(shown),
+        "The judge's expected score of a reply, from 0 (harmless) to 4, with 95% intervals: "
+        "greedy (●) and at temperature 1 (■).",
+        plots.dots(list(shown), [plots.Column("expected score, 0 to 4", list(shown.values()))]),
+        (6.8, 1.2 + 0.4 * len(shown)),
+    )
+
+
+def _time(runs: Sequence[ReportData], names: Sequence[str]) -> Iterator[Plate]:
+    found = [seconds_of(run) for run in runs]
+    if not all(found):
+        return
+    parts = dict.fromkeys(part for run in found for part in run)
+    named = {part: [run.get(part, 0.0) for run in found] for part in parts}
+    yield Plate(
+        "time",
+        "Time by stage",
+        alts.bars(named, names or ("",)),
+        "Wall-clock seconds of each stage and training, over all attempts of the run.",
+        plots.bars(named, "seconds"),
+        (6.8, 0.9 + (0.3 if len(runs) < 2 else 0.42) * len(named)),
+    )
+
+
+def seconds_of(run: ReportData) -> dict[str, float]:
+    """Seconds by stage and training, from the log; by step of the recipe if there is no log."""
+    if not run.spent:
+        return dict(run.metrics.seconds)
+    return {one.title: one.seconds for one in run.spent}
+
+
+_MAKERS = (
+    _plane,
+    _harmfulness,
+    _harm,
+    _training,
+    _robustness,
+    _calibration,
+    _left_out,
+    _losses,
+    _time,
+)

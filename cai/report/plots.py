@@ -1,0 +1,294 @@
+"""What each figure draws, of one run or of two: the second run has the second colour and a square.
+
+Every function gives what `cai.report.drawing` puts on an empty matplotlib figure.
+"""
+
+# matplotlib leaves its keyword arguments untyped.
+# pyright: reportUnknownMemberType=false
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from cai.evaluation.intervals import Rate
+from cai.evaluation.labels import ReliabilityBin
+from cai.report.drawing import Draw, Palette
+from cai.report.metrics import RobustnessMetrics
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+MARKERS = "os"
+"""Of the first run and of the second: colour alone does not tell them apart."""
+
+MOST_POINTS = 240
+"""Longer curves are drawn by the means of neighbouring steps."""
+
+LONGEST_NAME = 44
+"""Names of models and principles are cut here in a figure; tables have them whole."""
+
+
+def harm_by_round(curves: Sequence[Sequence[Rate]]) -> Draw:
+    """Harmful share against revision round, with 95 % intervals."""
+
+    def draw(figure: Figure, palette: Palette) -> None:
+        axes = figure.subplots()
+        for curve, colour, marker in zip(curves, _colours(palette), MARKERS, strict=False):
+            values, spread = [one.value for one in curve], _spread(curve)
+            style: dict[str, Any] = {"elinewidth": 1.4, "capsize": 3, "marker": marker}
+            axes.errorbar(range(len(curve)), values, yerr=spread, color=colour, **style)
+        longest = max(len(curve) for curve in curves)
+        axes.set_xticks(range(longest), ["before", *(str(n) for n in range(1, longest))])
+        axes.set_xlim(-0.3, longest - 0.7)
+        axes.set_xlabel("revision round")
+        axes.set_ylabel("share of harmful texts")
+        axes.set_ylim(-0.03, 1.03)
+        axes.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0%", "25%", "50%", "75%", "100%"])
+        _quiet(axes)
+
+    return draw
+
+
+class Panel(NamedTuple):
+    """One of several small curves.
+
+    Args:
+        title: what it shows.
+        runs: points of each run; an unknown value is None.
+    """
+
+    title: str
+    runs: Sequence[Sequence[tuple[float, float | None]]]
+
+
+def curves(panels: Sequence[Panel], by: str) -> Draw:
+    """Small curves, two in a row.
+
+    Args:
+        panels: one at least.
+        by: name of what is on the x axis: "step".
+    """
+
+    def draw(figure: Figure, palette: Palette) -> None:
+        rows = math.ceil(len(panels) / 2)
+        grid = figure.subplots(rows, 2, squeeze=False).flatten().tolist()
+        for axes, panel in zip(grid, panels, strict=False):
+            for run, colour in zip(panel.runs, _colours(palette), strict=False):
+                points = thinned(run)
+                marker = "o" if len(points) < 2 else None
+                xs, ys = [x for x, _ in points], [y for _, y in points]
+                axes.plot(xs, ys, color=colour, linewidth=1.6, marker=marker)
+            values = {y for run in panel.runs for _, y in run if y is not None}
+            if len(values) == 1:
+                axes.set_yticks([*values])  # Around a constant, matplotlib's ticks say nothing.
+            axes.set_title(panel.title, fontsize=11, loc="left")
+            _quiet(axes)
+        for axes in grid[len(panels) :]:
+            axes.set_visible(False)
+        for axes in grid[max(len(panels) - 2, 0) : len(panels)]:
+            axes.set_xlabel(by)
+
+    return draw
+
+
+def robustness(found: RobustnessMetrics) -> Draw:
+    """Scores by train-PM and test-PM against √KL, and a line where they part (HH-RLHF, Fig. 4)."""
+
+    def draw(figure: Figure, palette: Palette) -> None:
+        axes = figure.subplots()
+        curve = sorted(found.curve, key=lambda one: one.sqrt_kl)
+        distances = [one.sqrt_kl for one in curve]
+        dots: dict[str, Any] = {"markersize": 3.5, "linewidth": 1.2}
+        scores = {"train-PM": [one.train for one in curve], "test-PM": [one.test for one in curve]}
+        colours = zip(scores.items(), _colours(palette), MARKERS, strict=True)
+        for (name, values), colour, marker in colours:
+            axes.plot(distances, values, f"{marker}-", color=colour, label=name, **dots)
+        if found.parting is not None:
+            dashes: dict[str, Any] = {"linewidth": 1.2, "linestyle": (0, (4, 3))}
+            axes.axvline(found.parting.sqrt_kl, color=palette.ink, **dashes)
+        axes.set_xlabel("√KL from SL-CAI, √nats")
+        axes.set_ylabel("standardized score")
+        axes.legend()
+        _quiet(axes)
+
+    return draw
+
+
+def reliability(runs: Sequence[Sequence[ReliabilityBin]]) -> Draw:
+    """The reliability diagram: truth against label, the area of a dot as the number of labels."""
+
+    def draw(figure: Figure, palette: Palette) -> None:
+        axes = figure.subplots()
+        dashes: dict[str, Any] = {"linewidth": 1.4, "linestyle": (0, (4, 3))}
+        axes.plot([0, 1], [0, 1], color=palette.faint, **dashes)
+        for bins, colour, marker in zip(runs, _colours(palette), MARKERS, strict=False):
+            _reliability_curve(axes, bins, colour, marker)
+        axes.set_xlim(-0.04, 1.04)
+        axes.set_ylim(-0.04, 1.04)
+        ticks = [0, 0.25, 0.5, 0.75, 1]
+        axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+        axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
+        axes.grid(visible=True)
+        axes.set_xlabel("label, p(A better)")
+        axes.set_ylabel("true p(A better)")
+
+    return draw
+
+
+class Column(NamedTuple):
+    """Dots with their intervals, a line for each name.
+
+    Args:
+        label: of the x axis.
+        rates: what stands on each line; one for each run or kind, None where there is nothing.
+    """
+
+    label: str
+    rates: Sequence[Sequence[Rate | None]]
+
+
+def dots(names: Sequence[str], columns: Sequence[Column], line: float | None = None) -> Draw:
+    """One line a name, from the top, and beside each other one panel a column.
+
+    Args:
+        names: of the lines.
+        columns: what is shown of each.
+        line: where a dashed line stands, such as no change; None for none.
+    """
+
+    def draw(figure: Figure, palette: Palette) -> None:
+        row = figure.subplots(1, len(columns), squeeze=False, sharey=True).flatten().tolist()
+        for axes, column in zip(row, columns, strict=True):
+            if line is not None:
+                axes.axvline(line, color=palette.ink, linewidth=1, linestyle=(0, (4, 3)))
+            for place, rates in enumerate(column.rates):
+                _dots(axes, rates, place, palette)
+            axes.set_xlabel(column.label)
+            axes.grid(visible=True, axis="x")
+            axes.tick_params(length=0)
+            axes.spines["left"].set_visible(False)
+        row[0].set_yticks(range(len(names)), [shortened(name) for name in names])
+        row[0].set_ylim(len(names) - 0.4, -0.6)
+
+    return draw
+
+
+def plane(runs: Sequence[Mapping[str, tuple[Rate, Rate]]]) -> Draw:
+    """Harmlessness Elo against helpfulness Elo, with error bars both ways (CAI, Fig. 2).
+
+    Args:
+        runs: of each run, helpfulness and harmlessness of every model.
+    """
+
+    def draw(figure: Figure, palette: Palette) -> None:
+        axes = figure.subplots()
+        axes.axhline(0, color=palette.faint, linewidth=1)
+        axes.axvline(0, color=palette.faint, linewidth=1)
+        for models, colour, marker in zip(runs, _colours(palette), MARKERS, strict=False):
+            middle = _mean([x.value for x, _ in models.values()])
+            for place, (name, (x, y)) in enumerate(models.items()):
+                up, left = place % 2 == 0, x.value > middle
+                spread = {"xerr": _spread([x]), "yerr": _spread([y])}
+                style: dict[str, Any] = {"marker": marker, "elinewidth": 1.2, "capsize": 2}
+                axes.errorbar(x.value, y.value, **spread, color=colour, **style)
+                axes.annotate(
+                    shortened(name),
+                    (x.value, y.value),
+                    textcoords="offset points",
+                    xytext=(-7 if left else 7, 6 if up else -6),
+                    ha="right" if left else "left",
+                    va="bottom" if up else "top",
+                )
+        axes.set_xlabel("helpfulness, Elo points")
+        axes.set_ylabel("harmlessness, Elo points")
+        axes.margins(0.14)
+        axes.grid(visible=True)
+        axes.tick_params(length=0)
+
+    return draw
+
+
+def bars(named: Mapping[str, Sequence[float]], label: str) -> Draw:
+    """One bar a name and run, from the top."""
+
+    def draw(figure: Figure, palette: Palette) -> None:
+        axes = figure.subplots()
+        runs = max(len(values) for values in named.values())
+        height = 0.7 / runs
+        for run, colour in zip(range(runs), _colours(palette), strict=False):
+            places = [place + (run - (runs - 1) / 2) * height for place in range(len(named))]
+            axes.barh(places, [values[run] for values in named.values()], height, color=colour)
+        axes.set_yticks(range(len(named)), [shortened(name) for name in named])
+        axes.set_ylim(len(named) - 0.4, -0.6)
+        axes.set_xlabel(label)
+        axes.grid(visible=True, axis="x")
+        axes.set_axisbelow(True)
+        axes.tick_params(length=0)
+
+    return draw
+
+
+def thinned(points: Sequence[tuple[float, float | None]]) -> list[tuple[float, float]]:
+    """At most `MOST_POINTS` points: means of neighbours; unknown values leave a gap (NaN)."""
+    size = math.ceil(len(points) / MOST_POINTS) or 1
+    chunks = [points[start : start + size] for start in range(0, len(points), size)]
+    return [(_mean([x for x, _ in one]), _mean([y for _, y in one])) for one in chunks]
+
+
+def shortened(name: str) -> str:
+    """A name as a figure has it: one line of printable letters, cut where it is long."""
+    line = "".join(letter if letter.isprintable() else " " for letter in name)
+    return line if len(line) <= LONGEST_NAME else f"{line[: LONGEST_NAME - 1]}…"
+
+
+def _reliability_curve(
+    axes: Axes, bins: Sequence[ReliabilityBin], colour: str, marker: str
+) -> None:
+    filled = [
+        (one.mean_p, one.truth, one.n)
+        for one in bins
+        if one.mean_p is not None and one.truth is not None
+    ]
+    most = max((n for _, _, n in filled), default=1)
+    axes.plot([p for p, _, _ in filled], [q for _, q, _ in filled], color=colour, linewidth=1.4)
+    for p, truth, n in filled:
+        axes.plot([p], [truth], marker, color=colour, markersize=4 + 9 * math.sqrt(n / most))
+
+
+def _dots(axes: Axes, rates: Sequence[Rate | None], place: float, palette: Palette) -> None:
+    shifts = [0.0] if len(rates) < 2 else [-0.14, 0.14]
+    for one, shift, colour, marker in zip(rates, shifts, _colours(palette), MARKERS, strict=False):
+        if one is not None:
+            style: dict[str, Any] = {"elinewidth": 1.4, "capsize": 2.5, "markersize": 5}
+            axes.errorbar(
+                one.value,
+                place + shift,
+                xerr=_spread([one]),
+                color=colour,
+                marker=marker,
+                **style,
+            )
+
+
+def _colours(palette: Palette) -> tuple[str, str]:
+    return palette.first, palette.second
+
+
+def _spread(rates: Sequence[Rate]) -> list[list[float]]:
+    """How far each interval reaches below and above its value; never below 0 by rounding."""
+    below = [max(one.value - one.low, 0.0) for one in rates]
+    return [below, [max(one.high - one.value, 0.0) for one in rates]]
+
+
+def _quiet(axes: Axes) -> None:
+    axes.grid(visible=True, axis="y")
+    axes.tick_params(length=0)
+    axes.spines["left"].set_visible(False)
+
+
+def _mean(values: Sequence[float | None]) -> float:
+    known = [one for one in values if one is not None]
+    return math.fsum(known) / len(known) if known else math.nan

@@ -1,0 +1,100 @@
+"""The parts of `metrics.json` that compare policies: contests, harmfulness, style, contamination.
+
+The shapes are those that `cai evaluate policy` writes. Every part is optional.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, cast
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from cai.evaluation.intervals import Rate
+
+
+class Part(BaseModel):
+    """A part of `metrics.json`; keys that the report does not show are let through."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class WinMetrics(Part):
+    """How often one model's reply is preferred to another's, ties counting half."""
+
+    a: str
+    b: str
+    rate: Rate
+    length_controlled: Rate | None = None
+
+
+class CriterionMetrics(Part):
+    """Judgements under one criterion; Elo points at a scale of 400/ln 10, the first model at 0."""
+
+    prompts: int = 0
+    elo: dict[str, Rate] = Field(default_factory=dict[str, Rate])
+    wins: tuple[WinMetrics, ...] = ()
+    rows: dict[str, int] = Field(default_factory=dict[str, int])
+    calls: int = 0
+    tokens: int | None = None
+    dollars: float | None = None
+    trusted: bool | None = None
+    why: str = ""
+
+
+class ContestMetrics(Part):
+    """Models compared in pairs, by criterion: "harmlessness" and "helpfulness"."""
+
+    models: tuple[str, ...] = ()
+    criteria: dict[str, CriterionMetrics] = Field(default_factory=dict[str, CriterionMetrics])
+
+    @property
+    def on_plane(self) -> dict[str, tuple[Rate, Rate]]:
+        """Models that have both: helpfulness Elo, and harmlessness Elo."""
+        found = [self.criteria.get(name) for name in ("helpfulness", "harmlessness")]
+        helpful, harmless = (one.elo if one else {} for one in found)
+        return {
+            name: (helpful[name], harmless[name])
+            for name in self.models or tuple(helpful)
+            if name in helpful and name in harmless
+        }
+
+
+class HarmfulnessMetrics(Part):
+    """Absolute harmfulness: the judge's expected score, 0 (harmless) to 4, of a model's replies."""
+
+    greedy: Rate | None = None
+    sampled: Rate | None = None
+    rows: dict[str, int] = Field(default_factory=dict[str, int])
+    trusted: bool | None = None
+    why: str = ""
+
+
+def _figures_only(content: Any) -> Any:
+    """Numbers, and means with an interval; other entries are for other readers."""
+    if not isinstance(content, Mapping):
+        return content
+    entries = cast("Mapping[str, Any]", content)
+    return {name: one for name, one in entries.items() if _is_figure(one)}
+
+
+def _is_figure(content: Any) -> bool:
+    if isinstance(content, Mapping):
+        return {"value", "low", "high", "n"} <= set(cast("Mapping[str, Any]", content))
+    return content is None or (isinstance(content, int | float) and not isinstance(content, bool))
+
+
+StyleMetrics = Annotated[dict[str, Rate | float | None], BeforeValidator(_figures_only)]
+"""Signs of a gamed reward in one model's replies, by name: shares, means or plain numbers."""
+
+SetCounts = Annotated[dict[str, Any], BeforeValidator(lambda content: content or {})]
+
+
+class ContaminationMetrics(Part):
+    """Evaluation prompts that share a run of `words` words with a training prompt."""
+
+    words: int = 0
+    training_prompts: int = 0
+    evaluation_prompts: int = 0
+    shared: int = 0
+    by_set: SetCounts = Field(default_factory=dict[str, Any])

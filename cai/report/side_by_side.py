@@ -1,0 +1,168 @@
+"""Every headline figure of two runs in lines: A, B, and what changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from cai.evaluation.intervals import Rate, difference
+from cai.report.data import ReportData
+from cai.report.metrics import FIGURES, LabelMetrics, Metrics, PreferenceModelMetrics
+from cai.report.plates import seconds_of
+from cai.stage_titles import stage_title
+
+Figure = Rate | float | None
+
+
+@dataclass(frozen=True)
+class Line:
+    """One figure of both runs.
+
+    Args:
+        name: for people.
+        a: of the first run; None if it has not measured it.
+        b: of the second.
+        way: which way is good, if one is.
+        share: whether it is a share in [0, 1], to be shown in percent.
+    """
+
+    name: str
+    a: Figure
+    b: Figure
+    way: str = ""
+    share: bool = False
+
+    @property
+    def moved(self) -> Figure:
+        """B − A; with its interval where both have one, the samples taken as independent."""
+        if isinstance(self.a, Rate) and isinstance(self.b, Rate):
+            return difference(self.a, self.b)
+        if isinstance(self.a, Rate) or isinstance(self.b, Rate):
+            return None
+        return None if self.a is None or self.b is None else self.b - self.a
+
+
+@dataclass(frozen=True)
+class Group:
+    """Lines under one title; `by_patterns` says whose figures are an approximation."""
+
+    title: str
+    lines: tuple[Line, ...]
+    by_patterns: str = ""
+
+
+def groups_of(a: ReportData, b: ReportData) -> list[Group]:
+    """All groups with a figure that at least one of the runs has measured."""
+    groups = [
+        *_stages(a.metrics, b.metrics),
+        *_contest(a.metrics, b.metrics),
+        Group("Absolute harmfulness, 0 to 4", tuple(_harmfulness(a.metrics, b.metrics))),
+        *_style(a.metrics, b.metrics),
+        Group("Harm by revision round", tuple(_rounds(a.metrics, b.metrics))),
+        Group("Labels", tuple(_labels(a.metrics, b.metrics))),
+        Group("Preference model", tuple(_preference_model(a.metrics, b.metrics))),
+        Group("Best of N", tuple(_best_of(a.metrics, b.metrics))),
+        Group("Calls and their cost", tuple(_calls(a.metrics, b.metrics))),
+        Group("Seconds by stage", tuple(_seconds(a, b))),
+    ]
+    kept = (Group(one.title, _measured(one.lines), one.by_patterns) for one in groups)
+    return [one for one in kept if one.lines]
+
+
+def _measured(lines: tuple[Line, ...]) -> tuple[Line, ...]:
+    return tuple(one for one in lines if one.a is not None or one.b is not None)
+
+
+def _line(name: str, sides: Sequence[Figure], way: str = "", *, share: bool = False) -> Line:
+    return Line(name, sides[0], sides[1], way, share)
+
+
+def _stages(a: Metrics, b: Metrics) -> Iterator[Group]:
+    for name in dict.fromkeys([*a.ordered_stages, *b.ordered_stages]):
+        sides = [run.stages.get(name) for run in (a, b)]
+        letters = zip("AB", sides, strict=True)
+        patterns = [letter for letter, one in letters if one and one.method == "patterns"]
+        lines = tuple(
+            _line(title, [figure(one) if one else None for one in sides], way, share=True)
+            for title, (way, figure) in FIGURES.items()
+        )
+        yield Group(stage_title(name), lines, " and ".join(patterns))
+
+
+def _contest(a: Metrics, b: Metrics) -> Iterator[Group]:
+    sides = [run.contest.criteria if run.contest else {} for run in (a, b)]
+    for criterion in dict.fromkeys([*sides[0], *sides[1]]):
+        elo = [side[criterion].elo if criterion in side else {} for side in sides]
+        names = dict.fromkeys([*elo[0], *elo[1]])
+        lines = (
+            Line(stage_title(n), elo[0].get(n), elo[1].get(n), "more is better") for n in names
+        )
+        yield Group(f"Elo points, {criterion}", tuple(lines))
+
+
+def _harmfulness(a: Metrics, b: Metrics) -> Iterator[Line]:
+    for name in dict.fromkeys([*a.harmfulness, *b.harmfulness]):
+        found = [run.harmfulness.get(name) for run in (a, b)]
+        title, way = stage_title(name), "less is better"
+        yield _line(f"{title}, greedy", [one.greedy if one else None for one in found], way)
+        yield _line(f"{title}, sampled", [one.sampled if one else None for one in found], way)
+
+
+def _style(a: Metrics, b: Metrics) -> Iterator[Group]:
+    for model in dict.fromkeys([*a.style, *b.style]):
+        found = [run.style.get(model, {}) for run in (a, b)]
+        names = dict.fromkeys([*found[0], *found[1]])
+        lines = (Line(n.replace("_", " "), found[0].get(n), found[1].get(n)) for n in names)
+        yield Group(f"Style of {stage_title(model)}", tuple(lines))
+
+
+def _rounds(a: Metrics, b: Metrics) -> Iterator[Line]:
+    for number in range(max(len(a.harm_by_round), len(b.harm_by_round))):
+        found = [run.harm_by_round[number : number + 1] for run in (a, b)]
+        title = f"After round {number}" if number else "Before any"
+        yield _line(title, [one[0] if one else None for one in found], "less is better", share=True)
+
+
+def _labels(a: Metrics, b: Metrics) -> Iterator[Line]:
+    one, other = a.labels or LabelMetrics(), b.labels or LabelMetrics()
+    less, more = "less is better", "more is better"
+    yield Line("Accuracy", one.accuracy, other.accuracy, more, share=True)
+    yield Line("Order flips", one.flip_rate, other.flip_rate, less, share=True)
+    yield Line("First position preferred", one.position_first, other.position_first, share=True)
+    yield Line("Brier score", one.brier, other.brier, less)
+    yield Line("Calibration error", one.ece, other.ece, less)
+
+
+def _preference_model(a: Metrics, b: Metrics) -> Iterator[Line]:
+    one, other = a.pm or PreferenceModelMetrics(), b.pm or PreferenceModelMetrics()
+    yield Line("Accuracy", one.accuracy, other.accuracy, "more is better", share=True)
+    yield Line("Keyword baseline", one.keyword_baseline, other.keyword_baseline, share=True)
+
+
+def _best_of(a: Metrics, b: Metrics) -> Iterator[Line]:
+    found = [{p.n: p for p in run.best_of.by_n} if run.best_of else {} for run in (a, b)]
+    for n in sorted({*found[0], *found[1]}):
+        points = [side.get(n) for side in found]
+        harm = [one.harmful_compliance if one else None for one in points]
+        yield _line(f"Best of {n}: harmful compliance", harm, "less is better", share=True)
+
+
+def _calls(a: Metrics, b: Metrics) -> Iterator[Line]:
+    names: Mapping[str, str] = {
+        "made": "Calls made",
+        "cached": "Calls from the ledger",
+        "input_tokens": "Tokens read",
+        "output_tokens": "Tokens written",
+        "cost": "Dollars",
+    }
+    for field, title in names.items():
+        found = [getattr(run.calls, field) if run.calls else None for run in (a, b)]
+        yield Line(title, found[0], found[1])
+
+
+def _seconds(a: ReportData, b: ReportData) -> Iterator[Line]:
+    one, other = seconds_of(a), seconds_of(b)
+    for part in dict.fromkeys([*one, *other]):
+        yield Line(part, one.get(part), other.get(part))
+    if one and other:
+        yield Line("In all", sum(one.values()), sum(other.values()))
