@@ -15,6 +15,7 @@ from cai.evaluation.judge import JudgeFigures
 from cai.evaluation.labels import LabelFigures
 from cai.pipeline.folder import RunFolder
 from cai.pipeline.labeler import Trialled
+from cai.report.contamination_wording import contamination_lines
 from cai.report.wording import interval, percent
 
 if TYPE_CHECKING:
@@ -139,6 +140,8 @@ def _lines(found: Trialled, folder: RunFolder) -> Iterator[str]:
             yield f"judges: {one.first} and {one.second} agree on {share}{kappa}"
     for reason, number in found.left_out.items():
         yield f"{number} left out: {reason}"
+    shared = found.contamination
+    yield from contamination_lines(shared.to_json() if shared else None)
     for bought in found.calls:
         cost = "" if bought["cost"] is None else f", ${bought['cost']:.4f}"
         made = f"{bought['made']} calls made now{cost}, {bought['cached']} were there"

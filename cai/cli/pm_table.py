@@ -13,6 +13,7 @@ from cai.cli.labeler_table import plain_table
 from cai.evaluation.intervals import Rate
 from cai.evaluation.scored_pairs import ScoreFigures
 from cai.pipeline.pair_scores import ScoredFiles
+from cai.report.contamination_wording import contamination_lines
 from cai.report.wording import interval, percent
 
 if TYPE_CHECKING:
@@ -46,6 +47,8 @@ def print_scored(found: ScoredFiles) -> None:
     if found.figures.undecided:
         print_lines([f"{found.figures.undecided} pairs have no better side (a label of ½)"])
     print_lines(f"{number} left out: {reason}" for reason, number in found.left_out.items())
+    shared = found.contamination
+    print_lines(contamination_lines(shared.to_json() if shared else None))
 
 
 def _figures(model: str, figures: ScoreFigures) -> Table:

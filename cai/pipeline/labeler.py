@@ -17,9 +17,11 @@ from cai.evaluation.agreement import Agreement, agreements
 from cai.evaluation.judge import JudgeFigures
 from cai.evaluation.labels import Truth
 from cai.evaluation.truths import microworld_truth
+from cai.filters.contamination import Overlap
 from cai.label_settings import LabelSettings
 from cai.models import ModelSettings
 from cai.models.family import check_fallback
+from cai.pipeline.contamination import held_against, runs_of
 from cai.pipeline.folder import RunFolder
 from cai.pipeline.labeler_constitution import constitution_of
 from cai.pipeline.labeler_figures import figures_from, sides
@@ -27,7 +29,7 @@ from cai.pipeline.labeler_items import Item, Question, items_of
 from cai.pipeline.provenance import run_identity
 from cai.pipeline.studio import Studio
 from cai.recipe import Recipe, save_recipe
-from cai.records import Response
+from cai.records import Message, Response
 from cai.roles import Roles
 from cai.sources import Unreadable
 from cai.sources.questions import JudgedChoice, read_questions
@@ -73,6 +75,8 @@ class Trialled:
         left_out: rows of the files that are no questions, by reason.
         run: identity of what was run.
         calls: what was bought now, and what was there already.
+        contamination: training prompts of the judges against those of the questions; None where no
+            judge's run is known.
     """
 
     judges: tuple[JudgeFigures, ...]
@@ -81,6 +85,7 @@ class Trialled:
     left_out: Mapping[str, int] = field(default_factory=dict[str, int])
     run: Mapping[str, Any] = field(default_factory=dict[str, Any])
     calls: Sequence[Mapping[str, Any]] = ()
+    contamination: Overlap | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The content of the folder's `metrics.json`; ``labels`` are the first judge's."""
@@ -92,6 +97,7 @@ class Trialled:
             "between_judges": [one.to_json() for one in self.between_judges],
             "left_out": self.left_out,
             "bought": list(self.calls),
+            "contamination": self.contamination.to_json() if self.contamination else None,
         }
 
 
@@ -119,9 +125,20 @@ def measure_judges(trials: Trials, *, command: str = "", budget: Budget | None =
         save_recipe(recipe_for(trials.judges[0], recipe), trials.folder.recipe)
         found = _Judges(trials, questions, ledger, progress, budget or Budget())
         run_until_stopped(found.measure(command))
-    trialled = replace(found.trialled, left_out=left_out)
+    shared = _contamination(trials, questions)
+    trialled = replace(found.trialled, left_out=left_out, contamination=shared)
     trials.folder.write_metrics(trialled.to_json())
     return trialled
+
+
+def _contamination(trials: Trials, questions: Sequence[Question]) -> Overlap | None:
+    asked: dict[str, list[Sequence[Message]]] = {}
+    for one in questions:
+        if isinstance(one, JudgedChoice):
+            asked.setdefault(one.choice.source, []).append(one.choice.conversation)
+        else:
+            asked.setdefault(one.pair.prompt.source, []).append(one.pair.prompt.messages)
+    return held_against(runs_of(judge.name for judge in trials.judges), asked)
 
 
 class _Judges:

@@ -11,9 +11,11 @@ from typing import Any, cast
 
 from cai.errors import CaiError
 from cai.evaluation.scored_pairs import ScoredPair, ScoreFigures, score_figures
+from cai.filters.contamination import Overlap
 from cai.models.weights import local_path
+from cai.pipeline.contamination import held_against, runs_of
 from cai.pipeline.folder import RunFolder
-from cai.records import Comparison
+from cai.records import Comparison, Message
 from cai.sources.files import read_rows
 from cai.sources.pairs import PairSet, read_pairs
 from cai.sources.prompt_sets import Unreadable
@@ -32,12 +34,14 @@ class ScoredFiles:
         data: the files.
         figures: of all their pairs.
         left_out: rows that could not be scored, by reason.
+        contamination: its training prompts against theirs; None where its run is not known.
     """
 
     model: str
     data: Sequence[str]
     figures: ScoreFigures
     left_out: Mapping[str, int]
+    contamination: Overlap | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Everything, as JSON data."""
@@ -45,6 +49,7 @@ class ScoredFiles:
             "model": self.model,
             "data": list(self.data),
             "left_out": dict(self.left_out),
+            "contamination": self.contamination.to_json() if self.contamination else None,
             **self.figures.to_json(),
         }
 
@@ -67,14 +72,16 @@ def score_pairs(model: str, data: Sequence[str] = (), limit: int | None = None) 
     name, files = _named(model, data)
     scorer = Scorer(name)
     left_out: Counter[str] = Counter()
-    pairs = (pair for file in files for pair in _pairs(file, limit, left_out))
+    asked: dict[str, list[Sequence[Message]]] = {}
+    pairs = (pair for file in files for pair in _noted(_pairs(file, limit, left_out), file, asked))
     scored: list[ScoredPair] = []
     while part := list(islice(pairs, AT_ONCE)):
         scored += _scored(scorer, part, left_out)
     if not scored:
         why = ", ".join(f"{reason}: {number}" for reason, number in left_out.items())
         raise CaiError(f"{', '.join(files)}: no pair to score ({why or 'it is empty'})")
-    return ScoredFiles(model, files, score_figures(scored), dict(left_out))
+    shared = held_against(runs_of([model]), asked)
+    return ScoredFiles(model, files, score_figures(scored), dict(left_out), shared)
 
 
 def _named(model: str, data: Sequence[str]) -> tuple[str, list[str]]:
@@ -92,6 +99,16 @@ def _named(model: str, data: Sequence[str]) -> tuple[str, list[str]]:
             f"--run {model}"
         )
     return str(folder), list(data) or [str(last.dataset("preferences") / "test" / "data.parquet")]
+
+
+def _noted(
+    pairs: Iterator[JudgedPair], file: str, asked: dict[str, list[Sequence[Message]]]
+) -> Iterator[JudgedPair]:
+    """The same pairs; their prompts are noted under the file's name."""
+    prompts = asked.setdefault(Path(file).name, [])
+    for pair in pairs:
+        prompts.append(pair.pair.prompt.messages)
+        yield pair
 
 
 def _pairs(file: str, limit: int | None, left_out: Counter[str]) -> Iterator[JudgedPair]:

@@ -38,6 +38,7 @@ from cai.pipeline.revisions import generate_helpful_replies, generate_revisions
 from cai.pipeline.row_settings import SETTABLE, check_stage, settings_by_stage
 from cai.pipeline.run import filter_counts, row_counts
 from cai.pipeline.studio import Studio
+from cai.pipeline.style import measure_style
 from cai.pipeline.training import write_preference_data, write_sft_data
 from cai.recipe import load_recipe, with_settings
 from cai.records import RowKey, RowStatus
@@ -280,6 +281,8 @@ def _measure(studio: Studio, stages: Collection[str]) -> None:
     asked = [one for one in policies(studio) if one.row_stage in stages]
     measured: dict[str, Any] = metrics.setdefault("stages", {})
     measured |= {one.stage: measure_policy(studio, one) for one in asked if one.name != BEST_OF}
+    if asked:
+        metrics |= measure_style(studio, list(policies(studio)))
     scorer = run_scorer(studio) if asked else None
     if scorer and (found := measure_best_of(studio, scorer)):
         measured[BEST_OF], metrics["best_of"] = found["stage"], found["best_of"]

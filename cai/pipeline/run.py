@@ -19,9 +19,11 @@ from cai.engine import Ledger, Progress
 from cai.engine.budget import Budget
 from cai.models.price_list import told_prices
 from cai.pipeline import training
+from cai.pipeline.contamination import measure_contamination
 from cai.pipeline.evaluating import evaluate_policies, measure_labels, measure_revisions
 from cai.pipeline.folder import RunFolder
 from cai.pipeline.model_cards import write_model_cards
+from cai.pipeline.policies import policies
 from cai.pipeline.preferences import generate_comparisons, probe_labels
 from cai.pipeline.principles import measure_principles
 from cai.pipeline.provenance import run_identity
@@ -29,6 +31,7 @@ from cai.pipeline.revisions import generate_helpful_replies, generate_revisions
 from cai.pipeline.robustness import measure_robustness
 from cai.pipeline.steps import STEPS, Step, in_iterations, steps_of
 from cai.pipeline.studio import Studio
+from cai.pipeline.style import measure_style
 from cai.recipe import Recipe, save_recipe
 from cai.report import write_cards, write_report
 from cai.splits import Shard
@@ -197,6 +200,8 @@ async def _rl(studio: Studio, figures: Figures) -> None:
 async def _evaluate(studio: Studio, figures: Figures) -> None:
     began = time.monotonic()
     figures.add(await evaluate_policies(studio))
+    figures.add(measure_style(studio, list(policies(studio))))
+    figures.add(measure_contamination(studio))
     figures.time("evaluate", began)
 
 
