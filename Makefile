@@ -5,12 +5,15 @@ BIN := $(VENV)/bin
 VLLM := .venv-vllm
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 THREADS := OMP_NUM_THREADS=1
+MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 RUN ?= runs/microworld
 
-.PHONY: demo test test-slow test-vllm bench label-ways check format clean
+.PHONY: demo install test test-slow test-vllm bench label-ways docs check format clean
 
 demo: $(VENV)/.installed  ## the main job, from constitution to measured policy, on the microworld
 	$(BIN)/cai run examples/microworld.yaml --run $(RUN)
+
+install: $(VENV)/.installed  ## .venv with `cai` and the trainers
 
 test: $(VENV)/.installed-dev  ## the whole suite but for the slow proofs
 	$(THREADS) $(BIN)/pytest -n 2 --dist loadfile -m "not slow"
@@ -28,10 +31,16 @@ bench: $(VENV)/.installed-bench  ## our engine beside raw aiohttp, the openai SD
 label-ways: $(VENV)/.installed  ## every way to a preference label against the microworld's truth
 	$(THREADS) $(BIN)/python -m bench.label_ways
 
-check: $(VENV)/.installed-dev  ## lint, format, types
+docs: $(VENV)/.installed-dev  ## the reference pages anew, and the site in build/site
+	$(BIN)/python -m docs.reference
+	$(MKDOCS)
+
+check: $(VENV)/.installed-dev  ## lint, format, types, and whether the pages are true
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
+	$(BIN)/python -m docs.check
+	$(MKDOCS)
 
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .

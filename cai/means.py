@@ -21,8 +21,8 @@ class StatedMeans(Entry):
     """
 
     response: MeanTokens | None = Field(default=None, description="First replies, to be revised.")
-    critique: MeanTokens | None = None
-    revision: MeanTokens | None = None
+    critique: MeanTokens | None = Field(default=None, description="Critiques.")
+    revision: MeanTokens | None = Field(default=None, description="Revisions.")
     revision_check: MeanTokens | None = Field(
         default=None, description="Labels of revisions and the texts before, one per order."
     )
@@ -40,12 +40,18 @@ class StatedMeans(Entry):
     reward: MeanTokens | None = Field(
         default=None, description="Ratings of replies that RL's policy writes."
     )
-    evaluation_helpful: MeanTokens | None = None
-    evaluation_distilled: MeanTokens | None = None
-    evaluation_sl_cai: MeanTokens | None = None
-    evaluation_dpo: MeanTokens | None = None
-    evaluation_rl_cai: MeanTokens | None = None
-    evaluation_best_of: MeanTokens | None = None
+    evaluation_helpful: MeanTokens | None = Field(
+        default=None, description="Replies of the assistant to evaluation prompts."
+    )
+    evaluation_distilled: MeanTokens | None = Field(
+        default=None, description="Those of the distilled model."
+    )
+    evaluation_sl_cai: MeanTokens | None = Field(default=None, description="Those of SL-CAI.")
+    evaluation_dpo: MeanTokens | None = Field(default=None, description="Those of DPO's policy.")
+    evaluation_rl_cai: MeanTokens | None = Field(default=None, description="Those of RL's policy.")
+    evaluation_best_of: MeanTokens | None = Field(
+        default=None, description="Those of SL-CAI whose best one is measured."
+    )
     best_of: MeanTokens | None = Field(
         default=None, description="Replies of which `cai generate best-of` takes the best."
     )

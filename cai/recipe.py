@@ -41,10 +41,15 @@ from trainers.settings import (
 
 
 class Recipe(Entry):
-    """All of a run. `name` gives the default run folder, ``runs/<name>``."""
+    """All of a run."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
-    seed: int = Field(default=0, ge=0)
+    name: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$",
+        description="Names the run; its folder is ``runs/<name>`` unless ``--run`` says otherwise.",
+    )
+    seed: int = Field(
+        default=0, ge=0, description="Of every draw: prompts, principles, replies, new weights."
+    )
     constitution: str = Field(description="A shipped constitution's name, or a file.")
     templates: Path | None = Field(
         default=None, description="A folder whose templates replace shipped ones of their name."

@@ -49,13 +49,23 @@ class Roles(Entry):
     there is one; the default never plays it.
     """
 
-    default: ModelSettings | None = None
-    base: ModelSettings | None = None
-    assistant: ModelSettings | None = None
-    critic: ModelSettings | None = None
-    reviser: ModelSettings | None = None
-    judge: ModelSettings | None = None
-    fallback: ModelSettings | None = None
+    default: ModelSettings | None = Field(
+        default=None, description="Plays every role that is not named, but for the fallback."
+    )
+    base: ModelSettings | None = Field(
+        default=None, description="Is trained: SFT and the preference model start from its weights."
+    )
+    assistant: ModelSettings | None = Field(
+        default=None, description="Writes the first replies; helpful-only in the paper (§3.2)."
+    )
+    critic: ModelSettings | None = Field(default=None, description="Writes the critiques.")
+    reviser: ModelSettings | None = Field(default=None, description="Writes the revisions.")
+    judge: ModelSettings | None = Field(
+        default=None, description="Answers the multiple-choice questions that labels come from."
+    )
+    fallback: ModelSettings | None = Field(
+        default=None, description="Answers what another role declines."
+    )
 
     @field_validator("*", mode="before")
     @classmethod
@@ -125,10 +135,16 @@ class Roles(Entry):
 class SamplingSettings(Entry):
     """How replies are drawn; the papers sample at temperature 1."""
 
-    temperature: float = Field(default=1.0, ge=0)
-    top_p: float = Field(default=1.0, gt=0, le=1)
-    max_tokens: int = Field(default=256, ge=1)
-    stop: tuple[str, ...] = ()
+    temperature: float = Field(
+        default=1.0, ge=0, description="Of the softmax; 0: always the likeliest token."
+    )
+    top_p: float = Field(
+        default=1.0, gt=0, le=1, description="Only the likeliest tokens of so much probability."
+    )
+    max_tokens: int = Field(default=256, ge=1, description="Longest reply; longer are cut off.")
+    stop: tuple[str, ...] = Field(
+        default=(), description="Texts that end a reply and are no part of it."
+    )
 
     def under(self, own: RoleSampling | None) -> SamplingSettings:
         """The same with a role's own sampling in the places where it has some."""

@@ -69,7 +69,9 @@ class PromptsWanted(Spending):
         Literal["chat", "completion"] | None,
         typer.Option(help="Messages, or plain text for base models; by default messages."),
     ] = None
-    temperature: Annotated[float, typer.Option(min=0)] = 1.0
+    temperature: Annotated[
+        float, typer.Option(min=0, help="Of the softmax; 0: always the likeliest token.")
+    ] = 1.0
     max_tokens: Annotated[int, typer.Option(min=1, help="Longest prompt; longer are lost.")] = 256
     seed: Annotated[int, typer.Option(min=0, help="Of draws and calls.")] = 0
 

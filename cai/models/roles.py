@@ -25,10 +25,21 @@ class RoleSampling(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    temperature: float | None = Field(default=None, ge=0)
-    top_p: float | None = Field(default=None, gt=0, le=1)
-    max_tokens: int | None = Field(default=None, ge=1)
-    stop: tuple[str, ...] | None = None
+    temperature: float | None = Field(
+        default=None, ge=0, description="Of the softmax; 0: always the likeliest token."
+    )
+    top_p: float | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+        description="Only the likeliest tokens of so much probability.",
+    )
+    max_tokens: int | None = Field(
+        default=None, ge=1, description="Longest reply; longer are cut off."
+    )
+    stop: tuple[str, ...] | None = Field(
+        default=None, description="Texts that end a reply and are no part of it."
+    )
 
     def over(self, sampling: Sampling) -> Sampling:
         """A stage's sampling, with the role's own in the places where it has some."""
