@@ -15,6 +15,14 @@ from cai.untyped import untyped
 
 CARD = "README.md"
 
+CITATION = """@article{bai2022constitutional,
+  title={Constitutional AI: Harmlessness from AI Feedback},
+  author={Bai, Yuntao and others},
+  journal={arXiv preprint arXiv:2212.08073},
+  year={2022}
+}"""
+"""The method's paper."""
+
 
 def write_card(folder: Path, head: Mapping[str, Any], lines: Iterable[str]) -> None:
     """Put a card into a folder, whole or not at all.
@@ -57,6 +65,15 @@ def table(title: str, heads: Sequence[str], rows: Iterable[Sequence[str]]) -> It
         yield from ("", f"## {title}", "", f"| {' | '.join(heads)} |")
         yield f"|---|{'---:|' * (len(heads) - 1)}"
         yield from (f"| {line} |" for line in lines)
+
+
+def citation_lines(own: str | None) -> Iterator[str]:
+    """Whom to cite: those who made the run, if they say so, and the paper of the method."""
+    yield from ("", "## Citation", "")
+    for entry in (own, CITATION):
+        if entry:
+            # Four spaces: whatever is in it is shown as it is.
+            yield from (*(f"    {line}" for line in entry.splitlines()), "")
 
 
 def plain(text: str) -> str:

@@ -87,6 +87,8 @@ class Prompts:
     Attributes:
         templates: by name.
         used: the variables that each of them uses.
+        files: every file that was read, by a name under which a folder of them is the same
+            templates: ``chat/critique.j2``.
 
     Raises:
         InputError: there is no such folder, a file in it has no template's name, or a template
@@ -104,6 +106,7 @@ class Prompts:
         """Read and check every template, so that a fault shows before the first call."""
         self.templates: dict[str, Template] = {}
         self.used: dict[str, frozenset[str]] = {}
+        self.files: dict[str, Path] = {}
         self._compiled: dict[str, CompiledTemplate] = {}
         self._answers: dict[str, Callable[[str], str]] = {}
         for one in ("chat", "completion"):
@@ -117,12 +120,15 @@ class Prompts:
     def _take(self, names: Sequence[str], family: Family, folders: Sequence[Path]) -> None:
         found = {name: _find(name, folders) for name in PARTS}
         parts = {f"{name}.j2": _read(path) for name, path in found.items() if path}
+        if names:
+            self.files |= {f"{family}/{name}.j2": path for name, path in found.items() if path}
         environment = environment_of(parts)
         for name in names:
             path = _find(name, folders)
             if path is None:
                 raise InputError(folders[0], [Fault(f"has no template {name}.j2; write it")])
             text = _read(path)
+            self.files[f"{family}/{name}.j2"] = path
             checked = check_template(environment, Source(name, path, text, family), parts)
             whole = "\0".join([text, *(parts[part] for part in sorted(checked.imported))])
             hashed = hashlib.sha256(whole.encode()).hexdigest()[:16]

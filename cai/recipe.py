@@ -19,6 +19,7 @@ from cai.filter_settings import FilterSettings
 from cai.literal_keys import note_keys, refuse_keys
 from cai.means import StatedMeans
 from cai.overrides import override_field, plain_yaml
+from cai.publication_settings import PublicationSettings
 from cai.records import digest
 from cai.revision_settings import RevisionSettings
 from cai.roles import WORDING, RefusalSettings, RoleName, Roles, SamplingSettings
@@ -86,6 +87,7 @@ class Recipe(Entry):
     engine: EngineSettings = EngineSettings()
     refusals: RefusalSettings = RefusalSettings()
     forecast: StatedMeans = StatedMeans()
+    publication: PublicationSettings = PublicationSettings()
 
     @model_validator(mode="after")
     def _a_base_to_train(self) -> Self:
@@ -201,8 +203,8 @@ def with_settings(recipe: Recipe, overrides: Sequence[str], source: Path | str) 
 
 
 def recipe_hash(recipe: Recipe) -> str:
-    """Hash of all that a recipe says, 16 hexadecimal digits; of files their names alone count."""
-    return digest(movable(recipe.model_dump(mode="json")))[:16]
+    """Hash of all that a recipe says of the work, 16 hexadecimal digits; of files their names."""
+    return digest(movable(recipe.model_dump(mode="json", exclude={"publication"})))[:16]
 
 
 def movable(value: Any) -> Any:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from huggingface_hub import ModelCard
+from huggingface_hub import ModelCard, ModelCardData
 
 from cai.card import read_head
 from cai.datasets.parquet import file_hash
@@ -180,3 +181,23 @@ def test_a_later_iteration_has_figures_of_its_own(tmp_path: Path):
     first, second = (card_of(folder.at(one).model("rl_cai")) for one in (0, 1))
     assert "| 50% |" in first
     assert "| 25% |" in second and "iteration-1/rl\\_cai of the run demo" in second
+
+
+def test_the_card_of_a_runs_model_says_its_language_whom_to_cite_and_its_license(tmp_path: Path):
+    facts = replace(FACTS, language="de", license="cc-by-4.0", citation="@misc{mine}")
+
+    write_model_card(tmp_path, "rl_cai", RECORD, facts)
+
+    head = read_head(tmp_path)
+    assert (head["language"], head["license"]) == (["de"], "cc-by-4.0")
+    assert ModelCardData(**head).to_dict() == head
+    assert "\n    @misc{mine}\n" in card_of(tmp_path)
+    assert "bai2022constitutional" in card_of(tmp_path)
+
+
+def test_the_license_of_the_base_holds_for_what_is_made_of_it(tmp_path: Path):
+    record = {**RECORD, "models": {"policy": {"name": str(MODEL), "digest": "ab12"}}}
+
+    write_model_card(tmp_path, "rl_cai", record, replace(FACTS, license="mit"))
+
+    assert read_head(tmp_path)["license"] == "apache-2.0"

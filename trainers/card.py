@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from cai.card import plain, read_head, table, write_card
+from cai.card import citation_lines, plain, read_head, table, write_card
 from cai.models.weights import ADAPTER_FILES, MICROWORLD
 from trainers.work_folder import read_record
 
@@ -58,12 +58,18 @@ class RunFacts:
         made_by: names and values, such as hash of the recipe and the command.
         figures: what was measured of the model.
         measured_on: what the figures are of, in a sentence; empty if there are none.
+        language: of its constitution, such as "en"; None if not known.
+        license: what its recipe states, for models whose base has none that is known.
+        citation: of those who made it; None if they say none.
     """
 
     name: str
     made_by: Mapping[str, str]
     figures: Sequence[Figure] = ()
     measured_on: str = ""
+    language: str | None = None
+    license: str | None = None
+    citation: str | None = None
 
 
 def write_model_card(
@@ -106,7 +112,8 @@ def _head(record: Mapping[str, Any], run: RunFacts | None, library: str) -> Mapp
         "datasets": [_word(f"{run.name}-{name}" if run else name) for name in data] or None,
         "library_name": library,
         "pipeline_tag": "text-classification" if kind == SCORES else "text-generation",
-        "license": _licence(root),
+        "license": _licence(root) or (run.license if run else None),
+        "language": [run.language] if run and run.language else None,
         "tags": ["constitutional-ai", "trl", kind.replace("_", "-")],
     }
 
@@ -142,6 +149,7 @@ def _lines(called: str, record: Mapping[str, Any], run: RunFacts | None) -> Iter
     yield from ("", "## Limits", "")
     yield from (f"- {limit}" for limit in (*LIMITS.get(kind, ()), *ALL_LIMITS))
     yield from table("Versions", ("package", "version"), record["versions"].items())
+    yield from citation_lines(run.citation if run else None)
 
 
 def _measured(run: RunFacts | None) -> Iterator[str]:

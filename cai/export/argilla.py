@@ -26,6 +26,8 @@ from cai.splits import position
 
 RECORDS, SETTINGS, DATASET = "records.json", ".argilla/settings.json", ".argilla/dataset.json"
 
+HOLDS = "Records for people to judge."
+
 TERMS = ("source", "principle", "model", "kind", "split")
 """Metadata that people filter by; of a row without one, nothing is said."""
 
@@ -81,7 +83,7 @@ def _write(name: DataSet, source: Source, out: Path) -> Written:
         _dump(_SETTINGS[name], out / name / SETTINGS)
         called = f"{source.run.path.resolve().name}-{name}"
         _dump({"name": called, **_shared(_SETTINGS[name])}, out / name / DATASET)
-    return Written(name, name, counts, "")
+    return Written(name, HOLDS, name, name, counts, "")
 
 
 def _conversation(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -30,6 +30,12 @@ COLUMNS = (
 )
 """As in their data sets; ours follow: prompt_id, source, principle, model, round."""
 
+HOLDS = (
+    "Answers with a critique and a revision each, half of the prompts for supervised finetuning "
+    "(column `messages`), half as pairs of a revision and the first answer (columns `chosen` and "
+    "`rejected`), which no model has judged; columns as of llm-swarm's data sets."
+)
+
 HELPFUL = "helpful replies, which nothing has revised"
 SEVERAL = "revisions of several turns, where a row has one question"
 NO_PRINCIPLE = "revisions under a principle whose text metrics.json does not have"
@@ -67,7 +73,7 @@ def write_llm_swarm(source: Source, out: Path) -> Sequence[Written]:
         split: write_rows(_rows(source, split, places, texts), out / split, source.file_type)
         for split in SWARM_SPLITS
     }
-    return [Written("conversations", ".", splits, source.file_type)]
+    return [Written("conversations", HOLDS, "sft", ".", splits, source.file_type)]
 
 
 def _places(source: Source) -> Mapping[_Place, str]:

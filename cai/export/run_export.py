@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -15,12 +15,16 @@ from cai.export.argilla import write_argilla
 from cai.export.files import FileType
 from cai.export.formats import FORMATS
 from cai.export.llm_swarm import write_llm_swarm
-from cai.export.source import Exporter, Source
+from cai.export.source import Exporter, Source, Written
 from cai.export.trainer_rows import write_for_trainer
 from cai.pipeline.folder import RunFolder
+from cai.pipeline.made_with import made_with
+from cai.report.card import DEFAULT, DataPart, SplitFiles, write_data_card
 
-RECORD = "export.json"
-"""What an exported folder says of itself."""
+RECORD, MADE_WITH = "export.json", "made_with"
+"""What an exported folder says of itself, and what its rows were made with."""
+
+OF_THE_RUN = "All further figures are of the run's data sets that these rows were made of."
 
 EXPORTERS: Mapping[str, Exporter] = {
     **{name: partial(write_for_trainer, format) for name, format in FORMATS.items()},
@@ -80,12 +84,45 @@ def export_run(
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir(parents=True)
     made = EXPORTERS[format](source, new)
+    _write_beside(source, made, format, new)
     rows = {one.name: one.splits for one in made}
     exported = Exported(str(run), format, minimum_margin, rows, dict(source.left_out))
     (new / RECORD).write_bytes(orjson.dumps(asdict(exported), option=orjson.OPT_INDENT_2))
     shutil.rmtree(out, ignore_errors=True)
     new.rename(out)
     return exported
+
+
+def _write_beside(source: Source, made: Sequence[Written], format: str, new: Path) -> None:
+    """What travels with the rows: how they were made, and a card.
+
+    Of a folder without metrics or recipe, which is no run of `cai run`, nothing more is known.
+    """
+    metrics = source.run.read_metrics()
+    if "run" not in metrics or not source.run.recipe.is_file():
+        return
+    shutil.copytree(made_with(source.run), new / MADE_WITH)
+    own = {f"{format}: {reason}": number for reason, number in source.left_out.items()}
+    left_out = {**metrics.get("left_out", {}), **own}
+    parts = [_part(source, one, new) for one in made if one.suffix]
+    if parts:
+        title = f"{metrics['run']['name']}, as {format} reads it"
+        write_data_card(new, title, parts, {**metrics, "left_out": left_out}, OF_THE_RUN)
+
+
+def _part(source: Source, made: Written, new: Path) -> DataPart:
+    paths = {
+        split: new / made.folder / f"{split}.{made.suffix}"
+        for split, rows in made.splits.items()
+        if rows
+    }
+    splits = {
+        split: SplitFiles(path.relative_to(new).as_posix(), made.splits[split], path.stat().st_size)
+        for split, path in paths.items()
+    }
+    name = DEFAULT if made.folder == "." else made.name
+    schema = next(iter(paths.values()), None) if made.suffix == "parquet" else None
+    return DataPart(name, made.holds, splits, source.folder(made.made_of), schema)
 
 
 def _check_place(out: Path) -> None:

@@ -36,12 +36,12 @@ class Source:
 
     def has(self, name: DataSet) -> bool:
         """Whether the run has made a data set."""
-        return self._folder(name).is_dir()
+        return self.folder(name).is_dir()
 
     def rows(self, name: DataSet, split: str) -> Iterator[dict[str, Any]]:
         """Stream the rows of a split; of online training, the pairs of all iterations."""
         parquet = untyped("pyarrow.parquet")
-        for path in sorted((self._folder(name) / split).glob("*.parquet")):
+        for path in sorted((self.folder(name) / split).glob("*.parquet")):
             with parquet.ParquetFile(path) as file:
                 for batch in file.iter_batches(ROWS_PER_BATCH):
                     yield from batch.to_pylist()
@@ -55,7 +55,8 @@ class Source:
         if self.minimum_margin:
             raise CaiError(f"--format {format} {why}; leave --minimum-margin out")
 
-    def _folder(self, name: DataSet) -> Path:
+    def folder(self, name: DataSet) -> Path:
+        """Where a data set of the run lies."""
         run = self.run.last_with("preferences") if name == "preferences" else self.run
         return run.dataset(name)
 
@@ -66,12 +67,16 @@ class Written:
 
     Args:
         name: of the data set.
+        holds: what it is for, in a sentence.
+        made_of: the run's data set that it was made of.
         folder: where its files lie in the export; "." for the export itself.
         splits: rows by split; a split without rows has no file.
         suffix: of the files, such as "jsonl"; empty for what `datasets` does not load.
     """
 
     name: str
+    holds: str
+    made_of: DataSet
     folder: str
     splits: Mapping[str, int]
     suffix: str

@@ -11,6 +11,12 @@ from cai.export.formats import Format, NoPlace, Row
 from cai.export.hard_pairs import Hardening
 from cai.export.source import Source, Written
 
+SFT = "Conversations that end with a revised or a helpful reply, for supervised finetuning."
+PAIRS = (
+    "Pairs of replies of which `chosen` is the likelier one to be better, with a winner for "
+    "trainers that know no soft labels; `p_chosen` keeps the label."
+)
+
 
 def write_for_trainer(format: Format, source: Source, out: Path) -> Sequence[Written]:
     """Write ``sft`` and the data sets of pairs that a format has.
@@ -26,20 +32,24 @@ def write_for_trainer(format: Format, source: Source, out: Path) -> Sequence[Wri
     made: list[Written] = []
     if source.has("sft"):
         rows = {split: map(format.conversation, source.rows("sft", split)) for split in SPLITS}
-        made.append(_write("sft", rows, source, out))
+        made.append(Written("sft", SFT, "sft", "sft", *_files("sft", rows, source, out)))
     if source.has("preferences"):
         for name in format.pairs:
             rows = {split: _pairs(format, name, source, split) for split in SPLITS}
-            made.append(_write(name, rows, source, out))
+            files = _files(name, rows, source, out)
+            made.append(Written(name, PAIRS, "preferences", name, *files))
     return made
 
 
-def _write(name: str, rows: Mapping[str, Iterator[Row]], source: Source, out: Path) -> Written:
+def _files(
+    name: str, rows: Mapping[str, Iterator[Row]], source: Source, out: Path
+) -> tuple[Mapping[str, int], str]:
+    """Write the files of a data set; gives the rows of each split, and what the files end with."""
     splits = {
         split: write_rows(some, out / name / split, source.file_type)
         for split, some in rows.items()
     }
-    return Written(name, name, splits, source.file_type)
+    return splits, source.file_type
 
 
 def _pairs(format: Format, name: str, source: Source, split: str) -> Iterator[Row]:

@@ -67,6 +67,11 @@ class RunFolder:
         return self.path / "recipe.yaml"
 
     @property
+    def made_with(self) -> Path:
+        """Constitution, templates and recipe as others can use them; see `made_with`."""
+        return self.path / "made_with"
+
+    @property
     def ledger(self) -> Path:
         """Every call and every row."""
         return self.path / "ledger.sqlite"

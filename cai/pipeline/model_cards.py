@@ -25,12 +25,19 @@ def write_model_cards(folder: RunFolder, metrics: Mapping[str, Any]) -> None:
         metrics: its figures so far.
     """
     read, models = parse_metrics(metrics, folder.metrics), folder.path / "models"
-    measured = _measured(folder, read)
+    measured, said = _measured(folder, read), _said(metrics.get("run", {}))
     for file in sorted(models.rglob(RECORD)):
         model, record = file.parent, read_record(file.parent)
         if record is not None:
-            facts = RunFacts(read.run.name, _made_by(read), *measured.get(model, _NOTHING))
+            facts = RunFacts(read.run.name, _made_by(read), *measured.get(model, _NOTHING), **said)
             write_model_card(model, model.relative_to(models).as_posix(), record, facts)
+
+
+def _said(run: Mapping[str, Any]) -> dict[str, Any]:
+    """What the recipe says for the cards."""
+    publication: Mapping[str, Any] = run.get("publication", {})
+    said = {name: publication.get(name) for name in ("license", "citation")}
+    return {**said, "language": run.get("language")}
 
 
 _Measured = tuple[list[Figure], str]

@@ -31,6 +31,8 @@ def run_identity(studio: Studio, command: str) -> Mapping[str, Any]:
                 for one in setting.constitution.principles
             },
         },
+        "language": setting.constitution.language,
+        "publication": recipe.publication.model_dump(mode="json"),
         "rows_with_rerun_settings": len(studio.rows_with_settings),
         "templates": {name: one.hash for name, one in setting.prompts.templates.items()},
         "versions": {"python": platform.python_version(), **_versions()},

@@ -22,6 +22,7 @@ from cai.pipeline import training
 from cai.pipeline.contamination import measure_contamination
 from cai.pipeline.evaluating import evaluate_policies, measure_labels, measure_revisions
 from cai.pipeline.folder import RunFolder
+from cai.pipeline.made_with import save_made_with
 from cai.pipeline.model_cards import write_model_cards
 from cai.pipeline.policies import policies
 from cai.pipeline.preferences import generate_comparisons, probe_labels
@@ -97,6 +98,7 @@ def run_recipe(
         budget = budget or Budget()
         studio = Studio(recipe, folder, ledger, progress, shard=shard, budget=budget)
         save_recipe(recipe, folder.recipe)
+        save_made_with(folder, recipe, studio.setting)
         _say_what_is_not_found(studio)
         figures = Figures(folder)
         identity = run_identity(studio, command)

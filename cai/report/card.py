@@ -1,4 +1,4 @@
-"""The card of a data set, in the hub's format: what it holds, how it was made, what was left out.
+"""The card of a data set, in the hub's format: its head here, its text in `cai.report.card_text`.
 
 It says nothing that changes from one run to the next of the same command: data of the same calls
 have the same card.
@@ -6,11 +6,14 @@ have the same card.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cai.card import plain, table, write_card
+from cai.card import write_card
+from cai.report.card_text import CardText, card_lines
+from cai.report.data_figures import count_data
 from cai.untyped import untyped
 
 HOLDS = {
@@ -23,6 +26,49 @@ HOLDS = {
 }
 """What each data set of a run is for."""
 
+SIZES = (
+    *((10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M")),
+    *((10**7, "1M<n<10M"), (10**8, "10M<n<100M"), (10**9, "100M<n<1B")),
+)
+"""The hub's categories of sizes, each with the rows that it ends before."""
+
+DEFAULT = "default"
+"""The configuration of a card with one data set."""
+
+
+@dataclass(frozen=True)
+class SplitFiles:
+    """A split as a card tells it.
+
+    Args:
+        pattern: of its files, relative to the card.
+        rows: how many it has; the hub's viewer refuses a split of none, so none is told of it.
+        size: of its files, in bytes.
+    """
+
+    pattern: str
+    rows: int
+    size: int
+
+
+@dataclass(frozen=True)
+class DataPart:
+    """A data set that a card tells of.
+
+    Args:
+        name: of its configuration on the hub.
+        holds: what it is for, in a sentence.
+        splits: its files.
+        counted: the data set of the run that it was made of.
+        schema: a Parquet file with its columns; None where they are not Parquet.
+    """
+
+    name: str
+    holds: str
+    splits: Mapping[str, SplitFiles]
+    counted: Path
+    schema: Path | None = None
+
 
 def write_cards(folder: Path, metrics: Mapping[str, Any]) -> None:
     """Write the card of every data set that a run has.
@@ -31,60 +77,117 @@ def write_cards(folder: Path, metrics: Mapping[str, Any]) -> None:
         folder: the run's.
         metrics: its figures, with `run`, `rows`, `left_out` and `filtered`.
     """
+    for name, path in run_data(folder):
+        part = data_part(DEFAULT, path.name, path)
+        write_data_card(path, f"{name} of the run {metrics['run']['name']}", [part], metrics)
+
+
+def run_data(folder: Path) -> Iterator[tuple[str, Path]]:
+    """Name and folder of every data set of a run that has a card; those of iterations too."""
+    data = folder / "datasets"
     for name in HOLDS:
-        data = folder / "datasets"
-        for path in (data / name, *sorted(data.glob(f"iteration-*/{name}"))):
-            if not path.is_dir():
-                continue
-            rows = _rows_by_split(path)
-            head = _head(name, metrics["run"]["name"], rows)
-            write_card(path, head, _lines(name, rows, metrics))
+        if (data / name).is_dir():
+            yield name, data / name
+        for path in sorted(data.glob(f"iteration-*/{name}")):
+            yield f"{name}-{path.parent.name}", path
 
 
-def _head(name: str, run: str, rows: Mapping[str, int]) -> Mapping[str, Any]:
-    # `datasets` refuses a split without rows.
-    files = [{"split": split, "path": f"{split}/*.parquet"} for split in rows if rows[split]]
-    return {
-        "pretty_name": f"{name} of the run {run}",
-        "tags": ["constitutional-ai"],
-        "configs": [{"config_name": "default", "data_files": files}],
-    }
+def data_part(name: str, data: str, path: Path, place: str = "") -> DataPart:
+    """A data set of a run.
 
-
-def _lines(name: str, rows: Mapping[str, int], metrics: Mapping[str, Any]) -> Iterator[str]:
-    run: Mapping[str, Any] = metrics["run"]
-    constitution: Mapping[str, Any] = run["constitution"]
-    yield HOLDS[name]
-    yield ""
-    title = f"{plain(constitution['title'])}, " if constitution.get("title") else ""
-    yield f"Made under the constitution `{constitution['id']}` ({title}{constitution['hash']}),"
-    yield f"recipe {run['recipe_hash']}, seed {run['seed']}."
-    yield from _table("Rows", "split", rows)
-    yield from _table("How the run's rows ended", "stage and status", _joined(metrics["rows"]))
-    yield from _table("Prompts left out, and why", "source and reason", metrics["left_out"])
-    filtered = _joined(metrics["filtered"])
-    yield from _table("Rows filtered, and why", "stage and reason", filtered)
-
-
-def _joined(counts: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
-    """Counts by stage and by what follows it; those of evaluations and RL say nothing of it."""
-    return {
-        f"{stage}: {what}": number
-        for stage, by_what in counts.items()
-        if not stage.startswith(("evaluation_", "reward"))
-        for what, number in by_what.items()
-    }
-
-
-def _rows_by_split(path: Path) -> dict[str, int]:
-    """Rows of each split, as its files say."""
+    Args:
+        name: of its configuration.
+        data: which one, a key of `HOLDS`.
+        path: its folder.
+        place: where that lies beside the card, such as ``sft/``; empty for the card's own.
+    """
     parquet = untyped("pyarrow.parquet")
+    splits: dict[str, SplitFiles] = {}
+    schema: Path | None = None
+    for split in sorted(one for one in path.iterdir() if one.is_dir()):
+        files = sorted(split.rglob("*.parquet"))
+        rows = sum(parquet.read_metadata(file).num_rows for file in files)
+        size = sum(file.stat().st_size for file in files)
+        splits[split.name] = SplitFiles(f"{place}{split.name}/*.parquet", rows, size)
+        if rows:
+            schema = schema or files[0]
+    return DataPart(name, HOLDS[data], splits, path, schema)
+
+
+def write_data_card(
+    folder: Path,
+    title: str,
+    parts: Sequence[DataPart],
+    metrics: Mapping[str, Any],
+    note: str = "",
+) -> None:
+    """Write the card of one or several data sets of a run.
+
+    Args:
+        folder: that the card lies in.
+        title: of the card.
+        parts: the data sets, at least one.
+        metrics: of the run, as of `write_cards`.
+        note: what is to be known of the figures; empty for nothing.
+    """
+    head = _head(title, parts, metrics["run"])
+    has_best_of = any(part.holds == HOLDS["best_of"] for part in parts)
+    text = CardText(title, {part.name: part.holds for part in parts}, metrics, has_best_of, note)
+    counted = {part.name: count_data(part.counted) for part in parts}
+    rows = {
+        split if part.name == DEFAULT else f"{part.name}: {split}": files.rows
+        for part in parts
+        for split, files in part.splits.items()
+    }
+    write_card(folder, head, card_lines(text, rows, counted))
+
+
+def _head(title: str, parts: Sequence[DataPart], run: Mapping[str, Any]) -> Mapping[str, Any]:
+    language = run.get("language")
+    total = sum(files.rows for part in parts for files in part.splits.values())
     return {
-        split.name: sum(parquet.read_metadata(file).num_rows for file in split.rglob("*.parquet"))
-        for split in sorted(part for part in path.iterdir() if part.is_dir())
+        "pretty_name": title,
+        "license": run.get("publication", {}).get("license"),
+        "language": [language] if language else None,
+        "task_categories": ["text-generation"],
+        "annotations_creators": ["machine-generated"],
+        "size_categories": [next((name for most, name in SIZES if total < most), "n>1B")],
+        "tags": ["constitutional-ai", "rlaif", "synthetic"],
+        "configs": [
+            {
+                "config_name": part.name,
+                "data_files": [
+                    {"split": split, "path": files.pattern}
+                    for split, files in part.splits.items()
+                    if files.rows
+                ],
+            }
+            for part in parts
+        ],
+        **_dataset_info(parts),
     }
 
 
-def _table(title: str, head: str, counts: Mapping[str, int]) -> Iterator[str]:
-    rows = ((what, f"{number:,}") for what, number in sorted(counts.items()))
-    return table(title, (head, "number"), rows)
+def _dataset_info(parts: Sequence[DataPart]) -> Mapping[str, Any]:
+    """Columns and splits, as the library `datasets` itself writes and reads them."""
+    datasets, hub = untyped("datasets"), untyped("huggingface_hub")
+    known: dict[str, Any] = {}
+    for part in parts:
+        splits = {
+            name: {"name": name, "num_bytes": files.size, "num_examples": files.rows}
+            for name, files in part.splits.items()
+            if files.rows
+        }
+        if part.schema is None or not splits:
+            continue
+        schema = untyped("pyarrow.parquet").read_schema(part.schema)
+        size = sum(files.size for files in part.splits.values())
+        known[part.name] = datasets.DatasetInfo(
+            features=datasets.Features.from_arrow_schema(schema),
+            splits=splits,
+            download_size=size,
+            dataset_size=size,
+        )
+    card = hub.DatasetCardData()
+    untyped("datasets.info").DatasetInfosDict(known).to_dataset_card_data(card)
+    return card.to_dict()

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pyarrow
 import pyarrow.parquet
 import pytest
+from huggingface_hub import DatasetCard, DatasetCardData
 from ruamel.yaml import YAML
 
+from cai.card import read_head
+from cai.datasets.best_of import best_of_features
+from cai.datasets.parquet import SplitWriter
+from cai.datasets.preferences import preference_features
 from cai.report.card import write_cards
 
-METRICS = {
+METRICS: dict[str, Any] = {
     "run": {
         "name": "demo",
         "seed": 3,
@@ -29,7 +35,8 @@ def card(tmp_path: Path) -> str:
     for split, rows in {"train": 5, "test": 2, "empty": 0}.items():
         folder = tmp_path / "datasets" / "sft" / split
         folder.mkdir(parents=True)
-        table = pyarrow.table({"messages": ["text"] * rows})
+        turns = [{"role": "assistant", "content": "a kind word"}]
+        table = pyarrow.table({"messages": [turns] * rows, "source": ["red.jsonl"] * rows})
         pyarrow.parquet.write_table(table, folder / "data.parquet")
 
     write_cards(tmp_path, METRICS)
@@ -85,3 +92,120 @@ def test_a_constitution_without_a_title_is_named_by_its_id(tmp_path: Path):
 
     card = (tmp_path / "datasets" / "sft" / "README.md").read_text(encoding="utf-8")
     assert "the constitution `kind` (cd34)" in card
+
+
+LABELS = {
+    "n": 40,
+    "accuracy": {"value": 0.9, "low": 0.8, "high": 0.95, "n": 40},
+    "flip_rate": {"value": 0.25, "low": 0.1, "high": 0.4, "n": 40},
+    "brier": 0.2,
+    "brier_interval": {"value": 0.2, "low": 0.1, "high": 0.3, "n": 40},
+    "ece": 0.05,
+    "bins": [{"low": 0.5, "high": 0.6, "mean_p": 0.55, "truth": 0.5, "n": 40}],
+}
+PUBLISHED = {
+    **METRICS["run"],
+    "language": "en",
+    "publication": {
+        "license": "cc-by-4.0",
+        "sources": {"red.jsonl": "mit"},
+        "citation": "@misc{mine,\n  title={<b>Mine</b>}\n}",
+    },
+}
+
+
+def write_pairs(folder: Path, p_chosen: list[float]) -> None:
+    turns = [{"role": "assistant", "content": "yes"}]
+    row = {
+        "prompt": [{"role": "user", "content": "hi"}],
+        "chosen": turns,
+        "rejected": turns,
+        "source": "ai",
+        "prompt_source": "red.jsonl",
+        "principle": "be-kind",
+        "model": "judge",
+    }
+    writer = SplitWriter(folder / "datasets" / "preferences", preference_features())
+    writer.write(("train", {**row, "p_chosen": one}) for one in p_chosen)
+
+
+def card_of_pairs(tmp_path: Path, p_chosen: list[float], **metrics: Any) -> str:
+    write_pairs(tmp_path, p_chosen)
+    write_cards(tmp_path, {**METRICS, **metrics})
+    return (tmp_path / "datasets" / "preferences" / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_hubs_own_reader_finds_nothing_to_complain_about(tmp_path: Path):
+    card = card_of_pairs(tmp_path, [0.75], run=PUBLISHED)
+
+    read = DatasetCard(card)
+    assert (read.data.license, read.data.language) == ("cc-by-4.0", ["en"])
+    assert read.data.size_categories == ["n<1K"]
+    head = read_head(tmp_path / "datasets" / "preferences")
+    assert DatasetCardData(**head).to_dict() == head
+    features = {one["name"] for one in head["dataset_info"]["features"]}
+    assert {"prompt", "chosen", "rejected", "p_chosen"} <= features
+
+
+def test_datasets_reads_the_columns_that_the_card_tells(tmp_path: Path):
+    from datasets import load_dataset_builder
+
+    card_of_pairs(tmp_path, [0.75, 0.5], run=PUBLISHED)
+
+    told = load_dataset_builder(str(tmp_path / "datasets/preferences"), cache_dir=str(tmp_path))
+    assert told.info.features == preference_features()
+    assert {name: one.num_examples for name, one in told.info.splits.items()} == {"train": 2}
+
+
+def test_margins_of_the_labels_are_a_histogram_with_ties_apart(tmp_path: Path):
+    card = card_of_pairs(tmp_path, [0.5, 0.5, 0.52, 0.75, 1.0])
+
+    assert "| 0, a tie | 2 |" in card
+    assert "| to 0.1 | 1 |" in card
+    assert "| to 0.6 | 1 |" in card
+    assert "| to 1.0 | 1 |" in card
+
+
+def test_the_quality_of_the_labels_is_told_with_its_intervals(tmp_path: Path):
+    card = card_of_pairs(tmp_path, [0.75], labels=LABELS)
+
+    assert "| Accuracy where the truth is known | 90% | 80.0–95.0 | 40 |" in card
+    assert "| Verdicts that flip with the order of the replies | 25% | 10.0–40.0 | 40 |" in card
+    assert "| 0.5 to 0.6 | 0.550 | 0.500 | 40 |" in card
+
+
+def test_labels_that_nothing_has_measured_are_said_to_be_so(tmp_path: Path):
+    assert "## Label quality\n\nNot measured." in card_of_pairs(tmp_path, [0.75])
+
+
+def test_sources_are_listed_with_their_licenses(tmp_path: Path):
+    assert "| red.jsonl | 1 | mit |" in card_of_pairs(tmp_path, [0.75], run=PUBLISHED)
+    assert "| red.jsonl | 1 | not stated |" in card_of_pairs(tmp_path, [0.75])
+
+
+def test_principles_are_told_with_the_rows_that_they_were_applied_to(tmp_path: Path):
+    principles = {"be-kind": {"comparison": "Which is | kinder?"}, "unused": {"critique": "Why?"}}
+    constitution = {**METRICS["run"]["constitution"], "principles": principles}
+
+    card = card_of_pairs(tmp_path, [0.75], run={**METRICS["run"], "constitution": constitution})
+
+    assert "| be-kind | Which is \\| kinder? | 1 |" in card
+    assert "| unused | Why? | 0 |" in card
+
+
+def test_a_citation_is_shown_as_it_was_written(tmp_path: Path):
+    card = card_of_pairs(tmp_path, [0.75], run=PUBLISHED)
+
+    assert "\n    @misc{mine,\n      title={<b>Mine</b>}\n    }\n" in card
+    assert "bai2022constitutional" in card
+
+
+def test_best_of_says_how_many_replies_were_drawn_from_which_policy(tmp_path: Path):
+    SplitWriter(tmp_path / "datasets" / "best_of", best_of_features()).write([])
+    made = {"policy": "sl_cai", "replies": 16, "score": 0.5, "best_score": 1.25}
+
+    write_cards(tmp_path, {**METRICS, "best_of_data": {**made, "kl_bound": 1.83, "kl": 1.2}})
+
+    card = (tmp_path / "datasets" / "best_of" / "README.md").read_text(encoding="utf-8")
+    assert "16 replies were drawn to each prompt from the policy `sl_cai`" in card
+    assert "0.50 on average, 1.25 for the best ones" in card
