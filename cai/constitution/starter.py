@@ -8,7 +8,7 @@ from cai.constitution.json_schema import modeline
 
 WHOLE = """\
 {modeline}
-# docs/constitution.md describes every key; `cai constitution check` names faults and their lines.
+# docs/reference/constitution.md has every key; `cai constitution check` names faults by line.
 id: {id}
 title: Kind and candid
 version: "0.1"
@@ -42,7 +42,7 @@ cases:
 
 EXTENDING = """\
 {modeline}
-# docs/constitution.md describes every key; `cai constitution show {file}` shows what comes of it.
+# docs/reference/constitution.md has every key; `cai constitution show {file}` what comes of it.
 id: {id}
 version: "0.1"
 
