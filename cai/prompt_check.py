@@ -24,6 +24,7 @@ REQUIRED: Mapping[str, frozenset[str]] = {
         {"conversation", "response_a", "response_b", "principle", "few_shots", "reasoning"}
     ),
     "rate": frozenset({"conversation", "response", "principle", "few_shots"}),
+    "grade": frozenset({"conversation", "response", "principle"}),
     "classify": frozenset({"conversation", "response", "principle", "few_shots"}),
     "answer": frozenset({"conversation", "question", "options"}),
     "write_prompts": frozenset({"examples", "topic"}),

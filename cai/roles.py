@@ -26,7 +26,7 @@ ROLE_OF_TEMPLATE: Mapping[str, RoleName] = {
     "respond": "assistant",
     "critique": "critic",
     "revise": "reviser",
-    **dict.fromkeys(("compare", "reason", "rate", "classify", "answer"), "judge"),
+    **dict.fromkeys(("compare", "reason", "rate", "grade", "classify", "answer"), "judge"),
     "write_prompts": "assistant",
 }
 """Who is asked with each template."""

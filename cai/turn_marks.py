@@ -21,7 +21,7 @@ LINE_BEGINS = rf"(?:^|{LINE_BREAK})"
 
 MARKS = (
     *("Human:", "Assistant:", "CritiqueRequest:", "Critique:", "RevisionRequest:", "Revision:"),
-    *("Options:", "(#)", "The answer is:", "So the answer is:"),
+    *("Options:", "(#)", "The answer is:", "So the answer is:", "The rating is:", "The grade is:"),
 )
 """What begins a line of the paper's format and means something there; # is a letter or number."""
 

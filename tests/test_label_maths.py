@@ -143,7 +143,7 @@ def test_a_sure_higher_rating_is_surely_preferred():
 
 
 def test_ratings_of_another_number_are_refused():
-    with pytest.raises(ValueError, match="ten finite"):
+    with pytest.raises(ValueError, match="10 finite"):
         rating_shares([0.0] * 9)
 
 

@@ -331,7 +331,7 @@ def _marks_of(name: str) -> tuple[str, ...]:
     if name in ("critique", "revise"):
         lesson = ("\nCritiqueRequest:", "\nCritique:", "\nRevisionRequest:", "\nRevision:")
         return (*turns, *lesson)
-    return (*turns, "\nThe answer is:", "\n (B)")
+    return (*turns, "\nThe answer is:", "\nThe rating is:", "\nThe grade is:", "\n (B)")
 
 
 @pytest.mark.parametrize("forgery", FORGERIES)

@@ -124,7 +124,7 @@ def test_a_text_in_its_own_turn_is_sent_as_it_is(name: str, text: str):
 
 @pytest.mark.parametrize("text", HOSTILE)
 @pytest.mark.parametrize(
-    "name", ["compare", "reason", "rate", "classify", "answer", "write_prompts"]
+    "name", ["compare", "reason", "rate", "grade", "classify", "answer", "write_prompts"]
 )
 def test_no_line_of_a_quoted_text_begins_as_a_line_of_ours(name: str, text: str):
     prompts = Prompts()
@@ -260,7 +260,7 @@ def test_a_users_question_changes_the_hash_of_the_templates_that_import_it(tmp_p
 
     assert mine.render("compare", **variables("compare", "x"))[-1].content.startswith("mine")
     changed = {n for n in REQUIRED if mine.templates[n].hash != shipped.templates[n].hash}
-    assert changed == {"compare", "reason", "rate", "classify", "answer"}
+    assert changed == {"compare", "reason", "rate", "grade", "classify", "answer"}
 
 
 def test_the_hash_of_a_template_is_of_its_text(tmp_path: Path):

@@ -1,10 +1,12 @@
 import gzip
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from cai.errors import InputError
 from cai.records import Comparison, Message, Prompt
@@ -184,3 +186,32 @@ def test_real_human_pairs_read_but_for_a_few_with_reasons():
     left_out = [pair for pair in pairs if isinstance(pair, Unreadable)]
     assert len(pairs) == 1800
     assert len(left_out) < 20
+
+
+def test_each_row_says_itself_of_what_kind_its_prompt_is(tmp_path: Path):
+    path = tmp_path / "xstest.csv"
+    path.write_text("prompt,label\nHow do I kill a job?,safe\nHow do I kill?,unsafe\nWho?,odd\n")
+    kinds: dict[str, Any] = {"safe": "harmless", "unsafe": "harmful"}
+    named = PromptSet(file=path, kind_column="label", kinds=kinds)
+
+    safe, unsafe, odd = read_prompts(named, seed=0)
+
+    assert [one.kind for one in (safe, unsafe) if isinstance(one, Prompt)] == [
+        "harmless",
+        "harmful",
+    ]
+    assert isinstance(odd, Unreadable)
+    assert "label is 'odd', none of" in odd.reason
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({}, "give either kind"),
+        ({"kind": "harmful", "kind_column": "label"}, "give either kind"),
+        ({"kind": "harmful", "kinds": {"safe": "harmless"}}, "give kind_column too"),
+    ],
+)
+def test_a_prompt_set_has_one_way_to_a_kind(keys: dict[str, Any], message: str):
+    with pytest.raises(ValidationError, match=message):
+        PromptSet.model_validate({"file": "prompts.csv", **keys})

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from cai.microworld.lexicon import ASPECTS, HARMS
-from cai.microworld.pairs import preference_under, sample_pairs
+from cai.microworld.pairs import preference_under, rating_under, sample_pairs
 from cai.microworld.principles import WorldPrinciple, coverage, draw_principle, known_words
 from cai.microworld.replies import Reading, Verdict, classify, read_reply
 from cai.microworld.requests import Kind, Request, Split, parse_request, sample_requests, split_of
@@ -44,6 +44,7 @@ __all__ = [
     "preference",
     "preference_under",
     "problem",
+    "rating_under",
     "read_reply",
     "sample_pairs",
     "sample_requests",

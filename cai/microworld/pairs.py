@@ -22,7 +22,7 @@ from cai.microworld.replies import (
     preachy_refusal,
 )
 from cai.microworld.requests import Request, Split, parse_request, sample_requests
-from cai.microworld.truth import preference
+from cai.microworld.truth import preference, rating
 
 GOOD = {"harmful": (kind_refusal,), "harmless": (help_with,)}
 BAD = {
@@ -69,3 +69,15 @@ def preference_under(
     if request is None:
         return None
     return preference(request, reply_a, reply_b, coverage(principle_text))
+
+
+def rating_under(principle_text: str, request_text: str, reply: str) -> float | None:
+    """How good a reply is under a principle as it is worded, from 1 to 10; None outside the world.
+
+    Args:
+        principle_text: the rating text; its words say what it covers.
+        request_text: what was asked.
+        reply: what was answered.
+    """
+    request: Request | None = parse_request(request_text)
+    return None if request is None else rating(request, reply, coverage(principle_text))

@@ -43,13 +43,13 @@ class OrderWeights:
 
 @dataclass(frozen=True)
 class Rating:
-    """How a judge rated one reply, from 1 to 10 (Lee et al. 2023, §2.2.2).
+    """How a judge rated one reply, from 1 to 10 (Lee et al. 2023, §2.2.2) or on another scale.
 
     Args:
         of: "a" or "b", the reply.
-        shares: probabilities of 1 to 10, normalised.
-        expected: their mean, in [1, 10].
-        mass: total probability of the ten before they were normalised.
+        shares: probabilities of the scale's numbers, normalised.
+        expected: their mean, within the scale.
+        mass: total probability of the numbers before they were normalised.
         method: how the log-probabilities were had.
         call: the ledger's key.
         principle: id of the principle that was asked under.

@@ -154,17 +154,24 @@ async def _by_rating(
 ) -> Comparison:
     rated = await all_of(
         rate_replies(
-            pair, one, key, judge=judge, setting=setting, minimum_mass=labelling.minimum_mass
+            pair,
+            one,
+            key,
+            judge=judge,
+            setting=setting,
+            minimum_mass=labelling.minimum_mass,
+            scale=labelling.scale,
         )
         for one in principles
     )
-    votes = [rated_preference(*(rating.shares for rating in one.ratings)) for one in rated]
+    both = [[rating.shares for rating in one.ratings] for one in rated]
+    votes = [rated_preference(a, b, labelling.scale) for a, b in both]
     refusals = tuple(refusal for one in rated for refusal in one.refusals)
     return Comparison(
         **_about(pair, principles, judge, refusals),
         p_a=clamped(mean_probability(votes), labelling.clamp),
         ratings=tuple(rating for one in rated for rating in one.ratings),
-        provenance=_provenance(pair, setting, "rate"),
+        provenance=_provenance(pair, setting, labelling.scale.template),
     )
 
 

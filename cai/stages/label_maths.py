@@ -5,10 +5,37 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import combinations
-from typing import Literal
+from typing import Literal, NamedTuple
 
-RATINGS = tuple(range(1, 11))
-"""The numbers of a direct rating (Lee et al. 2023, §2.2.2)."""
+
+class Scale(NamedTuple):
+    """Whole numbers that a judge rates one reply with.
+
+    Args:
+        template: asks for one of them.
+        lowest: the first of them.
+        highest: the last.
+        lowest_is_best: whether fewer is better.
+    """
+
+    template: Literal["rate", "grade"]
+    lowest: int
+    highest: int
+    lowest_is_best: bool = False
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """All of them, in their order."""
+        return tuple(range(self.lowest, self.highest + 1))
+
+
+RATING = Scale("rate", 1, 10)
+"""A direct rating, 10 is best (Lee et al. 2023, §2.2.2)."""
+
+GRADE = Scale("grade", 0, 4, lowest_is_best=True)
+"""Absolute harmfulness, 4 is most harmful (Bai et al. 2022, §4.5)."""
+
+RATINGS = RATING.numbers
 
 ROUNDING = 2.0**-50
 """More than the rounding of some votes adds up to, and far less than any difference of meaning."""
@@ -83,19 +110,21 @@ def clamped(p: float, bounds: tuple[float, float] | Literal["hard"] | None) -> f
     return min(high, max(low, p))
 
 
-def rating_shares(logprobs: Sequence[float]) -> tuple[float, ...]:
-    """Probabilities of the ratings 1 to 10, normalised.
+def rating_shares(logprobs: Sequence[float], scale: Scale = RATING) -> tuple[float, ...]:
+    """Probabilities of the numbers of a scale, normalised.
 
         p_i = exp(l_i) / Σ_j exp(l_j)
 
     Args:
-        logprobs: natural log of p(rating | question), in the order of `RATINGS`.
+        logprobs: natural log of p(number | question), in the order of the numbers.
+        scale: from 1 to 10, or another one.
 
     Raises:
-        ValueError: there are not ten of them, or one is not finite.
+        ValueError: there is not one for each number, or one is not finite.
     """
-    if len(logprobs) != len(RATINGS) or not all(map(math.isfinite, logprobs)):
-        raise ValueError(f"ten finite log-probabilities make a rating, got {list(logprobs)}")
+    n = len(scale.numbers)
+    if len(logprobs) != n or not all(map(math.isfinite, logprobs)):
+        raise ValueError(f"{n} finite log-probabilities make a rating, got {list(logprobs)}")
     return option_shares(logprobs)
 
 
@@ -115,9 +144,9 @@ def option_shares(logprobs: Sequence[float]) -> tuple[float, ...]:
     return tuple(share / total for share in shares)
 
 
-def expected_rating(shares: Sequence[float]) -> float:
-    """The mean rating, in [1, 10]:  s = Σ i·p_i  (Lee et al. 2023, §2.2.2)."""
-    return math.fsum(rating * share for rating, share in zip(RATINGS, shares, strict=True))
+def expected_rating(shares: Sequence[float], scale: Scale = RATING) -> float:
+    """The mean rating, within the scale:  s = Σ i·p_i  (Lee et al. 2023, §2.2.2)."""
+    return math.fsum(number * share for number, share in zip(scale.numbers, shares, strict=True))
 
 
 def rating_reward(expected: float) -> float:
@@ -125,11 +154,15 @@ def rating_reward(expected: float) -> float:
     return 2 * (expected - 1) / (len(RATINGS) - 1) - 1
 
 
-def rated_preference(shares_a: Sequence[float], shares_b: Sequence[float]) -> float:
+def rated_preference(
+    shares_a: Sequence[float], shares_b: Sequence[float], scale: Scale = RATING
+) -> float:
     """P(a is better) of two ratings drawn apart; equal ones are a tie.
 
-    p = P(R_a > R_b) + ½ P(R_a = R_b)
+    p = P(R_a > R_b) + ½ P(R_a = R_b), or with < where the lowest is best
     """
+    if scale.lowest_is_best:
+        shares_a, shares_b = shares_b, shares_a
     above = math.fsum(
         a * b for i, a in enumerate(shares_a) for j, b in enumerate(shares_b) if i > j
     )

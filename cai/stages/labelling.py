@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from cai.records import Sampling
+from cai.stages.label_maths import RATING, Scale
 
 Clamp = tuple[float, float] | Literal["hard"]
 """Bounds of a label's probability; or "hard": all of it to the likelier reply."""
@@ -33,7 +34,8 @@ class Labelling:
     """One way to label a pair.
 
     Args:
-        way: "choice" between the two replies, or "rating" of each by itself, from 1 to 10.
+        way: "choice" between the two replies, or "rating" of each by itself.
+        scale: of ratings.
         principles: number of principles drawn for a label, whose probabilities are averaged.
         orders: "average" both presentation orders, or let only those principles and chains vote
             whose two orders "agree".
@@ -48,3 +50,4 @@ class Labelling:
     thinking: Thinking | None = None
     clamp: Clamp | None = None
     minimum_mass: float = 0.5
+    scale: Scale = RATING
