@@ -2,7 +2,7 @@
 
 from cai.report.card import write_cards
 from cai.report.table import print_table, run_tables, stage_table
-from cai.report.write import write_comparison, write_report
+from cai.report.write import write_comparison, write_figures, write_report
 
 __all__ = [
     "print_table",
@@ -10,5 +10,6 @@ __all__ = [
     "stage_table",
     "write_cards",
     "write_comparison",
+    "write_figures",
     "write_report",
 ]

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from cai.evaluation.intervals import Rate
 from cai.evaluation.labels import ReliabilityBin
+from cai.report.curves import Panel
 from cai.report.metrics import RobustnessMetrics
-from cai.report.plots import Panel
 from cai.report.wording import decimal, duration, parting_sentence, percent, points
 from cai.stage_titles import stage_title
 

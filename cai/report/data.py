@@ -84,6 +84,7 @@ class ReportData:
 
     Args:
         name: the run's name.
+        folder: the name of its folder, which tells runs of one recipe apart.
         metrics: its `metrics.json`.
         training: the steps of RL, in order.
         losses: the steps of every other training, by model.
@@ -104,4 +105,5 @@ class ReportData:
     ended: Sequence[EndedRows] = ()
     spent: Sequence[SpentPart] = ()
     recipe: str = ""
+    folder: str = ""
     trained: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])

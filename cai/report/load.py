@@ -44,6 +44,7 @@ def load_run(run: Path) -> ReportData:
     recipe = run / "recipe.yaml"
     return ReportData(
         name=metrics.run.name or run.resolve().name,
+        folder=run.resolve().name,
         metrics=metrics,
         training=read_training_log(_last_policy(run) / LOG),
         losses=_losses(run),

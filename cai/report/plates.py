@@ -7,19 +7,10 @@ from itertools import chain
 
 from cai.evaluation.intervals import Rate
 from cai.report import alts, plots, wording
-from cai.report.data import ReportData, TrainingStep
+from cai.report.data import ReportData
 from cai.report.drawing import Plate
+from cai.report.training_plates import loss_plates, training_plates
 from cai.stage_titles import stage_title
-
-PANELS = {
-    "kl": "KL from SL-CAI, nats a reply",
-    "entropy": "entropy, nats a token",
-    "length": "length, tokens",
-    "refusal": "share of refusals",
-    "boilerplate": "share with boilerplate",
-    "distinct_2": "distinct word pairs, share",
-}
-"""Figures of RL's log that are drawn beside the reward, and their titles."""
 
 LEFT_OUT = {
     "harm": "harm at the end",
@@ -120,60 +111,6 @@ def _calibration(runs: Sequence[ReportData], names: Sequence[str]) -> Iterator[P
     )
 
 
-def _training(runs: Sequence[ReportData], names: Sequence[str]) -> Iterator[Plate]:
-    steps = [run.training for run in runs]
-    if not all(steps):
-        return
-    paid_for = dict.fromkeys(wording.reward_of(run.metrics.reward) for run in runs)
-    titles = {"reward": f"reward ({', '.join(paid_for)})", **PANELS}
-    logged = {name for run in steps for step in run for name in step.figures}
-    panels = {name: title for name, title in titles.items() if name in logged}
-    if not panels:
-        return
-    yield Plate(
-        "training",
-        "RL training",
-        alts.curves(_panels(steps, panels), names or ("",)),
-        "Reward is what RL was paid for, KL the distance from the SL-CAI policy that it starts "
-        "from. Reward that climbs while the policies do not improve, replies that grow longer, "
-        "entropy that falls, boilerplate that spreads and word pairs that repeat: each is a sign "
-        "that the preference model is being gamed.",
-        plots.curves(_panels(steps, panels), "RL step"),
-        (6.8, 0.5 + 1.9 * ((len(panels) + 1) // 2)),
-    )
-
-
-def _panels(runs: Sequence[Sequence[TrainingStep]], titles: Mapping[str, str]) -> list[plots.Panel]:
-    return [
-        plots.Panel(title, [[(one.step, one.figures.get(name)) for one in run] for run in runs])
-        for name, title in titles.items()
-    ]
-
-
-def _losses(runs: Sequence[ReportData], names: Sequence[str]) -> Iterator[Plate]:
-    panels: list[plots.Panel] = []
-    for model in runs[0].losses:
-        steps = [run.losses.get(model, ()) for run in runs]
-        if all(any("loss" in one.figures for one in run) for run in steps):
-            panels += _panels(steps, {"loss": f"loss of {_model(model)}, nats"})
-    if not panels:
-        return
-    yield Plate(
-        "losses",
-        "Training losses",
-        alts.curves(panels, names or ("",)),
-        "Loss of every other training, in nats, by optimiser step.",
-        plots.curves(panels, "step"),
-        (6.8, 0.5 + 1.9 * ((len(panels) + 1) // 2)),
-    )
-
-
-def _model(name: str) -> str:
-    *later, kind = name.split("/")
-    title = {"pm": "preference model", "pm_test": "test-PM"}.get(kind, stage_title(kind))
-    return ", ".join([title, *(part.replace("-", " ") for part in later)])
-
-
 def _robustness(runs: Sequence[ReportData], names: Sequence[str]) -> Iterator[Plate]:
     found = runs[0].metrics.robustness
     if len(runs) > 1 or found is None or not found.curve:
@@ -257,10 +194,10 @@ _MAKERS = (
     _plane,
     _harmfulness,
     _harm,
-    _training,
+    training_plates,
     _robustness,
     _calibration,
     _left_out,
-    _losses,
+    loss_plates,
     _time,
 )

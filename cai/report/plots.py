@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from statistics import fmean
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cai.evaluation.intervals import Rate
@@ -24,10 +25,7 @@ if TYPE_CHECKING:
 MARKERS = "os"
 """Of the first run and of the second: colour alone does not tell them apart."""
 
-MOST_POINTS = 240
-"""Longer curves are drawn by the means of neighbouring steps."""
-
-LONGEST_NAME = 44
+LONGEST_NAME = 36
 """Names of models and principles are cut here in a figure; tables have them whole."""
 
 
@@ -36,7 +34,7 @@ def harm_by_round(curves: Sequence[Sequence[Rate]]) -> Draw:
 
     def draw(figure: Figure, palette: Palette) -> None:
         axes = figure.subplots()
-        for curve, colour, marker in zip(curves, _colours(palette), MARKERS, strict=False):
+        for curve, colour, marker in zip(curves, colours(palette), MARKERS, strict=False):
             values, spread = [one.value for one in curve], _spread(curve)
             style: dict[str, Any] = {"elinewidth": 1.4, "capsize": 3, "marker": marker}
             axes.errorbar(range(len(curve)), values, yerr=spread, color=colour, **style)
@@ -47,49 +45,7 @@ def harm_by_round(curves: Sequence[Sequence[Rate]]) -> Draw:
         axes.set_ylabel("share of harmful texts")
         axes.set_ylim(-0.03, 1.03)
         axes.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0%", "25%", "50%", "75%", "100%"])
-        _quiet(axes)
-
-    return draw
-
-
-class Panel(NamedTuple):
-    """One of several small curves.
-
-    Args:
-        title: what it shows.
-        runs: points of each run; an unknown value is None.
-    """
-
-    title: str
-    runs: Sequence[Sequence[tuple[float, float | None]]]
-
-
-def curves(panels: Sequence[Panel], by: str) -> Draw:
-    """Small curves, two in a row.
-
-    Args:
-        panels: one at least.
-        by: name of what is on the x axis: "step".
-    """
-
-    def draw(figure: Figure, palette: Palette) -> None:
-        rows = math.ceil(len(panels) / 2)
-        grid = figure.subplots(rows, 2, squeeze=False).flatten().tolist()
-        for axes, panel in zip(grid, panels, strict=False):
-            for run, colour in zip(panel.runs, _colours(palette), strict=False):
-                points = thinned(run)
-                marker = "o" if len(points) < 2 else None
-                xs, ys = [x for x, _ in points], [y for _, y in points]
-                axes.plot(xs, ys, color=colour, linewidth=1.6, marker=marker)
-            values = {y for run in panel.runs for _, y in run if y is not None}
-            if len(values) == 1:
-                axes.set_yticks([*values])  # Around a constant, matplotlib's ticks say nothing.
-            axes.set_title(panel.title, fontsize=11, loc="left")
-            _quiet(axes)
-        for axes in grid[len(panels) :]:
-            axes.set_visible(False)
-        for axes in grid[max(len(panels) - 2, 0) : len(panels)]:
-            axes.set_xlabel(by)
+        quiet(axes)
 
     return draw
 
@@ -103,8 +59,8 @@ def robustness(found: RobustnessMetrics) -> Draw:
         distances = [one.sqrt_kl for one in curve]
         dots: dict[str, Any] = {"markersize": 3.5, "linewidth": 1.2}
         scores = {"train-PM": [one.train for one in curve], "test-PM": [one.test for one in curve]}
-        colours = zip(scores.items(), _colours(palette), MARKERS, strict=True)
-        for (name, values), colour, marker in colours:
+        named = zip(scores.items(), colours(palette), MARKERS, strict=True)
+        for (name, values), colour, marker in named:
             axes.plot(distances, values, f"{marker}-", color=colour, label=name, **dots)
         if found.parting is not None:
             dashes: dict[str, Any] = {"linewidth": 1.2, "linestyle": (0, (4, 3))}
@@ -112,7 +68,7 @@ def robustness(found: RobustnessMetrics) -> Draw:
         axes.set_xlabel("√KL from SL-CAI, √nats")
         axes.set_ylabel("standardized score")
         axes.legend()
-        _quiet(axes)
+        quiet(axes)
 
     return draw
 
@@ -124,7 +80,7 @@ def reliability(runs: Sequence[Sequence[ReliabilityBin]]) -> Draw:
         axes = figure.subplots()
         dashes: dict[str, Any] = {"linewidth": 1.4, "linestyle": (0, (4, 3))}
         axes.plot([0, 1], [0, 1], color=palette.faint, **dashes)
-        for bins, colour, marker in zip(runs, _colours(palette), MARKERS, strict=False):
+        for bins, colour, marker in zip(runs, colours(palette), MARKERS, strict=False):
             _reliability_curve(axes, bins, colour, marker)
         axes.set_xlim(-0.04, 1.04)
         axes.set_ylim(-0.04, 1.04)
@@ -187,8 +143,8 @@ def plane(runs: Sequence[Mapping[str, tuple[Rate, Rate]]]) -> Draw:
         axes = figure.subplots()
         axes.axhline(0, color=palette.faint, linewidth=1)
         axes.axvline(0, color=palette.faint, linewidth=1)
-        for models, colour, marker in zip(runs, _colours(palette), MARKERS, strict=False):
-            middle = _mean([x.value for x, _ in models.values()])
+        for models, colour, marker in zip(runs, colours(palette), MARKERS, strict=False):
+            middle = fmean(x.value for x, _ in models.values())
             for place, (name, (x, y)) in enumerate(models.items()):
                 up, left = place % 2 == 0, x.value > middle
                 spread = {"xerr": _spread([x]), "yerr": _spread([y])}
@@ -218,7 +174,7 @@ def bars(named: Mapping[str, Sequence[float]], label: str) -> Draw:
         axes = figure.subplots()
         runs = max(len(values) for values in named.values())
         height = 0.7 / runs
-        for run, colour in zip(range(runs), _colours(palette), strict=False):
+        for run, colour in zip(range(runs), colours(palette), strict=False):
             places = [place + (run - (runs - 1) / 2) * height for place in range(len(named))]
             axes.barh(places, [values[run] for values in named.values()], height, color=colour)
         axes.set_yticks(range(len(named)), [shortened(name) for name in named])
@@ -229,13 +185,6 @@ def bars(named: Mapping[str, Sequence[float]], label: str) -> Draw:
         axes.tick_params(length=0)
 
     return draw
-
-
-def thinned(points: Sequence[tuple[float, float | None]]) -> list[tuple[float, float]]:
-    """At most `MOST_POINTS` points: means of neighbours; unknown values leave a gap (NaN)."""
-    size = math.ceil(len(points) / MOST_POINTS) or 1
-    chunks = [points[start : start + size] for start in range(0, len(points), size)]
-    return [(_mean([x for x, _ in one]), _mean([y for _, y in one])) for one in chunks]
 
 
 def shortened(name: str) -> str:
@@ -260,7 +209,7 @@ def _reliability_curve(
 
 def _dots(axes: Axes, rates: Sequence[Rate | None], place: float, palette: Palette) -> None:
     shifts = [0.0] if len(rates) < 2 else [-0.14, 0.14]
-    for one, shift, colour, marker in zip(rates, shifts, _colours(palette), MARKERS, strict=False):
+    for one, shift, colour, marker in zip(rates, shifts, colours(palette), MARKERS, strict=False):
         if one is not None:
             style: dict[str, Any] = {"elinewidth": 1.4, "capsize": 2.5, "markersize": 5}
             axes.errorbar(
@@ -273,7 +222,8 @@ def _dots(axes: Axes, rates: Sequence[Rate | None], place: float, palette: Palet
             )
 
 
-def _colours(palette: Palette) -> tuple[str, str]:
+def colours(palette: Palette) -> tuple[str, str]:
+    """Of the first run and of the second."""
     return palette.first, palette.second
 
 
@@ -283,12 +233,8 @@ def _spread(rates: Sequence[Rate]) -> list[list[float]]:
     return [below, [max(one.high - one.value, 0.0) for one in rates]]
 
 
-def _quiet(axes: Axes) -> None:
+def quiet(axes: Axes) -> None:
+    """Horizontal lines to read values by, and nothing else."""
     axes.grid(visible=True, axis="y")
     axes.tick_params(length=0)
     axes.spines["left"].set_visible(False)
-
-
-def _mean(values: Sequence[float | None]) -> float:
-    known = [one for one in values if one is not None]
-    return math.fsum(known) / len(known) if known else math.nan

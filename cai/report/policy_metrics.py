@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, cast
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from cai.evaluation.intervals import Rate
 
@@ -70,12 +70,30 @@ class HarmfulnessMetrics(Part):
     why: str = ""
 
 
-def _figures_only(content: Any) -> Any:
-    """Numbers, and means with an interval; other entries are for other readers."""
-    if not isinstance(content, Mapping):
-        return content
-    entries = cast("Mapping[str, Any]", content)
-    return {name: one for name, one in entries.items() if _is_figure(one)}
+class PhraseMetrics(Part):
+    """Words in a row that many replies share: share of the prompts whose replies say them."""
+
+    text: str
+    value: float
+
+
+class StyleMetrics(Part):
+    """Signs of a gamed reward in one model's replies, by name: shares and means, or numbers.
+
+    The content is flat: what is no figure, and not `phrases`, is for other readers.
+    """
+
+    figures: dict[str, Rate | float | None] = Field(default_factory=dict[str, Rate | float | None])
+    phrases: tuple[PhraseMetrics, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _sorted(cls, content: Any) -> Any:
+        if not isinstance(content, Mapping):
+            return content
+        entries = cast("Mapping[str, Any]", content)
+        figures = {name: one for name, one in entries.items() if _is_figure(one)}
+        return {"figures": figures, "phrases": entries.get("phrases", ())}
 
 
 def _is_figure(content: Any) -> bool:
@@ -83,9 +101,6 @@ def _is_figure(content: Any) -> bool:
         return {"value", "low", "high", "n"} <= set(cast("Mapping[str, Any]", content))
     return content is None or (isinstance(content, int | float) and not isinstance(content, bool))
 
-
-StyleMetrics = Annotated[dict[str, Rate | float | None], BeforeValidator(_figures_only)]
-"""Signs of a gamed reward in one model's replies, by name: shares, means or plain numbers."""
 
 SetCounts = Annotated[dict[str, Any], BeforeValidator(lambda content: content or {})]
 

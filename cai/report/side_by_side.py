@@ -110,7 +110,7 @@ def _harmfulness(a: Metrics, b: Metrics) -> Iterator[Line]:
 
 def _style(a: Metrics, b: Metrics) -> Iterator[Group]:
     for model in dict.fromkeys([*a.style, *b.style]):
-        found = [run.style.get(model, {}) for run in (a, b)]
+        found = [run.style[model].figures if model in run.style else {} for run in (a, b)]
         names = dict.fromkeys([*found[0], *found[1]])
         lines = (Line(n.replace("_", " "), found[0].get(n), found[1].get(n)) for n in names)
         yield Group(f"Style of {stage_title(model)}", tuple(lines))
@@ -129,7 +129,8 @@ def _labels(a: Metrics, b: Metrics) -> Iterator[Line]:
     yield Line("Accuracy", one.accuracy, other.accuracy, more, share=True)
     yield Line("Order flips", one.flip_rate, other.flip_rate, less, share=True)
     yield Line("First position preferred", one.position_first, other.position_first, share=True)
-    yield Line("Brier score", one.brier, other.brier, less)
+    briers = [side.brier_interval or side.brier for side in (one, other)]
+    yield _line("Brier score", briers, less)
     yield Line("Calibration error", one.ece, other.ece, less)
 
 

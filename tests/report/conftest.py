@@ -31,6 +31,11 @@ def write_run() -> Callable[..., Awaitable[None]]:
     return run_folder
 
 
+@pytest.fixture
+def contest() -> Callable[..., dict[str, Any]]:
+    return contest_metrics
+
+
 def all_metrics() -> dict[str, Any]:
     stages = {"helpful": (294, 3, 297), "sl_cai": (54, 6, 293), "rl_cai": (9, 3, 292)}
     by_family = {"theft": rate(3, 50), "privacy": rate(20, 50), "weapons": rate(1, 50)}
@@ -165,8 +170,6 @@ async def run_folder(
         | {"kl": 3 * (1 - math.exp(-n / 40)) + abs(noise.gauss(0, 0.05))}
         for n in range(0, 120, 2)
     ]
-    for step in steps:
-        step |= {"entropy": 0.2 - step["step"] / 2000, "length": 28 + step["step"] / 20}
     log = "".join(json.dumps(step) + "\n" for step in steps)
     (run / "models" / "rl_cai" / "training_log.jsonl").write_text(log)
     ledger = Ledger.open(run / "ledger.sqlite")
@@ -189,7 +192,7 @@ def revised(n: int, hostile: str, length: int) -> list[Row]:
     said = HOSTILE if hostile == "response" else f"Take the bike at night, kind {n}." + "x" * length
     model = HOSTILE if hostile == "model" else "microworld"
     rows = [row("response", key, 0, {"prompt": prompt, "text": said, "model": model})]
-    for turn, text in enumerate(["Ask the owner first.", "I won't help to steal; buy one."], 1):
+    for turn, text in enumerate(["Ask the owner first.", "Ask the owner of the bike first."], 1):
         record = {
             "round": turn,
             "principle": HOSTILE if hostile == "principle" else PRINCIPLES[(n + turn) % 5],

@@ -17,7 +17,7 @@ async def test_a_row_goes_from_prompt_to_last_revision(tmp_path: Path, write_run
     trace = next(row.trace for row in load_run(tmp_path).rows if row.trace)
 
     assert [revision.round for revision in trace.revisions] == [1, 2]
-    assert [text.split()[0] for text in trace.texts] == ["Take", "Ask", "I"]
+    assert [text.split()[0] for text in trace.texts] == ["Take", "Ask", "Ask"]
 
 
 async def test_half_of_the_sampled_rows_are_revised_and_half_compared(

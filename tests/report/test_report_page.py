@@ -1,3 +1,4 @@
+import json
 import re
 from collections.abc import Awaitable, Callable
 from html.parser import HTMLParser
@@ -114,6 +115,20 @@ async def test_names_of_families_principles_and_stages_stay_text(
     assert not {"script", "img"} & set(tags(page))
 
 
+async def test_the_recipe_and_the_records_of_models_stay_text(
+    tmp_path: Path, write_run: WriteRun, hostile: str
+):
+    await write_run(tmp_path)
+    (tmp_path / "recipe.yaml").write_text(json.dumps({"name": hostile}))
+    record = json.dumps({"kind": "rl", "models": {"policy": {"name": hostile}}})
+    (tmp_path / "models" / "rl_cai" / "training.json").write_text(record)
+
+    page = write_report(tmp_path)
+
+    assert not {"script", "img"} & set(tags(page))
+    assert hostile in visible(page)
+
+
 async def test_the_report_loads_nothing_and_runs_nothing(tmp_path: Path, write_run: WriteRun):
     await write_run(tmp_path)
 
@@ -139,17 +154,18 @@ async def test_every_id_is_unique_and_every_reference_is_met(tmp_path: Path, wri
 
 async def test_every_figure_says_in_words_what_it_shows(tmp_path: Path, write_run: WriteRun):
     await write_run(tmp_path)
+    log = tmp_path / "models" / "rl_cai" / "training_log.jsonl"
+    log.write_text('{"step":1,"reward":-1.2,"entropy":0.2}\n{"step":2,"reward":2,"entropy":0.14}\n')
 
     page = write_report(tmp_path)
 
     _, *labels = [value for name, value in attributes(page) if name == "aria-label"]
     assert "round 0 98%, round 1 40%, round 2 22%, round 3 11%, round 4 6%" in labels[0]
-    assert "reward (PM score) begins at -1.20" in labels[1]
+    assert "reward (PM score) begins at -1.20 and ends at 2.00" in labels[1]
     assert "entropy, nats a token begins at 0.20 and ends at 0.14" in labels[1]
     assert "labels near 0.05 are true 0.06" in labels[2]
-    assert (
-        "harm at the end, from weapons +2.0 points to not-preachy +2.0 points, 1 of 5" in labels[3]
-    )
+    assert "harm at the end, from weapons +2.0 points to not-preachy +2.0 points" in labels[3]
+    assert "rl 1 min 15 s" in labels[4]
 
 
 async def test_figures_take_their_colours_from_the_page(tmp_path: Path, write_run: WriteRun):
@@ -169,13 +185,55 @@ async def test_the_same_run_gives_the_same_bytes(tmp_path: Path, write_run: Writ
     assert write_report(tmp_path).read_bytes() == first
 
 
-async def test_twenty_long_rows_stay_under_two_megabytes(tmp_path: Path, write_run: WriteRun):
-    await write_run(tmp_path, length=200_000)
+async def test_a_big_run_stays_under_two_megabytes(
+    tmp_path: Path, write_run: WriteRun, metrics: Json, contest: Callable[..., Json]
+):
+    principle = metrics["principles"]["theft"]
+    names = [f"principle-{n}" for n in range(500)]
+    metrics["principles"] = dict.fromkeys(names, principle)
+    texts = {name: {"critique": '"Is it harmful?" ' * 100} for name in names}
+    metrics["run"]["constitution"]["principles"] = texts
+    metrics["contest"] = contest([f"model-{n}" for n in range(30)])
+    await write_run(tmp_path, metrics, length=200_000)
+    log = tmp_path / "models" / "rl_cai" / "training_log.jsonl"
+    log.write_text("".join(f'{{"step":{n},"reward":{n % 7},"kl":{n}}}\n' for n in range(20_000)))
+    (tmp_path / "recipe.yaml").write_text("name: big\n" + "# all of it\n" * 50_000)
 
     page = write_report(tmp_path)
 
     assert page.stat().st_size < 2_000_000
-    assert "more characters]" in page.read_text()
+    assert "The 200 principles drawn most often of 500" in visible(page)
+
+
+async def test_words_that_a_revision_changed_are_marked(tmp_path: Path, write_run: WriteRun):
+    await write_run(tmp_path)
+
+    page = write_report(tmp_path).read_text()
+
+    assert "<del>Take the bike at night" not in page
+    assert "Written anew: too few words are the same" in page
+    assert "<ins>" in page
+
+
+async def test_the_report_says_how_to_make_the_run_again(tmp_path: Path, write_run: WriteRun):
+    await write_run(tmp_path)
+
+    text = visible(write_report(tmp_path))
+
+    assert "It was started by cai run examples/microworld.yaml" in text
+    assert "pip install constitutional-ai==0.1.0 cai run recipe.yaml --run runs/again" in text
+    assert "name: microworld seed: 7" in text
+
+
+async def test_what_would_be_without_a_principle_is_bold_where_it_is_sure(
+    tmp_path: Path, write_run: WriteRun
+):
+    await write_run(tmp_path)
+
+    page = write_report(tmp_path).read_text()
+
+    assert '8.3% <span class="value">+2.0</span>' in page  # weapons, +1.0 to +3.0
+    assert '8.8% <span class="">+2.0</span>' in page  # privacy, 0.0 to +3.0
 
 
 async def test_texts_of_a_harmful_prompt_are_folded(tmp_path: Path, write_run: WriteRun):

@@ -1,0 +1,146 @@
+"""All numbers of a run as tidy tables: one figure a line, with its interval where it has one."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, cast
+
+from cai.evaluation.intervals import Rate
+from cai.report.data import ReportData
+from cai.report.metrics import FIGURES
+from cai.report.side_by_side import Figure, Group
+
+MEASURE = ("value", "low", "high", "n")
+"""The columns of a figure; a plain number has only the first."""
+
+
+class Table(NamedTuple):
+    """A table of a CSV file.
+
+    Args:
+        columns: their names.
+        rows: one value a column; None for an empty cell.
+    """
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[object]]
+
+
+def tables_of(run: ReportData, metrics: Mapping[str, Any]) -> dict[str, Table]:
+    """The tables that a run has numbers for, by file name without its ending.
+
+    Args:
+        run: what its report shows.
+        metrics: the content of its `metrics.json`, whole.
+    """
+    tables = {
+        "numbers": Table(("path", *MEASURE), list(_numbers(metrics))),
+        "stages": Table(("stage", "figure", *MEASURE), list(_stages(run))),
+        "principles": Table(("principle", "figure", *MEASURE), list(_principles(run))),
+        "calibration": Table(("low", "high", "mean_p", "truth", "n"), list(_calibration(run))),
+        "elo": Table(("criterion", "model", *MEASURE), list(_elo(run))),
+        "training": Table(("model", "step", "figure", "value"), list(_training(run))),
+        "time": Table(_TIME, list(_time(run))),
+        "rows": Table(("stage", "status", "n"), [(e.stage, e.status, e.n) for e in run.ended]),
+    }
+    return {name: table for name, table in tables.items() if table.rows}
+
+
+def compared(groups: Sequence[Group]) -> Table:
+    """Every headline figure of two runs, and what changed."""
+    sides = ("a", "b", "change")
+    columns = [f"{side}_{part}" for side in sides for part in MEASURE]
+    rows = [
+        (group.title, line.name, *_measure(line.a), *_measure(line.b), *_measure(line.moved))
+        for group in groups
+        for line in group.lines
+    ]
+    return Table(("group", "figure", *columns), rows)
+
+
+def csv_text(table: Table) -> str:
+    """A table as CSV (RFC 4180): commas, a head, quotes where they are needed."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\r\n")
+    writer.writerow(table.columns)
+    writer.writerows(["" if cell is None else cell for cell in row] for row in table.rows)
+    return out.getvalue()
+
+
+_TIME = (
+    *("part", "seconds", "calls_made", "calls_cached"),
+    *("input_tokens", "output_tokens", "dollars"),
+)
+
+
+def _numbers(content: Any, path: str = "") -> Iterator[Sequence[object]]:
+    """Every number of `metrics.json` by its path; a figure with an interval is one line."""
+    if isinstance(content, bool):
+        return
+    if isinstance(content, int | float):
+        yield path, content, None, None, None
+    elif isinstance(content, Mapping):
+        entries = cast("Mapping[str, Any]", content)
+        if set(MEASURE) <= set(entries):
+            yield (path, *(entries[name] for name in MEASURE))
+            return
+        for name, one in entries.items():
+            yield from _numbers(one, f"{path}/{name}" if path else name)
+    elif isinstance(content, list):
+        for place, one in enumerate(cast("list[Any]", content)):
+            yield from _numbers(one, f"{path}/{place}")
+
+
+def _measure(figure: Figure) -> Sequence[object]:
+    if isinstance(figure, Rate):
+        return figure.value, figure.low, figure.high, figure.n
+    return figure, None, None, None
+
+
+def _stages(run: ReportData) -> Iterator[Sequence[object]]:
+    for stage, found in run.metrics.ordered_stages.items():
+        for title, (_, figure) in FIGURES.items():
+            if (one := figure(found)) is not None:
+                yield stage, title.lower().replace(" ", "_").replace("-", "_"), *_measure(one)
+        for family, one in found.by_family.items():
+            yield stage, f"harmful_compliance/{family}", *_measure(one)
+
+
+def _principles(run: ReportData) -> Iterator[Sequence[object]]:
+    shares = ("revisions", "labels", "orders_agree", "truth_agrees", "others_agree", "turned")
+    for name, found in run.metrics.principles.items():
+        for figure in shares:
+            if (one := getattr(found, figure)) is not None:
+                yield name, figure, *_measure(one)
+        for figure, one in found.left_out.items():
+            yield name, f"{figure}_without", *_measure(one.without)
+            yield name, f"{figure}_change", *_measure(one.change)
+
+
+def _calibration(run: ReportData) -> Iterator[Sequence[object]]:
+    labels = run.metrics.labels
+    for one in labels.bins if labels else ():
+        yield one.low, one.high, one.mean_p, one.truth, one.n
+
+
+def _elo(run: ReportData) -> Iterator[Sequence[object]]:
+    contest = run.metrics.contest
+    for criterion, found in contest.criteria.items() if contest else ():
+        for model, elo in found.elo.items():
+            yield criterion, model, *_measure(elo)
+
+
+def _training(run: ReportData) -> Iterator[Sequence[object]]:
+    for model, steps in {**run.losses, "rl_cai": run.training}.items():
+        for step in steps:
+            for figure, value in step.figures.items():
+                if figure != "step":
+                    yield model, step.step, figure, value
+
+
+def _time(run: ReportData) -> Iterator[Sequence[object]]:
+    for one in run.spent:
+        calls = (one.made, one.cached, one.input_tokens, one.output_tokens, one.cost)
+        yield one.title, one.seconds, *(calls if one.made is not None else [None] * 5)

@@ -1,0 +1,113 @@
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from cai.evaluation import rate
+from cai.report import write_comparison, write_report
+
+WriteRun = Callable[..., Awaitable[None]]
+Json = dict[str, Any]
+
+
+async def test_a_contest_is_shown_on_the_plane_and_in_tables(
+    tmp_path: Path, write_run: WriteRun, metrics: Json, contest: Callable[..., Json]
+):
+    metrics["contest"] = contest(["helpful", "sl_cai", "rl_cai"])
+    await write_run(tmp_path, metrics)
+
+    page = write_report(tmp_path).read_text()
+
+    assert "RL-CAI helpfulness -40, harmlessness 382" in page
+    assert '<span class="value">191</span> <span class="range">166 to 216</span>' in page
+    assert "SL-CAI over Helpful-only" in page
+    assert "760 ok, 30 refused, 10 unparsed (5% without a verdict)" in page
+    assert "1,600 calls, 240,000 tokens, cost $0.42" in page
+
+
+async def test_a_contest_whose_judge_failed_is_marked(
+    tmp_path: Path, write_run: WriteRun, metrics: Json, contest: Callable[..., Json]
+):
+    metrics["contest"] = contest(["helpful", "rl_cai"], trusted=False)
+    await write_run(tmp_path, metrics)
+
+    page = write_report(tmp_path).read_text()
+
+    assert '<span class="tag harmful">not trustworthy</span>' in page
+    assert "Not trustworthy, as the judge failed its own gate: harmlessness, helpfulness." in page
+
+
+async def test_a_contest_by_one_criterion_has_no_plane(
+    tmp_path: Path, write_run: WriteRun, metrics: Json, contest: Callable[..., Json]
+):
+    metrics["contest"] = contest(["helpful", "rl_cai"])
+    del metrics["contest"]["criteria"]["helpfulness"]
+    await write_run(tmp_path, metrics)
+
+    page = write_report(tmp_path).read_text()
+
+    assert 'id="plane-' not in page
+    assert "Harmlessness" in page
+
+
+async def test_harmfulness_style_and_contamination_are_shown(
+    tmp_path: Path, write_run: WriteRun, metrics: Json
+):
+    score = {"value": 3.1, "low": 2.9, "high": 3.3, "n": 200}
+    metrics["harmfulness"] = {
+        "helpful": {"greedy": score, "sampled": None, "rows": {"ok": 200}, "trusted": None}
+    }
+    phrase = {"text": "you are safe with me", "value": 0.4, "low": 0.3, "high": 0.5, "n": 100}
+    metrics["style"] = {
+        "rl_cai": {"boilerplate": rate(3, 100).to_json(), "distinct_2": 0.25, "phrases": [phrase]}
+    }
+    shared = {"words": 13, "training_prompts": 900, "evaluation_prompts": 500, "shared": 4}
+    metrics["contamination"] = shared | {"by_set": {"xstest": {"shared": 4}}}
+    await write_run(tmp_path, metrics)
+
+    page = write_report(tmp_path).read_text()
+
+    assert '<span class="value">3.10</span> <span class="range">2.90 to 3.30</span>' in page
+    assert 'you are safe with me <span class="range">to 40% of the prompts</span>' in page
+    assert "4 of 500 evaluation prompts share 13 words in a row" in page
+
+
+async def test_names_and_words_of_judged_models_stay_text(
+    tmp_path: Path,
+    write_run: WriteRun,
+    metrics: Json,
+    contest: Callable[..., Json],
+    hostile: str,
+):
+    score = {"greedy": {"value": 1, "low": 1, "high": 1, "n": 9}, "why": hostile}
+    phrases = [{"text": hostile, "value": 0.5}]
+    metrics["contest"] = contest(["helpful", hostile])
+    metrics["contest"]["criteria"][hostile] = {"trusted": False, "why": hostile}
+    metrics["harmfulness"] = {hostile: score}
+    metrics["style"] = {hostile: {hostile: 0.5, "phrases": phrases}}
+    metrics["contamination"] = {"by_set": {hostile: {hostile: hostile}}}
+    await write_run(tmp_path / "a", metrics)
+    await write_run(tmp_path / "b", metrics)
+
+    page = write_report(tmp_path / "a").read_text()
+    both = write_comparison(tmp_path / "a", tmp_path / "b", tmp_path / "both.html").read_text()
+
+    assert "&lt;script&gt;" in page
+    assert "&lt;script&gt;" in both
+    assert "<script" not in page + both
+    assert "<img" not in page + both
+
+
+async def test_all_headline_figures_of_two_runs_are_compared(
+    tmp_path: Path, write_run: WriteRun, metrics: Json, contest: Callable[..., Json]
+):
+    metrics["contest"] = contest(["helpful", "rl_cai"])
+    await write_run(tmp_path / "a", metrics)
+    await write_run(tmp_path / "b", metrics)
+
+    page = write_comparison(tmp_path / "a", tmp_path / "b", tmp_path / "both.html").read_text()
+
+    titles = ("RL-CAI", "Elo points, harmlessness", "Harm by revision round", "Labels")
+    for title in (*titles, "Preference model", "Calls and their cost", "Seconds by stage"):
+        assert f"<h3>{title}</h3>" in page
+    for figure in ("plane", "harm", "training", "calibration", "time"):
+        assert f'id="{figure}-' in page
