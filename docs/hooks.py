@@ -1,4 +1,4 @@
-"""What MkDocs is told beside ``mkdocs.yml``: links from pages to files of the checkout.
+"""What MkDocs is told beside ``mkdocs.yml``: links to files of the checkout, long names in tables.
 
 A page may link to a file outside `docs/`, as readers of the checkout expect. On the site such a
 file stands under ``checkout/``.
@@ -17,6 +17,9 @@ from mkdocs.structure.pages import Page
 FOLDER = "checkout"
 OUTSIDE = re.compile(r"(?<=\]\()((?:\.\./)+)([^)#\s]+)")
 """A link that goes up: the steps, and the path from there."""
+
+NAME = re.compile(r"(?<=<code>)[\w.]+(?=</code>)")
+"""A name in code style, by itself."""
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -49,6 +52,11 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         return "../" * (steps.count("../") - 1) + f"{FOLDER}/{path}"
 
     return OUTSIDE.sub(lead, markdown)
+
+
+def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Let names in code style break after a dot or an underscore, where a column is narrow."""
+    return NAME.sub(lambda found: re.sub(r"([._])", r"\1<wbr>", found[0]), html)
 
 
 def _leaves(uri: str, steps: str) -> bool:

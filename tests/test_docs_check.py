@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 import typer
+from mkdocs.commands.build import build
+from mkdocs.config import load_config
+from mkdocs.exceptions import Abort
 from pydantic import Field
 
 from cai.errors import CaiError
@@ -181,3 +184,22 @@ def test_an_option_without_help_is_refused():
 
     with pytest.raises(CaiError, match="without a description: go --far"):
         page_of(commands_under("go", typer.main.get_command(app)))
+
+
+def test_links_to_the_checkout_lead_to_copies_on_the_site_and_missing_files_stop_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    root = site(tmp_path, "See [the code](../code.py) and [the tutorial](tutorial.md).\n")
+    (root / "mkdocs.yml").write_text(
+        f"site_name: test\nuse_directory_urls: false\nhooks: [{ROOT}/docs/hooks.py]\n"
+    )
+    config = load_config(str(root / "mkdocs.yml"))
+
+    with pytest.raises(Abort):
+        build(config)
+    assert "page.md links to ../code.py, which is not there" in caplog.text
+    (root / "code.py").write_text("print()\n")
+    build(load_config(str(root / "mkdocs.yml")))
+
+    assert 'href="checkout/code.py"' in (root / "site/page.html").read_text()
+    assert (root / "site/checkout/code.py").read_text() == "print()\n"

@@ -42,7 +42,7 @@ cases:
 
 EXTENDING = """\
 {modeline}
-# docs/reference/constitution.md has every key; `cai constitution show {file}` what comes of it.
+# docs/reference/constitution.md has every key; `cai constitution show {file}` the result.
 id: {id}
 version: "0.1"
 
