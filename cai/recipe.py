@@ -11,13 +11,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self, cast
 
-from pydantic import Field, model_validator
+from pydantic import Field, ModelWrapValidatorHandler, model_validator
 
 from cai.comparison_settings import ComparisonSettings
 from cai.document import Document, read_document
 from cai.filter_settings import FilterSettings
 from cai.literal_keys import note_keys, refuse_keys
 from cai.means import StatedMeans
+from cai.mix_settings import MixedData, MixedSource, MixSettings, SftSource
 from cai.overrides import override_field, plain_yaml
 from cai.publication_settings import PublicationSettings
 from cai.records import digest
@@ -30,7 +31,7 @@ from cai.run_settings import (
     Policy,
     PromptSets,
 )
-from cai.validation import Entry, validate
+from cai.validation import Entry, refuse_broken, validate
 from trainers.settings import (
     DistillationSettings,
     DpoSettings,
@@ -61,6 +62,11 @@ class Recipe(Entry):
     revisions: RevisionSettings = RevisionSettings()
     comparisons: ComparisonSettings = ComparisonSettings()
     datasets: DatasetSettings = DatasetSettings()
+    mix: MixSettings = Field(
+        default=MixSettings(),
+        description="What SFT and the preference model learn from beside each other, and in which "
+        "proportion; see docs/mixing.md.",
+    )
     policies: tuple[Policy, ...] = Field(
         default=("rl",),
         min_length=1,
@@ -129,6 +135,35 @@ class Recipe(Entry):
             )
         return self
 
+    @model_validator(mode="after")
+    def _one_ratio(self) -> Self:
+        if self.datasets.helpful_ratio is not None and any(one.run for one in self.mix.sft):
+            raise ValueError(
+                "datasets.helpful_ratio: is short for weights of revision and helpful in mix.sft, "
+                "which names one of them; say it there alone"
+            )
+        return self
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _mix_of_what_is_made(cls, value: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        recipe = handler(value)
+        made = (*recipe.comparisons.sources, "revision")
+        made += ("helpful",) if recipe.prompts.helpful else ()
+        made += ("human",) if recipe.comparisons.human else ()
+        return refuse_broken(recipe, recipe.mix.not_made(made))
+
+    def mixed(self, data: MixedData) -> tuple[MixedSource, ...]:
+        """What a data set is mixed of, as far as the recipe says so.
+
+        `datasets.helpful_ratio` is such a mix of the run's own rows.
+        """
+        ratio = self.datasets.helpful_ratio
+        if data == "preferences" or ratio is None:
+            return self.mix.of(data)
+        own = (SftSource(run="revision", weight=1), SftSource(run="helpful", weight=ratio))
+        return (*own, *self.mix.sft)
+
     def pair_sampling(self, iteration: int = 0) -> SamplingSettings:
         """How the replies of a pair are drawn; the assistant's may have a sampling of its own.
 
@@ -169,6 +204,7 @@ class Recipe(Entry):
             "prompts": prompts,
             "comparisons": comparisons,
             "evaluation": self.evaluation.model_copy(update=probes),
+            "mix": self.mix.limited(limit),
         }
         return self.model_copy(update=parts)
 
@@ -237,6 +273,7 @@ def _anchored(recipe: Recipe, folder: Path) -> Recipe:
         "prompts": recipe.prompts.model_copy(update=sets),
         "comparisons": recipe.comparisons.anchored(folder),
         "filters": recipe.filters.anchored(folder),
+        "mix": recipe.mix.anchored(folder),
     }
     if recipe.preference_pretraining is not None:
         votes = {"votes": (folder / recipe.preference_pretraining.votes).resolve()}

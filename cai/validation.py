@@ -68,7 +68,27 @@ def check_with(value: Any, handler: ModelWrapValidatorHandler[M], broken: Iterab
     Pydantic's own after-validators run only when every part is right, so that a fault would hide
     others; called in a wrap validator, this reports both.
     """
-    found = [
+    rules = list(broken)
+    try:
+        record = handler(value)
+    except ValidationError as error:
+        found = [*(_again(details) for details in error.errors()), *_details(value, rules)]
+        raise ValidationError.from_exception_data(error.title, found) from error
+    return refuse_broken(record, rules)
+
+
+def refuse_broken(record: M, broken: Iterable[Broken]) -> M:
+    """Refuse a record whose parts are right, for the rules between them that are broken.
+
+    Called in a validator; gives the record if there is none.
+    """
+    if found := _details(record, broken):
+        raise ValidationError.from_exception_data(type(record).__name__, found)
+    return record
+
+
+def _details(value: Any, broken: Iterable[Broken]) -> list[InitErrorDetails]:
+    return [
         InitErrorDetails(
             type=PydanticCustomError("broken_rule", "{rule}", {"rule": rule.message}),
             loc=rule.place,
@@ -76,14 +96,6 @@ def check_with(value: Any, handler: ModelWrapValidatorHandler[M], broken: Iterab
         )
         for rule in broken
     ]
-    try:
-        record = handler(value)
-    except ValidationError as error:
-        found = [*(_again(details) for details in error.errors()), *found]
-        raise ValidationError.from_exception_data(error.title, found) from error
-    if found:
-        raise ValidationError.from_exception_data(type(record).__name__, found)
-    return record
 
 
 def _again(details: ErrorDetails) -> InitErrorDetails:

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from cai.datasets.mix_plan import MixPlan, Part
 from cai.datasets.parquet import folder_hash
 from cai.datasets.preferences import PreferencePlan, write_preferences
 from cai.datasets.prompts import write_rl_prompts
@@ -10,6 +11,7 @@ from cai.datasets.sft import SftPlan, write_sft
 from cai.engine import Ledger
 from cai.errors import CaiError
 from cai.records import Comparison, Message, OrderWeights, Prompt, Response, Row, RowKey
+from cai.sources.mixed_rows import Conversation
 
 PROVENANCE = {"constitution": "c0ffee", "template": "beef", "seed": 3}
 
@@ -37,6 +39,13 @@ def helpful(number: int) -> Row:
 def comparison(number: int, p_a: float, orders: tuple[OrderWeights, ...] = ()) -> Row:
     record = Comparison(prompt(number), "reply a", "reply b", p_a, "kind", orders, "ai", "judge")
     return Row(RowKey("comparison", record.prompt.id), "ok", "", asdict(record), ("call",))
+
+
+def ratio_of(helpful_ratio: float | None) -> MixPlan[Conversation]:
+    """Helpful replies for each revision, as `Recipe.mixed` says it; None: all of both."""
+    if helpful_ratio is None:
+        return MixPlan()
+    return MixPlan([Part("revision", 1), Part("helpful", helpful_ratio)])
 
 
 @pytest.fixture
@@ -84,9 +93,9 @@ async def test_of_each_prompt_the_first_revisions_are_kept_if_asked(ledger, tmp_
 @pytest.mark.parametrize(
     ("ratio", "revisions", "helpful_replies", "left_out"),
     [
-        (0.25, 40, 10, {"helpful rows: more than datasets.helpful_ratio": 10}),
-        (2.0, 10, 20, {"revision rows: more than datasets.helpful_ratio": 30}),
-        (0.0, 40, 0, {"helpful rows: more than datasets.helpful_ratio": 20}),
+        (0.25, 40, 10, {"helpful": {"more than its weight": 10}}),
+        (2.0, 10, 20, {"revision": {"more than its weight": 30}}),
+        (0.0, 40, 0, {"helpful": {"more than its weight": 20}}),
         (None, 40, 20, {}),
     ],
 )
@@ -94,34 +103,29 @@ async def test_revisions_and_helpful_replies_are_mixed_as_told(
     ledger, tmp_path, ratio, revisions, helpful_replies, left_out
 ):
     await ledger.put_rows([*(revision(n, 1) for n in range(40)), *(helpful(n) for n in range(20))])
-    plan = SftPlan("all", 0.0, PROVENANCE, helpful_ratio=ratio)
-
-    written = write_sft(ledger, tmp_path / "sft", plan)
+    written = write_sft(ledger, tmp_path / "sft", SftPlan("all", 0.0, PROVENANCE), ratio_of(ratio))
 
     origins = [row["origin"] for row in rows_of(tmp_path / "sft")]
     assert (origins.count("revision"), origins.count("helpful")) == (revisions, helpful_replies)
     assert written.left_out == left_out
 
 
-async def test_a_mixture_is_that_of_the_rows_trained_on(ledger, tmp_path):
+async def test_a_mixture_is_that_of_both_parts_of_the_data(ledger, tmp_path):
     await ledger.put_rows([*(revision(n, 1) for n in range(40)), *(helpful(n) for n in range(40))])
-    plan = SftPlan("all", 0.3, PROVENANCE, helpful_ratio=0.5)
-
-    write_sft(ledger, tmp_path / "sft", plan)
+    write_sft(ledger, tmp_path / "sft", SftPlan("all", 0.3, PROVENANCE), ratio_of(0.5))
 
     train, test = (
         [row["origin"] for row in rows_of(tmp_path / "sft", split)] for split in ("train", "test")
     )
     assert train.count("helpful") == round(train.count("revision") / 2)
-    assert test.count("helpful") == test.count("revision") == 40 - train.count("revision")
+    assert test.count("helpful") == round(test.count("revision") / 2)
+    assert train.count("revision") + test.count("revision") == 40
 
 
 async def test_a_ratio_to_nothing_is_refused(ledger, tmp_path):
     await ledger.put_rows([revision(1, 1)])
-    plan = SftPlan("all", 0.0, PROVENANCE, helpful_ratio=0.37)
-
-    with pytest.raises(CaiError, match=r"0\.37 cannot be met with 0 helpful replies"):
-        write_sft(ledger, tmp_path / "sft", plan)
+    with pytest.raises(CaiError, match=r"helpful cannot have a share .* there is no row"):
+        write_sft(ledger, tmp_path / "sft", SftPlan("all", 0.0, PROVENANCE), ratio_of(0.37))
 
 
 async def test_rows_that_did_not_end_well_are_no_data(ledger, tmp_path):
@@ -130,7 +134,7 @@ async def test_rows_that_did_not_end_well_are_no_data(ledger, tmp_path):
 
     written = write_sft(ledger, tmp_path / "sft", SftPlan("all", 0.0, PROVENANCE))
 
-    assert written.rows == {"train": 1, "test": 0}
+    assert written.rows == {"revision": {"train": 1, "test": 0}}
 
 
 async def test_all_rows_of_a_prompt_fall_into_one_split(ledger, tmp_path):

@@ -50,6 +50,9 @@ def _lines(exported: Exported) -> Iterator[str]:
     for name, splits in exported.rows.items():
         told = " and ".join(f"{count:,} {split}" for split, count in splits.items())
         yield f"{name}: {told} rows"
+        sources = exported.sources.get(name, {})
+        for source, counts in sources.items() if len(sources) > 1 else ():
+            yield f"{sum(counts.values()):>7,}  of {source}"
     if "preferences" in exported.rows and not exported.left_out:
         yield "no pair left out"
     of = "rows" if exported.format == "llm-swarm" else "pairs"

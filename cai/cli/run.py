@@ -164,6 +164,7 @@ def foretell(order: Order, until: Goal, sample: int) -> None:
 
 def _planned(order: Order, until: Goal) -> tuple[Plan, Sequence[Step]]:
     """What to do where; says so if rows keep settings of their own."""
+    from cai.document import read_document
     from cai.pipeline import (
         RunFolder,
         existing_run,
@@ -171,8 +172,10 @@ def _planned(order: Order, until: Goal) -> tuple[Plan, Sequence[Step]]:
         steps_of,
         steps_of_pairs,
     )
+    from cai.pipeline.mix_check import check_mix
     from cai.pipeline.preview import Plan
     from cai.pipeline.reruns import read_reruns
+    from cai.pipeline.steps import GENERATION
     from cai.recipe import load_recipe
     from cai.splits import read_shard
 
@@ -180,6 +183,8 @@ def _planned(order: Order, until: Goal) -> tuple[Plan, Sequence[Step]]:
     shard = read_shard(order.shard) if order.shard else None
     steps = steps_of_pairs(recipe.comparisons) if until == "pairs" else steps_of(recipe, until)
     steps = generation_steps(recipe, steps) if shard else steps
+    if not GENERATION.isdisjoint(steps):
+        check_mix(recipe, read_document(order.recipe), foretold=True)
     name = f"{recipe.name}-shard-{shard.number}-of-{shard.count}" if shard else recipe.name
     folder = RunFolder(order.run or Path("runs") / name)
     if kept := len(read_reruns(folder.reruns).rows):

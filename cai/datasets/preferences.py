@@ -8,17 +8,21 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import orjson
 
+from cai.datasets.mix_plan import MixPlan, content_hash
+from cai.datasets.mixing import Example, LeftOut, Mixed
 from cai.datasets.parquet import SplitWriter
 from cai.datasets.refusals import refusal_features
 from cai.engine import Ledger
-from cai.records import Row, RowKey
-from cai.splits import split_of
+from cai.mix_settings import PAIR_ORIGINS, PairOrigin
+from cai.records import Comparison, Row, RowKey, digest
+from cai.splits import Split, split_of
 from cai.stages.baseline_pairs import BASELINES
 from cai.untyped import untyped
 
@@ -98,11 +102,26 @@ def preference_features() -> Any:
     )
 
 
-def write_preferences(ledger: Ledger, folder: Path, plan: PreferencePlan) -> Mapping[str, int]:
-    """Write ``train`` and ``test``; gives the number of rows of each."""
-    writer = SplitWriter(folder, preference_features())
-    writer.write(_rows(ledger, plan))
-    return writer.counts
+def write_preferences(
+    ledger: Ledger, folder: Path, plan: PreferencePlan, mix: MixPlan[Comparison] | None = None
+) -> Mixed:
+    """Write ``train`` and ``test``.
+
+    Args:
+        ledger: of the run.
+        folder: ``datasets/preferences``.
+        plan: what every row carries, and how prompts are held out.
+        mix: what the run's pairs are mixed with, and how; None: all of them, and nothing else.
+
+    Raises:
+        CaiError: a source is to have a share, and has no row to train on.
+    """
+    mix = mix or MixPlan[Comparison]()
+    own = {source: partial(_own, ledger, source, plan, mix) for source in PAIR_ORIGINS}
+    all_own = partial(_own, ledger, None, plan, mix)
+    mixture = mix.mixture(own, all_own, partial(_mixed, plan=plan, mix=mix))
+    SplitWriter(folder, preference_features()).write(mixture.rows())
+    return mixture.mixed
 
 
 def count_by_source(ledger: Ledger, iteration: int) -> Mapping[str, int]:
@@ -116,18 +135,47 @@ def count_by_source(ledger: Ledger, iteration: int) -> Mapping[str, int]:
     return Counter(row.record["source"] for row in counted if row.record is not None)
 
 
-def _pairs(ledger: Ledger) -> Iterator[Row]:
-    for stage in ("comparison", *BASELINES):
+def _pairs(ledger: Ledger, source: PairOrigin | None = None) -> Iterator[Row]:
+    """Pairs of the stages that have some of a source, or of all stages."""
+    of_one = (source,) if source in BASELINES else ("comparison",)
+    for stage in of_one if source else ("comparison", *BASELINES):
         yield from ledger.rows(stage=stage, status="ok")
 
 
-def _rows(ledger: Ledger, plan: PreferencePlan) -> Iterator[tuple[str, dict[str, Any]]]:
-    for row in _pairs(ledger):
-        if row.key.iteration <= plan.iteration:
-            yield _preference_row(row, plan)
+def _own(
+    ledger: Ledger, source: PairOrigin | None, plan: PreferencePlan, mix: MixPlan[Comparison]
+) -> Iterator[Example | LeftOut]:
+    """The run's pairs of one source, or of all."""
+    for row in _pairs(ledger, source):
+        record = row.record
+        assert record is not None, "a row with status ok has a record"
+        if row.key.iteration > plan.iteration or (source and record["source"] != source):
+            continue
+        rank = digest([row.key.prompt_id, row.key.stage, row.key.iteration, row.key.sample])
+        yield _example(row, rank, plan, mix)
 
 
-def _preference_row(row: Row, plan: PreferencePlan) -> tuple[str, dict[str, Any]]:
+def _mixed(
+    pair: Comparison, source: str, plan: PreferencePlan, mix: MixPlan[Comparison]
+) -> Example:
+    """The example of a pair that this run has not labelled."""
+    unknown: dict[str, Any] = {"sampling": {}}
+    key = RowKey("mixed", pair.prompt.id)
+    row = Row(key, "ok", "", {**asdict(pair), "source": source, "provenance": unknown})
+    rank = content_hash(pair.prompt.messages, (pair.response_a, pair.response_b))
+    return _example(row, rank, plan, mix)
+
+
+def _example(row: Row, rank: str, plan: PreferencePlan, mix: MixPlan[Comparison]) -> Example:
+    record = row.record
+    assert record is not None, "a row with status ok has a record"
+    replies = (record["response_a"], record["response_b"])
+    split, fields = _preference_row(row, plan)
+    once = mix.once(record["prompt"]["messages"], replies)
+    return Example(record["source"], rank, once, split, fields)
+
+
+def _preference_row(row: Row, plan: PreferencePlan) -> tuple[Split, dict[str, Any]]:
     record = row.record
     assert record is not None, "a row with status ok has a record"
     prompt, provenance = record["prompt"], record["provenance"]

@@ -6,18 +6,21 @@ One row per (prompt, revision) with `messages` ending in the reply to learn (Bai
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
+from cai.datasets.mix_plan import MixPlan, content_hash
+from cai.datasets.mixing import Example, LeftOut, Mixed
 from cai.datasets.parquet import SplitWriter
 from cai.datasets.refusals import refusal_features
 from cai.engine import Ledger
-from cai.errors import CaiError
-from cai.records import Row, digest
-from cai.splits import purpose_of, split_of
+from cai.mix_settings import SFT_ORIGINS, SftOrigin
+from cai.records import Row, RowKey, digest
+from cai.sources.mixed_rows import Conversation
+from cai.splits import Split, purpose_of, split_of
 from cai.untyped import untyped
 
 
@@ -33,8 +36,8 @@ class SftPlan:
         sft_share: share of red-team prompts that are for this data set, in (0, 1]; revisions of
             others were made for pairs.
         smallest: where prompts that are near others go; see `cai.splits`.
-        helpful_ratio: helpful replies for each revision in ``train``; of whichever there are too
-            many, those with the largest hashes are left out. None takes all of both.
+        own_smallest: as `smallest`, of the prompts of the run alone: what is mixed in must not
+            change what they are for.
     """
 
     revisions: str
@@ -42,23 +45,13 @@ class SftPlan:
     provenance: Mapping[str, Any]
     sft_share: float = 1.0
     smallest: Mapping[str, str] = field(default_factory=dict[str, str])
-    helpful_ratio: float | None = None
+    own_smallest: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @property
     def last_round(self) -> int | None:
         """The N of "upto:N"."""
         kind, _, number = self.revisions.partition(":")
         return int(number) if kind == "upto" else None
-
-
-Origin = Literal["revision", "helpful"]
-
-
-class WrittenSft(NamedTuple):
-    """Rows of each split, and rows that were left out of ``train``, by reason."""
-
-    rows: Mapping[str, int]
-    left_out: Mapping[str, int]
 
 
 def sft_features() -> Any:
@@ -85,76 +78,69 @@ def sft_features() -> Any:
     )
 
 
-def write_sft(ledger: Ledger, folder: Path, plan: SftPlan) -> WrittenSft:
+def write_sft(
+    ledger: Ledger, folder: Path, plan: SftPlan, mix: MixPlan[Conversation] | None = None
+) -> Mixed:
     """Write ``train`` and ``test``.
 
+    Args:
+        ledger: of the run.
+        folder: ``datasets/sft``.
+        plan: what goes in of the run's own rows.
+        mix: what they are mixed with, and how; None: all of them, and nothing else.
+
     Raises:
-        CaiError: a ratio is wanted, and one side of it has no row.
+        CaiError: a source is to have a share, and has no row to train on.
     """
-    left_out: defaultdict[str, int] = defaultdict(int)
-    stays = _ratio_kept(ledger, plan)
-    writer = SplitWriter(folder, sft_features())
+    mix = mix or MixPlan[Conversation]()
+    own = {origin: partial(_own, ledger, origin, plan, mix) for origin in SFT_ORIGINS}
 
-    def rows() -> Iterator[tuple[str, dict[str, Any]]]:
-        for origin, row in _taken(ledger, plan):
-            split, fields = _sft_row(row, origin, plan)
-            if split == "train" and not stays(origin, row):
-                left_out[f"{origin} rows: more than datasets.helpful_ratio"] += 1
-            else:
-                yield split, fields
+    def all_own() -> Iterator[Example | LeftOut]:
+        for read in own.values():
+            yield from read()
 
-    writer.write(rows())
-    return WrittenSft(writer.counts, dict(left_out))
+    mixture = mix.mixture(own, all_own, partial(_mixed, plan=plan, mix=mix))
+    SplitWriter(folder, sft_features()).write(mixture.rows())
+    return mixture.mixed
 
 
-def _taken(ledger: Ledger, plan: SftPlan) -> Iterator[tuple[Origin, Row]]:
+def _own(
+    ledger: Ledger, origin: SftOrigin, plan: SftPlan, mix: MixPlan[Conversation]
+) -> Iterator[Example | LeftOut]:
+    rows = _revisions(ledger, plan) if origin == "revision" else ledger.rows("helpful", "ok")
+    for row in rows:
+        assert row.record is not None, "a row with status ok has a record"
+        rank = digest([row.key.prompt_id, row.key.stage, row.key.round, row.key.sample])
+        once = mix.once(row.record["prompt"]["messages"], [row.record["text"]])
+        fields = {**_fields(row), "origin": origin, **plan.provenance}
+        yield Example(origin, rank, once, _split(row, plan), fields)
+
+
+def _mixed(
+    conversation: Conversation, source: str, plan: SftPlan, mix: MixPlan[Conversation]
+) -> Example:
+    """The example of a conversation that this run has not made."""
+    prompt, reply = conversation.prompt, conversation.reply
+    record = {"prompt": asdict(prompt), "text": reply, "model": ""}
+    row = Row(RowKey("mixed", prompt.id), "ok", "", record)
+    nothing = {**dict.fromkeys(plan.provenance, ""), "seed": None}
+    fields = {**_fields(row), "origin": "mixed", **nothing}
+    rank = content_hash(prompt.messages, [reply])
+    once = mix.once(prompt.messages, [reply])
+    return Example(source, rank, once, _split(row, plan), fields)
+
+
+def _revisions(ledger: Ledger, plan: SftPlan) -> Iterator[Row]:
     last: Row | None = None
     for row in ledger.rows(stage="revision", status="ok"):
         if not _is_for_sft(row, plan):
             continue
         done = last is not None and last.key.prompt_id != row.key.prompt_id
         if last is not None and (plan.revisions != "last" or done):
-            yield "revision", last
+            yield last
         last = row
     if last is not None:
-        yield "revision", last
-    for row in ledger.rows(stage="helpful", status="ok"):
-        yield "helpful", row
-
-
-def _ratio_kept(ledger: Ledger, plan: SftPlan) -> Callable[[Origin, Row], bool]:
-    """Which rows of ``train`` stay so that the mixture is as told.
-
-    A row's hash decides, so that a row more or less changes the place of few others.
-    """
-    ratio = plan.helpful_ratio
-    if ratio is None:
-        return lambda origin, row: True
-    hashes: defaultdict[Origin, list[str]] = defaultdict(list)
-    for origin, row in _taken(ledger, plan):
-        if _split(row, plan) == "train":
-            hashes[origin].append(_hash(row))
-    revised, helpful = len(hashes["revision"]), len(hashes["helpful"])
-    if ratio > 0 and not (revised and helpful):
-        raise CaiError(
-            f"datasets.helpful_ratio: {ratio} cannot be met with {helpful} helpful replies and "
-            f"{revised} revisions to train on; add prompts, or leave it out"
-        )
-    wanted: Mapping[Origin, int] = {
-        "revision": revised if ratio == 0 else min(revised, round(helpful / ratio)),
-        "helpful": min(helpful, round(revised * ratio)),
-    }
-    kept = {origin: set(sorted(hashes[origin])[: wanted[origin]]) for origin in wanted}
-    return lambda origin, row: _hash(row) in kept[origin]
-
-
-def _hash(row: Row) -> str:
-    return digest([row.key.prompt_id, row.key.stage, row.key.round, row.key.sample])
-
-
-def _split(row: Row, plan: SftPlan) -> str:
-    assert row.record is not None, "a row with status ok has a record"
-    return split_of(row.record["prompt"]["messages"], plan.test_share, plan.smallest)
+        yield last
 
 
 def _is_for_sft(row: Row, plan: SftPlan) -> bool:
@@ -162,26 +148,28 @@ def _is_for_sft(row: Row, plan: SftPlan) -> bool:
     if plan.last_round is not None and row.key.round > plan.last_round:
         return False
     messages = row.record["prompt"]["messages"]
-    return purpose_of(messages, plan.sft_share, plan.smallest) == "sft"
+    return purpose_of(messages, plan.sft_share, plan.own_smallest) == "sft"
 
 
-def _sft_row(row: Row, origin: Origin, plan: SftPlan) -> tuple[str, dict[str, Any]]:
+def _split(row: Row, plan: SftPlan) -> Split:
+    assert row.record is not None, "a row with status ok has a record"
+    return split_of(row.record["prompt"]["messages"], plan.test_share, plan.smallest)
+
+
+def _fields(row: Row) -> dict[str, Any]:
     record = row.record
     assert record is not None, "a row with status ok has a record"
     prompt = record["prompt"]
     reply = {"role": "assistant", "content": record["text"]}
-    fields = {
+    return {
         "messages": [*prompt["messages"], reply],
         "iteration": row.key.iteration,
         "prompt_id": row.key.prompt_id,
         "source": prompt["source"],
         "kind": prompt["kind"],
-        "origin": origin,
         "round": row.key.round,
         "principle": record.get("principle", ""),
         "model": record["model"],
         "calls": list(row.calls),
         "refusals": list(record.get("refusals", ())),
-        **plan.provenance,
     }
-    return _split(row, plan), fields

@@ -44,6 +44,8 @@ class Exported:
         minimum_margin: least margin of the pairs, in [0, 1].
         rows: how many, by data set and split.
         left_out: rows and pairs that have no place in the format, by reason.
+        sources: how many, by data set, the column ``source`` and split; formats for people have
+            none.
     """
 
     run: str
@@ -51,6 +53,9 @@ class Exported:
     minimum_margin: float
     rows: Mapping[str, Mapping[str, int]]
     left_out: Mapping[str, int] = field(default_factory=dict[str, int])
+    sources: Mapping[str, Mapping[str, Mapping[str, int]]] = field(
+        default_factory=dict[str, Mapping[str, Mapping[str, int]]]
+    )
 
 
 def export_run(
@@ -86,7 +91,9 @@ def export_run(
     made = EXPORTERS[format](source, new)
     _write_beside(source, made, format, new)
     rows = {one.name: one.splits for one in made}
-    exported = Exported(str(run), format, minimum_margin, rows, dict(source.left_out))
+    sources = {one.name: one.sources for one in made if one.sources}
+    left_out = dict(source.left_out)
+    exported = Exported(str(run), format, minimum_margin, rows, left_out, sources)
     (new / RECORD).write_bytes(orjson.dumps(asdict(exported), option=orjson.OPT_INDENT_2))
     shutil.rmtree(out, ignore_errors=True)
     new.rename(out)

@@ -72,6 +72,7 @@ class Written:
         folder: where its files lie in the export; "." for the export itself.
         splits: rows by split; a split without rows has no file.
         suffix: of the files, such as "jsonl"; empty for what `datasets` does not load.
+        sources: rows by the column ``source`` and split, where a row is of one source.
     """
 
     name: str
@@ -80,6 +81,7 @@ class Written:
     folder: str
     splits: Mapping[str, int]
     suffix: str
+    sources: Mapping[str, Mapping[str, int]] = field(default_factory=dict[str, Mapping[str, int]])
 
 
 Exporter = Callable[[Source, Path], Sequence[Written]]

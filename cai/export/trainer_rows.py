@@ -43,13 +43,24 @@ def write_for_trainer(format: Format, source: Source, out: Path) -> Sequence[Wri
 
 def _files(
     name: str, rows: Mapping[str, Iterator[Row]], source: Source, out: Path
-) -> tuple[Mapping[str, int], str]:
-    """Write the files of a data set; gives the rows of each split, and what the files end with."""
+) -> tuple[Mapping[str, int], str, Mapping[str, Mapping[str, int]]]:
+    """Write the files of a data set.
+
+    Returns:
+        The rows of each split, what the files end with, and the rows by source and split.
+    """
+    sources: dict[str, dict[str, int]] = {}
+
+    def counted(split: str) -> Iterator[Row]:
+        for row in rows[split]:
+            counts = sources.setdefault(row["source"], {})
+            counts[split] = counts.get(split, 0) + 1
+            yield row
+
     splits = {
-        split: write_rows(some, out / name / split, source.file_type)
-        for split, some in rows.items()
+        split: write_rows(counted(split), out / name / split, source.file_type) for split in rows
     }
-    return splits, source.file_type
+    return splits, source.file_type, sources
 
 
 def _pairs(format: Format, name: str, source: Source, split: str) -> Iterator[Row]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 
 from cai.filters.contamination import Contamination
@@ -13,6 +14,7 @@ from cai.recipe import Recipe
 from cai.records import Comparison, Message, Prompt
 from cai.sources import PromptSet, read_prompts
 from cai.sources.files import KINDS, read_values
+from cai.sources.mixed_rows import mixed_prompts
 from cai.sources.pairs import PairSet, read_pairs
 from cai.sources.transcripts import to_messages
 
@@ -43,7 +45,7 @@ class Filters:
     def of_prompt(self, prompt: Prompt) -> str | None:
         """Why a prompt is left out; None if it is worked on."""
         near = self._recipe.filters.near_duplicates
-        if reason := self._of_messages(prompt.messages):
+        if reason := self.of_messages(prompt.messages):
             return reason
         if near is None or near.keep == "all":
             return None
@@ -52,9 +54,10 @@ class Filters:
 
     def of_pair(self, pair: Comparison) -> str | None:
         """Why a pair that people judged is left out, for its prompt."""
-        return self._of_messages(pair.prompt.messages)
+        return self.of_messages(pair.prompt.messages)
 
-    def _of_messages(self, messages: Sequence[Message]) -> str | None:
+    def of_messages(self, messages: Sequence[Message]) -> str | None:
+        """Why what others have written is left out, for its prompt."""
         settings = self._recipe.filters.contamination
         if reason := self.texts.of_prompt(messages):
             return reason
@@ -64,18 +67,40 @@ class Filters:
 
     @property
     def smallest(self) -> Mapping[str, str]:
-        """Of each prompt that is near one with a smaller text hash, the smallest of its cluster."""
+        """Of each prompt that is near one with a smaller text hash, the smallest of its cluster.
+
+        Of all that is learned from, so that nothing that is held out is near what is not.
+        """
+        return self._all_clusters.smallest
+
+    @property
+    def own_smallest(self) -> Mapping[str, str]:
+        """The same of the run's own prompts: a mix must not change what calls they are for."""
         return self._clusters.smallest
+
+    @property
+    def same_prompts(self) -> Mapping[str, str]:
+        """Prompts that count as another one, by their hash: near ones, if one is to be kept."""
+        near = self._recipe.filters.near_duplicates
+        return self.smallest if near is not None and near.keep == "one" else {}
 
     @cached_property
     def _clusters(self) -> Clusters:
+        return self._clusters_of(self._learned())
+
+    @cached_property
+    def _all_clusters(self) -> Clusters:
+        mix = self._recipe.mix
+        if not mix.files:
+            return self._clusters
+        return self._clusters_of(chain(self._learned(), mixed_prompts(mix)))
+
+    def _clusters_of(self, prompts: Iterable[Prompt]) -> Clusters:
         near = self._recipe.filters.near_duplicates
         if near is None:
             return NO_CLUSTERS
-        prompts = (
-            Prompted(prompt.messages, prompt.text_hash, prompt.kind) for prompt in self._learned()
-        )
-        return find_clusters(prompts, near.similarity)
+        prompted = (Prompted(prompt.messages, prompt.text_hash, prompt.kind) for prompt in prompts)
+        return find_clusters(prompted, near.similarity)
 
     @cached_property
     def _contamination(self) -> Contamination:

@@ -289,6 +289,7 @@ def _measure(studio: Studio, stages: Collection[str]) -> None:
     metrics["rows"] = row_counts(studio.ledger)
     metrics["filtered"] = filter_counts(studio.ledger)
     metrics["pairs"] = count_by_source(studio.ledger, studio.recipe.iterations - 1)
+    metrics["mix"] = {**metrics.get("mix", {}), **studio.mixed}
     metrics["by_fallback"] = studio.ledger.counts_by_fallback()
     metrics.setdefault("run", {})["rows_with_rerun_settings"] = len(studio.rows_with_settings)
     studio.folder.write_metrics(metrics)

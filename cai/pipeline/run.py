@@ -23,6 +23,7 @@ from cai.pipeline.contamination import measure_contamination
 from cai.pipeline.evaluating import evaluate_policies, measure_labels, measure_revisions
 from cai.pipeline.folder import RunFolder
 from cai.pipeline.made_with import save_made_with
+from cai.pipeline.mix_check import check_mix
 from cai.pipeline.model_cards import write_model_cards
 from cai.pipeline.policies import policies
 from cai.pipeline.preferences import generate_comparisons, probe_labels
@@ -30,7 +31,7 @@ from cai.pipeline.principles import measure_principles
 from cai.pipeline.provenance import run_identity
 from cai.pipeline.revisions import generate_helpful_replies, generate_revisions
 from cai.pipeline.robustness import measure_robustness
-from cai.pipeline.steps import STEPS, Step, in_iterations, steps_of
+from cai.pipeline.steps import GENERATION, STEPS, Step, in_iterations, steps_of
 from cai.pipeline.studio import Studio
 from cai.pipeline.style import measure_style
 from cai.recipe import Recipe, save_recipe
@@ -89,8 +90,10 @@ def run_recipe(
         BudgetReached: nothing more may be spent; all finished calls and rows are kept.
         CaiError: what the person at the terminal can put right; all finished calls are kept.
     """
-    folder.make()
     steps = steps_of(recipe) if steps is None else steps
+    if not GENERATION.isdisjoint(steps):
+        check_mix(recipe)
+    folder.make()
     with (
         Ledger.open(folder.ledger, reuse=reuse) as ledger,
         Progress(folder.log, about={"command": command, "steps": steps}, events=events) as progress,
@@ -111,6 +114,7 @@ def run_recipe(
         before: dict[str, int] = figures.values.get("left_out", {})
         left_out = Counter(before) | Counter(studio.left_out)
         figures.add({"rows": row_counts(ledger), "left_out": dict(left_out)})
+        figures.add({"mix": {**figures.values.get("mix", {}), **studio.mixed}})
         pairs = count_by_source(ledger, studio.iteration)
         figures.add({"filtered": filter_counts(ledger), "pairs": pairs})
         figures.add({"by_fallback": ledger.counts_by_fallback()})

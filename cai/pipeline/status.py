@@ -38,6 +38,8 @@ class RunStatus:
         batches: those of the ledger, as they were last seen.
         models: whether each model is trained.
         headline: harmful compliance of each policy that was measured, a share in [0, 1].
+        mix: rows of the data sets by source and split, and those left out by reason; as ``mix`` in
+            `metrics.json`.
         report: the page for people, if it is written.
         notes: what could not be read, for people.
     """
@@ -52,6 +54,7 @@ class RunStatus:
     batches: tuple[BatchRecord, ...]
     models: Mapping[str, bool]
     headline: Mapping[str, float]
+    mix: Mapping[str, Mapping[str, Mapping[str, Any]]]
     report: Path | None
     notes: tuple[str, ...]
 
@@ -93,6 +96,7 @@ class RunStatus:
             ],
             "models": self.models,
             "harmful_compliance": self.headline,
+            "mix": self.mix,
             "report": None if self.report is None else str(self.report),
             "notes": self.notes,
         }
@@ -109,6 +113,7 @@ def read_status(path: Path) -> RunStatus:
     process, log = _read_process(folder, notes)
     notes += log.notes
     rows, by_fallback, calls, batches = _read_ledger(folder, notes)
+    metrics = _read_metrics(folder, notes)
     return RunStatus(
         path=path,
         state=_state(log, process),
@@ -119,7 +124,8 @@ def read_status(path: Path) -> RunStatus:
         calls=calls,
         batches=batches,
         models=_models(folder),
-        headline=_headline(folder, notes),
+        headline=_headline(metrics),
+        mix=metrics.get("mix", {}),
         report=folder.report if folder.report.is_file() else None,
         notes=tuple(notes),
     )
@@ -183,11 +189,15 @@ def _read_ledger(folder: RunFolder, notes: list[str]) -> _LedgerCounts:
         return _LedgerCounts({}, {}, None, ())
 
 
-def _headline(folder: RunFolder, notes: list[str]) -> dict[str, float]:
+def _read_metrics(folder: RunFolder, notes: list[str]) -> Mapping[str, Any]:
     try:
-        stages = folder.read_metrics().get("stages", {})
+        return folder.read_metrics()
     except RunError as error:
         notes.append(str(error))
         return {}
+
+
+def _headline(metrics: Mapping[str, Any]) -> dict[str, float]:
+    stages = metrics.get("stages", {})
     rates = {name: stage.get("harmful_compliance") for name, stage in stages.items()}
     return {name: rate["value"] for name, rate in rates.items() if rate is not None}

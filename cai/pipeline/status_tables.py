@@ -101,6 +101,8 @@ def _tables(status: RunStatus) -> list[RenderableType]:
         tables.append(_calls(stages))
     if status.rows:
         tables.append(_rows(status))
+    if status.mix:
+        tables.append(_mix(status))
     return tables
 
 
@@ -136,6 +138,17 @@ def _rows(status: RunStatus) -> Table:
     for stage, counts in status.rows.items():
         last = [f"{fallback.get(stage, 0):,}"] if fallback else []
         add_row(table, [stage, *(f"{counts.get(name, 0):,}" for name in statuses), *last])
+    return table
+
+
+def _mix(status: RunStatus) -> Table:
+    """Rows to learn from and rows held out, by data set and source, and how many were left out."""
+    table = table_of(["rows in data sets", "train", "test", "left out"])
+    for data, sources in status.mix.items():
+        for name, counts in sources.items():
+            left_out = sum(counts["left_out"].values())
+            numbers = (counts["train"], counts["test"], left_out)
+            add_row(table, [f"{data}, {name}", *(f"{number:,}" for number in numbers)])
     return table
 
 

@@ -6,9 +6,10 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from cai.constitution import load_constitution
+from cai.datasets.mixing import Mixed
 from cai.engine import Ledger, Progress, RowLog, Tally, make_rows
 from cai.engine.budget import Budget
 from cai.evaluation.patterns import Patterns, parse_patterns, read_patterns
@@ -18,7 +19,7 @@ from cai.models.roles import IsRefusal, ModelInRole
 from cai.pipeline.batching import Batching
 from cai.pipeline.counted import Counted
 from cai.pipeline.filtering import Filters
-from cai.pipeline.folder import RunFolder
+from cai.pipeline.folder import DataName, RunFolder
 from cai.pipeline.pressures import Pressures
 from cai.pipeline.reruns import ChosenItems, RowSettings, read_reruns
 from cai.pipeline.templates import check_same_templates, templates_of
@@ -63,6 +64,7 @@ class Studio:
     trial: Trial | None = None
     budget: Budget = field(default_factory=Budget)
     tally: Tally = field(default_factory=Tally)
+    mixed: dict[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
     _left_out: dict[str, Counter[str]] = field(default_factory=dict[str, "Counter[str]"])
     _open: dict[str, LanguageModel] = field(default_factory=dict[str, LanguageModel])
     _playing: dict[tuple[RoleName, bool, tuple[str, ...]], LanguageModel] = field(
@@ -232,6 +234,12 @@ class Studio:
         """Keep how many rows were left out of something, in place of what was said of it before."""
         self._left_out[name] = Counter(counts)
 
+    def note_mixed(self, name: DataName, mixed: Mixed) -> None:
+        """Keep how many rows of each source a data set has, and what was left out of it."""
+        place = self.folder.place(name)
+        self.mixed[place] = mixed.to_json()
+        self._left_out[place] = Counter(mixed.reasons(place))
+
     @property
     def left_out(self) -> dict[str, int]:
         """Prompts and pairs that were left out, by source and reason; each counts once."""
@@ -240,7 +248,7 @@ class Studio:
     def purpose_of(self, prompt: Prompt) -> Purpose:
         """Whether a prompt serves the supervised stage or the preference stage."""
         share = self.recipe.datasets.sft_share
-        return purpose_of(prompt.messages, share, self.filters.smallest)
+        return purpose_of(prompt.messages, share, self.filters.own_smallest)
 
     def note_unreadable(self, row: Unreadable) -> None:
         """Count a row of a file that is no pair to be measured on."""

@@ -26,6 +26,7 @@ from cai.pipeline.ingredients import (
     seeded,
     sl_cai_ingredients,
 )
+from cai.pipeline.mixing import pair_mix, sft_mix
 from cai.pipeline.rated_training import RunRating, train_rated
 from cai.pipeline.studio import Studio
 from cai.records import digest
@@ -34,7 +35,7 @@ from trainers.fit import Report
 
 
 def write_sft_data(studio: Studio) -> None:
-    """Write ``datasets/sft``: the revisions with the helpful replies (§3.2)."""
+    """Write ``datasets/sft``: the revisions, helpful replies (§3.2), and what is mixed in."""
     settings = studio.recipe.datasets
     templates = studio.setting.prompts.templates
     provenance = {
@@ -48,14 +49,14 @@ def write_sft_data(studio: Studio) -> None:
         provenance,
         settings.sft_share,
         studio.filters.smallest,
-        settings.helpful_ratio,
+        studio.filters.own_smallest,
     )
-    written = write_sft(studio.ledger, studio.folder.dataset("sft"), plan)
-    studio.note_left_out("SFT data", written.left_out)
+    mix = sft_mix(studio)
+    studio.note_mixed("sft", write_sft(studio.ledger, studio.folder.dataset("sft"), plan, mix))
 
 
 def write_preference_data(studio: Studio) -> None:
-    """Write ``datasets/preferences``: the AI labels and the judged pairs (§4.2)."""
+    """Write ``datasets/preferences``: AI labels, judged pairs (§4.2), and what is mixed in."""
     plan = PreferencePlan(
         studio.recipe.datasets.test_share,
         studio.recipe.pair_sampling().model_dump(mode="json"),
@@ -69,7 +70,10 @@ def write_preference_data(studio: Studio) -> None:
         studio.recipe.pair_sampling(studio.iteration).model_dump(mode="json"),
     )
     folder = studio.folder
-    write_preferences(studio.ledger, folder.dataset("preferences"), plan)
+    written = write_preferences(
+        studio.ledger, folder.dataset("preferences"), plan, pair_mix(studio)
+    )
+    studio.note_mixed("preferences", written)
     if studio.recipe.datasets.preference_halves:
         pairs, halves = folder.dataset("preferences"), folder.dataset("preference_halves")
         write_halves(pairs / "train", halves, studio.filters.smallest)

@@ -6,6 +6,7 @@ import csv
 import gzip
 import io
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -54,11 +55,22 @@ def value_of(source: Path | str, number: int, row: Any, column: str | None) -> A
     return fields[name]
 
 
-def read_rows(path: Path) -> Iterator[tuple[int, Any]]:
+@dataclass(frozen=True)
+class BrokenLine:
+    """A line that is no row, and why; the reason has no words of the line."""
+
+    reason: str
+
+
+def read_rows(path: Path, *, over_broken: bool = False) -> Iterator[tuple[int, Any]]:
     """Stream (row number from 1, row) of a file; a row is an object, a text or a list.
 
+    Args:
+        path: of one of `KINDS`.
+        over_broken: whether lines of JSON that cannot be read are given as `BrokenLine`.
+
     Raises:
-        InputError: no such file, an unknown kind, or a broken line.
+        InputError: no such file, an unknown kind, or a broken line that is not to be given.
     """
     if not path.is_file():
         raise InputError(path, [Fault("is not a file; name one that exists")])
@@ -68,7 +80,10 @@ def read_rows(path: Path) -> Iterator[tuple[int, Any]]:
         yield from _parquet(path)
     elif kind in readers:
         with _open(path) as stream:
-            yield from readers[kind](path, stream)
+            for number, row in readers[kind](path, stream):
+                if isinstance(row, BrokenLine) and not over_broken:
+                    raise InputError(path, [Fault(row.reason, "", number)])
+                yield number, row
     else:
         raise InputError(
             path, [Fault(f"is of kind {kind!r}; the kinds read are {', '.join(KINDS)}")]
@@ -91,9 +106,10 @@ def _json_lines(path: Path, stream: IO[bytes]) -> Iterator[tuple[int, Any]]:
         if not line.strip():
             continue
         try:
-            yield number, orjson.loads(line)
+            row = orjson.loads(line)
         except orjson.JSONDecodeError as error:
-            raise InputError(path, [Fault(f"is not JSON: {error}", "", number)]) from error
+            row = BrokenLine(f"is not JSON: {error}")
+        yield number, row
 
 
 def _json(path: Path, stream: IO[bytes]) -> Iterator[tuple[int, Any]]:

@@ -13,7 +13,7 @@ from cai.records import Comparison, Message, Prompt
 from cai.sources.files import read_rows
 from cai.sources.hub import HubSource, read_hub
 from cai.sources.prompt_sets import Unreadable
-from cai.sources.transcripts import as_prompt, to_messages
+from cai.sources.transcripts import as_prompt, to_messages, with_reply
 
 
 class PairSet(HubSource):
@@ -85,24 +85,14 @@ def judged_pair(row: Any, source: str, kind: str) -> Comparison:
         raise ValueError(f"has no {' and no '.join(absent)}; its fields are {', '.join(fields)}")
     shared = fields.get("prompt")
     context = () if shared is None else to_messages(shared)
-    chosen = _whole(context, fields["chosen"])
-    rejected = _whole(context, fields["rejected"])
+    chosen = with_reply(context, fields["chosen"])
+    rejected = with_reply(context, fields["rejected"])
     if chosen[:-1] != rejected[:-1]:
         raise ValueError("chosen and rejected differ before the last turn")
     if chosen[-1].role != "assistant" or rejected[-1].role != "assistant":
         raise ValueError("chosen and rejected do not both end with the assistant")
     prompt = Prompt(as_prompt(chosen[:-1]), source, kind)
     return Comparison(prompt, chosen[-1].content, rejected[-1].content, p_a=1.0, source="human")
-
-
-def _whole(context: tuple[Message, ...], reply: Any) -> tuple[Message, ...]:
-    if context and isinstance(reply, str):
-        return (*context, Message("assistant", reply))
-    turns = to_messages(reply)
-    if not turns:
-        raise ValueError("has an empty reply")
-    starts_over = turns[: len(context)] == context
-    return turns if starts_over else (*context, *turns)
 
 
 def _microworld(pair_set: PairSet, seed: int) -> Iterator[Comparison]:

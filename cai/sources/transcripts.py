@@ -29,6 +29,21 @@ def to_messages(value: Any) -> tuple[Message, ...]:
     raise ValueError(f"is {type(value).__name__}, not a text or a list of messages")
 
 
+def with_reply(context: tuple[Message, ...], reply: Any) -> tuple[Message, ...]:
+    """A conversation with what follows it: a plain text, turns, or all turns from the beginning.
+
+    Raises:
+        ValueError: the reply is empty, or none of the known shapes.
+    """
+    if context and isinstance(reply, str):
+        return (*context, Message("assistant", reply))
+    turns = to_messages(reply)
+    if not turns:
+        raise ValueError("has an empty reply")
+    starts_over = turns[: len(context)] == context
+    return turns if starts_over else (*context, *turns)
+
+
 def as_prompt(messages: Sequence[Message]) -> tuple[Message, ...]:
     """The part of a conversation that a reply is asked for: up to its last user turn.
 
