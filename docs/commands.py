@@ -10,15 +10,14 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import typer
-from pydantic import BaseModel
 from typer.exceptions import TyperException
 
 from cai.cli import app
-from cai.recipe import Recipe
 from docs.files import Files
+from docs.keys import is_key
 from docs.pages import ROOT, code_of, pages, where
 from docs.reference.cli import module_command
 from docs.shell import Command, commands_of
@@ -167,14 +166,5 @@ def _wrong_settings(command: Command, given: Mapping[str, Any]) -> Iterator[str]
     for name in ("overrides", "set_"):
         for override in given.get(name) or ():
             key = f"{section}.{override.partition('=')[0]}".lstrip(".")
-            if not _is_key(Recipe, key.split(".")):
+            if not is_key(key):
                 yield f"a recipe has no {key}"
-
-
-def _is_key(model: type[BaseModel], names: list[str]) -> bool:
-    field = model.model_fields.get(names[0])
-    if field is None:
-        return False
-    parts = (field.annotation, *get_args(field.annotation))
-    under = [part for part in parts if isinstance(part, type) and issubclass(part, BaseModel)]
-    return len(names) == 1 or any(_is_key(one, names[1:]) for one in under)

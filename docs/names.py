@@ -1,4 +1,4 @@
-"""Names of the code on the pages: ``cai.stages.revise`` and ``cai.recipe.Recipe.limited``."""
+"""Names of the code on the pages: ``cai.recipe.Recipe``, ``cai/recipe.py``, ``rl.steps``."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
+from docs.keys import is_key, looks_like_a_key
 from docs.pages import ROOT, code_of, pages, where
 
 NAME = re.compile(r"(?:cai|trainers|bench|examples)(?:\.\w+)+")
@@ -28,6 +29,8 @@ def unknown_names(root: Path = ROOT) -> list[str]:
 def _is_there(text: str) -> bool:
     if FILE.fullmatch(text):
         return (ROOT / text).exists()
+    if looks_like_a_key(text):
+        return is_key(text)
     is_name = NAME.fullmatch(text) and not text.endswith((".yaml", ".md", ".py"))
     return not is_name or _is_defined(text.split("."))
 

@@ -122,6 +122,10 @@ def test_code_is_found_in_fences_in_indented_blocks_and_in_texts(tmp_path: Path)
         ("trainers.losses", True),
         ("cai/recipe.py", True),
         ("cai/recipes.py", False),
+        ("comparisons.label.orders", True),
+        ("comparisons.labels", False),
+        ("models.judge.options.top_k", True),
+        ("datasets.load_dataset", True),
     ],
 )
 def test_names_of_the_code_must_be_there(tmp_path: Path, name: str, is_there: bool):
