@@ -26,7 +26,10 @@ RECIPE = {
     "name": "page",
     "constitution": "harmlessness",
     "models": {"default": "microworld"},
-    "prompts": {"red_team": [{"microworld": "train", "kind": "harmful", "limit": 2}]},
+    "prompts": {
+        "red_team": [{"microworld": "train", "kind": "harmful", "limit": 2}],
+        "helpful": [{"microworld": "train", "kind": "harmless", "limit": 2}],
+    },
 }
 
 
