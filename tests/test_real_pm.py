@@ -95,7 +95,7 @@ def test_an_encoder_learns_real_judgements_and_is_held_against_baselines(tmp_pat
     app = typer.Typer()
     app.command()(main)
 
-    # All 1,495 pairs, as docs/preference-models.md has them, take the better part of an hour on a busy core.
+    # All 1,495 pairs, as docs/preference-models.md has them, take most of an hour on a busy core.
     command = [str(REAL), "--out", str(tmp_path), "--train", "200", "--test", "100"]
     result = CliRunner().invoke(app, command, catch_exceptions=False)
 
