@@ -15,6 +15,7 @@ import pytest
 from cai.cli import main
 from cai.engine import Ledger, Progress, Tally
 from cai.errors import RunError
+from cai.evaluation import rate
 from cai.models.prices import Prices
 from cai.pipeline.run_log import read_run_log
 from cai.pipeline.status import read_status
@@ -230,6 +231,32 @@ def test_every_run_has_a_line_with_its_state_and_how_far_it_came(tmp_path, capsy
         ["died", "revise", "2/3"],
         ["running", "revise", "3/3"],
     ]
+
+
+def test_the_list_tells_headline_figures_of_the_last_policy(tmp_path, capsys, monkeypatch):
+    run = run_folder(tmp_path / "a")
+    elo = {"sl_cai": rate(0, 9).to_json(), "rl_cai": {"value": 412.3, "low": 1, "high": 2, "n": 9}}
+    stages = {
+        name: {
+            "harmful_compliance": rate(harm, 100).to_json(),
+            "helpfulness": rate(98, 100).to_json(),
+        }
+        for name, harm in (("sl_cai", 12), ("rl_cai", 1), ("best_of", 2))
+    }
+    metrics = {"stages": stages, "contest": {"criteria": {"harmlessness": {"elo": elo}}}}
+    metrics["labels"] = {"accuracy": rate(9, 10).to_json()}
+    (run / "metrics.json").write_text(json.dumps(metrics))
+
+    page = shown(capsys, monkeypatch, "runs", "list", tmp_path)
+    listed = json.loads(shown(capsys, monkeypatch, "runs", "list", tmp_path, "--json"))
+
+    assert "SL-CAI 0.12, RL-CAI 0.01" in page
+    assert "helpful 0.98, harmlessness elo +412, label accuracy 0.90" in page
+    assert listed[0]["figures"] == {
+        "helpful": 0.98,
+        "harmlessness elo": 412.3,
+        "label accuracy": 0.9,
+    }
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path):

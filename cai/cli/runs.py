@@ -14,6 +14,7 @@ app = typer.Typer(help="Look at runs.", no_args_is_help=True)
 @app.command("list")
 def list_(
     folder: Annotated[Path, typer.Argument(help="Folder that holds runs.")] = Path("runs"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
 ) -> None:
     """List the runs of a folder with their states and headline figures.
 
@@ -23,7 +24,10 @@ def list_(
     from cai.pipeline.status_tables import print_runs
 
     runs = list(read_runs(folder))
-    if runs:
+    if as_json:
+        found = [one.to_json() for one in runs]
+        typer.echo(orjson.dumps(found, option=orjson.OPT_INDENT_2))
+    elif runs:
         print_runs(runs)
     else:
         typer.echo(f"no runs in {folder}")

@@ -13,6 +13,7 @@ from cai.engine.holder import holder_of
 from cai.errors import RunError
 from cai.pipeline.folder import MODELS, RunFolder, existing_run
 from cai.pipeline.run_log import PartLog, RunLog, read_run_log
+from cai.stage_titles import STAGE_TITLES
 from trainers.work_folder import RECORD
 
 State = Literal["running", "finished", "stopped", "died", "unknown"]
@@ -40,6 +41,8 @@ class RunStatus:
         headline: harmful compliance of each policy that was measured, a share in [0, 1].
         mix: rows of the data sets by source and split, and those left out by reason; as ``mix`` in
             `metrics.json`.
+        figures: other figures by name: of the last policy, its share of harmless requests that it
+            helped with and its Elo points by criterion; accuracy of labels and preference model.
         report: the page for people, if it is written.
         notes: what could not be read, for people.
     """
@@ -55,6 +58,7 @@ class RunStatus:
     models: Mapping[str, bool]
     headline: Mapping[str, float]
     mix: Mapping[str, Mapping[str, Mapping[str, Any]]]
+    figures: Mapping[str, float]
     report: Path | None
     notes: tuple[str, ...]
 
@@ -97,6 +101,7 @@ class RunStatus:
             "models": self.models,
             "harmful_compliance": self.headline,
             "mix": self.mix,
+            "figures": self.figures,
             "report": None if self.report is None else str(self.report),
             "notes": self.notes,
         }
@@ -126,6 +131,7 @@ def read_status(path: Path) -> RunStatus:
         models=_models(folder),
         headline=_headline(metrics),
         mix=metrics.get("mix", {}),
+        figures=_figures(metrics),
         report=folder.report if folder.report.is_file() else None,
         notes=tuple(notes),
     )
@@ -201,3 +207,19 @@ def _headline(metrics: Mapping[str, Any]) -> dict[str, float]:
     stages = metrics.get("stages", {})
     rates = {name: stage.get("harmful_compliance") for name, stage in stages.items()}
     return {name: rate["value"] for name, rate in rates.items() if rate is not None}
+
+
+def _figures(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """Figures beside harmful compliance; what a run has not measured is not there."""
+    stages: Mapping[str, Any] = metrics.get("stages", {})
+    known = [name for name in STAGE_TITLES if name in stages and name != "best_of"]
+    last = [*known, *(name for name in stages if name not in STAGE_TITLES)][-1:]
+    policy = last[0] if last else ""
+    criteria: Mapping[str, Any] = metrics.get("contest", {}).get("criteria", {})
+    found = {
+        "helpful": stages.get(policy, {}).get("helpfulness"),
+        **{f"{name} elo": one["elo"].get(policy) for name, one in criteria.items()},
+        "label accuracy": (metrics.get("labels") or {}).get("accuracy"),
+        "pm accuracy": (metrics.get("pm") or {}).get("accuracy"),
+    }
+    return {name: rate["value"] for name, rate in found.items() if rate is not None}

@@ -42,12 +42,13 @@ def print_status(status: RunStatus) -> None:
 
 def print_runs(runs: Iterable[RunStatus]) -> None:
     """Print one line for each run, with its state and its headline figures."""
-    table = table_of(["run", "state", "came to", "harmful compliance"], words=4)
+    table = table_of(["run", "state", "came to", "harmful compliance", "other figures"], words=5)
     for status in runs:
         came_to = _progress(status.log.parts[-1]) if status.log.parts else ""
         headline = _headline(status) or "not evaluated yet"
         noted = f" ({len(status.notes)} notes)" if status.notes else ""
-        add_row(table, [str(status.path), status.state + noted, came_to, headline])
+        state = status.state + noted
+        add_row(table, [str(status.path), state, came_to, headline, _others(status)])
     page().print(table)
 
 
@@ -71,6 +72,8 @@ def _facts(status: RunStatus) -> list[tuple[str, str]]:
     headline = _headline(status)
     measured = f"harmful compliance: {headline}" if headline else "not evaluated yet"
     facts.append(("policies", measured))
+    if status.figures:
+        facts.append(("figures", _others(status)))
     if status.report is not None:
         facts.append(("report", str(status.report)))
     return facts
@@ -175,6 +178,13 @@ def _cost(calls: Counts) -> str:
 
 def _headline(status: RunStatus) -> str:
     return ", ".join(f"{stage_title(name)} {value:.2f}" for name, value in status.headline.items())
+
+
+def _others(status: RunStatus) -> str:
+    return ", ".join(
+        f"{name} {value:+.0f}" if name.endswith("elo") else f"{name} {value:.2f}"
+        for name, value in status.figures.items()
+    )
 
 
 def _time(moment: datetime | None) -> str:
