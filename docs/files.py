@@ -38,7 +38,7 @@ SUFFIXES = frozenset(
 )
 """By these a text is known to name a file."""
 
-MADE = frozenset({"out", "ledger", "junit"})
+MADE = frozenset({"out", "figures", "ledger", "junit"})
 """Parameters that name what a command writes."""
 
 

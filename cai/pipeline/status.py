@@ -215,11 +215,16 @@ def _figures(metrics: Mapping[str, Any]) -> dict[str, float]:
     known = [name for name in STAGE_TITLES if name in stages and name != "best_of"]
     last = [*known, *(name for name in stages if name not in STAGE_TITLES)][-1:]
     policy = last[0] if last else ""
-    criteria: Mapping[str, Any] = metrics.get("contest", {}).get("criteria", {})
-    found = {
-        "helpful": stages.get(policy, {}).get("helpfulness"),
+    parts = {name: _part(metrics, name) for name in ("contest", "labels", "pm")}
+    criteria: Mapping[str, Any] = parts["contest"].get("criteria", {})
+    found: dict[str, Any] = {
+        "helpful": _part(stages, policy).get("helpfulness"),
         **{f"{name} elo": one["elo"].get(policy) for name, one in criteria.items()},
-        "label accuracy": (metrics.get("labels") or {}).get("accuracy"),
-        "pm accuracy": (metrics.get("pm") or {}).get("accuracy"),
+        "label accuracy": parts["labels"].get("accuracy"),
+        "pm accuracy": parts["pm"].get("accuracy"),
     }
     return {name: rate["value"] for name, rate in found.items() if rate is not None}
+
+
+def _part(metrics: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    return metrics.get(name) or {}
