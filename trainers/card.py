@@ -73,7 +73,11 @@ class RunFacts:
 
 
 def write_model_card(
-    folder: Path, name: str, record: Mapping[str, Any], run: RunFacts | None = None
+    folder: Path,
+    name: str,
+    record: Mapping[str, Any],
+    run: RunFacts | None = None,
+    out: Path | None = None,
 ) -> None:
     """Write the card of a trained model.
 
@@ -82,10 +86,11 @@ def write_model_card(
         name: what it is called.
         record: of its training, as ``training.json`` has it.
         run: what its run says of it; None for a model that was trained alone.
+        out: where the card goes; None for the model's folder.
     """
     adapter = all((folder / file).is_file() for file in ADAPTER_FILES)
     head = _head(record, run, library="peft" if adapter else "transformers")
-    write_card(folder, head, _lines(name, record, run))
+    write_card(out or folder, head, _lines(name, record, run))
 
 
 def root_model(record: Mapping[str, Any]) -> str:

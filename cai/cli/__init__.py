@@ -21,6 +21,7 @@ from cai.cli import (
     export,
     generate,
     models,
+    push,
     report,
     rows,
     run,
@@ -49,6 +50,7 @@ app.command()(run.run)
 app.command()(serve.serve)
 app.command()(report.report)
 app.command()(export.export)
+app.command()(push.push)
 app.command()(doctor.doctor)
 app.add_typer(constitution.app, name="constitution")
 app.add_typer(generate.app, name="generate")

@@ -24,13 +24,25 @@ def write_model_cards(folder: RunFolder, metrics: Mapping[str, Any]) -> None:
         folder: the run's.
         metrics: its figures so far.
     """
-    read, models = parse_metrics(metrics, folder.metrics), folder.path / "models"
-    measured, said = _measured(folder, read), _said(metrics.get("run", {}))
-    for file in sorted(models.rglob(RECORD)):
-        model, record = file.parent, read_record(file.parent)
-        if record is not None:
-            facts = RunFacts(read.run.name, _made_by(read), *measured.get(model, _NOTHING), **said)
-            write_model_card(model, model.relative_to(models).as_posix(), record, facts)
+    for file in sorted((folder.path / "models").rglob(RECORD)):
+        write_card_of(folder, metrics, file.parent, file.parent)
+
+
+def write_card_of(folder: RunFolder, metrics: Mapping[str, Any], model: Path, out: Path) -> None:
+    """Write the card of one model of a run.
+
+    Args:
+        folder: the run's.
+        metrics: its figures so far.
+        model: the folder of the model, which has a record of its training.
+        out: the folder that the card goes to.
+    """
+    read, record = parse_metrics(metrics, folder.metrics), read_record(model)
+    if record is not None:
+        measured, said = _measured(folder, read), _said(metrics.get("run", {}))
+        facts = RunFacts(read.run.name, _made_by(read), *measured.get(model, _NOTHING), **said)
+        name = model.relative_to(folder.path / "models").as_posix()
+        write_model_card(model, name, record, facts, out)
 
 
 def _said(run: Mapping[str, Any]) -> dict[str, Any]:
