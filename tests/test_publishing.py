@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 from cai.cli import app
 from cai.errors import CaiError
+from cai.microworld import MODEL
 from cai.pipeline.folder import RunFolder
 from cai.publishing.gather import gather
 from cai.publishing.hub import Target, push
@@ -217,6 +218,16 @@ def test_a_license_can_be_stated_for_a_run_that_has_none(tmp_path: Path):
     run = RunFolder(published_run(tmp_path / "run", license=None))
 
     assert gather(run, "data", "mit").license == "mit"
+
+
+def test_the_license_of_a_models_base_is_not_put_aside(run: Path):
+    folder = trained(run)
+    record = json.loads((folder / "training.json").read_text())
+    record["models"]["policy"]["name"] = str(MODEL)
+    (folder / "training.json").write_text(json.dumps(record))
+
+    with pytest.raises(CaiError, match=r"license apache-2\.0, which holds for it too"):
+        gather(RunFolder(run), "rl_cai", "mit")
 
 
 def test_sources_without_a_license_are_told(run: Path):

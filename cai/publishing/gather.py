@@ -58,7 +58,13 @@ def gather(folder: RunFolder, what: str, license: str | None = None) -> Publicat
         raise CaiError(
             f"{folder.path} has no {what} to publish; it has {', '.join(_published(folder))}"
         )
-    return _model(folder, what, metrics)
+    publication = _model(folder, what, metrics)
+    if license not in (None, publication.license):
+        raise CaiError(
+            f"{what} goes back to a model of license {publication.license}, which holds for it "
+            f"too; leave --license {license} out"
+        )
+    return publication
 
 
 def _metrics(folder: RunFolder, license: str | None) -> Mapping[str, Any]:
