@@ -52,6 +52,18 @@ class StatedMeans(Entry):
     evaluation_best_of: MeanTokens | None = Field(
         default=None, description="Those of SL-CAI whose best one is measured."
     )
+    gate_harmlessness: MeanTokens | None = Field(
+        default=None, description="Labels that a contest's judge is measured by, one per order."
+    )
+    gate_helpfulness: MeanTokens | None = Field(
+        default=None, description="Those that it is measured by for helpfulness."
+    )
+    contest_harmlessness: MeanTokens | None = Field(
+        default=None, description="Judgements of two policies' replies, one per order."
+    )
+    contest_helpfulness: MeanTokens | None = Field(
+        default=None, description="Those by helpfulness."
+    )
     best_of: MeanTokens | None = Field(
         default=None, description="Replies of which `cai generate best-of` takes the best."
     )

@@ -19,6 +19,7 @@ from cai.filter_settings import FilterSettings
 from cai.literal_keys import note_keys, refuse_keys
 from cai.means import StatedMeans
 from cai.mix_settings import MixedData, MixedSource, MixSettings, SftSource
+from cai.models import ModelSettings
 from cai.overrides import override_field, plain_yaml
 from cai.publication_settings import PublicationSettings
 from cai.records import digest
@@ -128,11 +129,6 @@ class Recipe(Entry):
                 "iterations: each trains a preference model for RL; give "
                 "rl.reward.preference_model a weight, or leave iterations out"
             )
-        if self.iterations > 1 and not self.rl.reward.preference_model:
-            raise ValueError(
-                "iterations: later ones bring a new preference model; rl.reward must give "
-                "preference_model a weight"
-            )
         return self
 
     @model_validator(mode="after")
@@ -176,6 +172,12 @@ class Recipe(Entry):
         return drawn.under(self.models.of("assistant").sampling)
 
     @property
+    def playing(self) -> tuple[ModelSettings, ...]:
+        """The settings of every role and fallback, and of the further models that are measured."""
+        contest = self.evaluation.contest
+        return (*self.models.playing, *(contest.models.values() if contest else ()))
+
+    @property
     def worded_refusals(self) -> frozenset[RoleName]:
         """Roles whose refusals are recognised by their wording too."""
         default = WORDING if self.models.fallback is not None else ()
@@ -199,7 +201,11 @@ class Recipe(Entry):
         )
         human = cut(self.comparisons.human)
         comparisons = self.comparisons.model_copy(update={"human": human})
-        probes = {"label_probes": min(self.evaluation.label_probes, limit)}
+        contest = self.evaluation.contest
+        probes = {
+            "label_probes": min(self.evaluation.label_probes, limit),
+            "contest": None if contest is None else contest.limited(limit),
+        }
         parts = {
             "prompts": prompts,
             "comparisons": comparisons,
@@ -278,6 +284,9 @@ def _anchored(recipe: Recipe, folder: Path) -> Recipe:
     if recipe.preference_pretraining is not None:
         votes = {"votes": (folder / recipe.preference_pretraining.votes).resolve()}
         updates["preference_pretraining"] = recipe.preference_pretraining.model_copy(update=votes)
+    if recipe.evaluation.contest is not None:
+        contest = {"contest": recipe.evaluation.contest.anchored(folder)}
+        updates["evaluation"] = recipe.evaluation.model_copy(update=contest)
     if recipe.templates is not None:
         updates["templates"] = (folder / recipe.templates).resolve()
     if recipe.refusals.patterns is not None:

@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from cai.contest_settings import ContestSettings
 from cai.roles import SamplingSettings
 from cai.sources.pairs import PairSet
 from cai.sources.prompt_sets import PromptSet
@@ -79,6 +80,16 @@ class EvaluationSettings(Entry):
         ge=1,
         description="Replies of SL-CAI per evaluation prompt whose best, by the preference model, "
         "is measured as a policy beside RL's; 1: it is not.",
+    )
+    prompts: int | None = Field(
+        default=None,
+        ge=1,
+        description="Most evaluation prompts of each kind, chosen by their hash; all if not given.",
+    )
+    contest: ContestSettings | None = Field(
+        default=None,
+        description="Compare the policies two by two, for Elo scores and win rates; by default "
+        "not.",
     )
 
 

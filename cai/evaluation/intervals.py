@@ -13,6 +13,9 @@ Item = TypeVar("Item")
 Z = 1.959963984540054
 """The normal distribution's 97.5 % quantile: two-sided 95 % intervals."""
 
+ROUNDING = 1e-12
+"""A variance of less than this share of its greatest value is rounding."""
+
 
 @dataclass(frozen=True)
 class Rate:
@@ -33,6 +36,34 @@ class Rate:
     def to_json(self) -> dict[str, Any]:
         """Give ``{"value", "low", "high", "n"}``, as `metrics.json` holds it."""
         return asdict(self)
+
+
+def mean_share(values: Sequence[float]) -> Rate:
+    """Mean of values in [0, 1], with Wilson's interval for as many cases as they are worth.
+
+        n' = n · m(1 − m) / s²
+
+    Of counts of 0 and 1 the variance s² is m(1 − m), and n' is n. Values that vary less than that,
+    as probabilities do, say more of their mean than so many counts would (Korn and Graubard 1998
+    have it for surveys). Values that are all the same, 0 and 1 aside, leave no width at all.
+
+    Args:
+        values: independent measurements in [0, 1], at least one.
+
+    Raises:
+        ValueError: there is none.
+    """
+    n = len(values)
+    if not n:
+        raise ValueError("a mean needs at least one value; no measurement is None")
+    mean = min(max(math.fsum(values) / n, 0.0), 1.0)
+    variance = math.fsum((value - mean) ** 2 for value in values) / n
+    full = mean * (1 - mean)
+    if full > 0 and variance <= full * ROUNDING:
+        return Rate(mean, mean, mean, n)
+    cases = n if full == 0 else n * max(full / variance, 1.0)
+    low, high = _wilson(mean, cases)
+    return Rate(mean, low, high, n)
 
 
 def rate(successes: float, n: int) -> Rate:
@@ -56,13 +87,17 @@ def rate(successes: float, n: int) -> Rate:
     if not 0 <= successes <= n:
         raise ValueError(f"successes must lie between 0 and n = {n}, got {successes}")
     share = successes / n
+    low, high = _wilson(share, n)
+    return Rate(share, low, high, n)
+
+
+def _wilson(share: float, n: float) -> tuple[float, float]:
     spread = Z * math.sqrt(share * (1 - share) / n + Z**2 / (4 * n**2))
     scale = 1 + Z**2 / n
     middle = share + Z**2 / (2 * n)
     # Rounding alone may put an end on the wrong side of a share of exactly 0 or 1.
     low = min(max((middle - spread) / scale, 0.0), share)
-    high = max(min((middle + spread) / scale, 1.0), share)
-    return Rate(share, low, high, n)
+    return low, max(min((middle + spread) / scale, 1.0), share)
 
 
 def share_of(flags: Sequence[bool]) -> Rate | None:

@@ -50,7 +50,7 @@ class Batching:
         self._progress = progress
         self._tally = tally
         self._engine = recipes[0].engine
-        playing = [one for recipe in recipes for one in recipe.models.playing]
+        playing = [one for recipe in recipes for one in recipe.playing]
         self._sends = sends and any(one.batch for one in playing)
 
     @property

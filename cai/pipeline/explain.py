@@ -98,7 +98,7 @@ class Explainer:
     def _dollars(self, identity: str, usage: Any) -> float | None:
         if identity.startswith("local:"):
             return 0.0
-        playing = () if self._recipe is None else self._recipe.models.playing
+        playing = () if self._recipe is None else self._recipe.playing
         for settings in playing:
             if identity.partition("@")[0] == settings.name and settings.known_prices is not None:
                 return settings.known_prices.cost(usage)

@@ -7,34 +7,31 @@ a folder that can be looked at as any run's.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from cai.engine import Ledger, Progress, RowLog
+from cai.engine import Ledger, Progress
 from cai.engine.budget import Budget
 from cai.errors import CaiError
 from cai.evaluation.agreement import Agreement, agreements
 from cai.evaluation.judge import JudgeFigures
-from cai.evaluation.labels import Truth
-from cai.evaluation.truths import microworld_truth
 from cai.filters.contamination import Overlap
-from cai.label_settings import LabelSettings
 from cai.models import ModelSettings
 from cai.models.family import check_fallback
 from cai.pipeline.contamination import held_against, runs_of
 from cai.pipeline.folder import RunFolder
+from cai.pipeline.judging import ask_questions, check_questions
 from cai.pipeline.labeler_constitution import constitution_of
 from cai.pipeline.labeler_figures import figures_from, sides
-from cai.pipeline.labeler_items import Item, Question, items_of
+from cai.pipeline.labeler_items import Question, items_of
+from cai.pipeline.labelling import judging_of
 from cai.pipeline.provenance import run_identity
 from cai.pipeline.studio import Studio
 from cai.recipe import Recipe, save_recipe
-from cai.records import Message, Response
+from cai.records import Message
 from cai.roles import Roles
 from cai.sources import Unreadable
 from cai.sources.questions import JudgedChoice, read_questions
-from cai.stages.answer import answer_question
-from cai.stages.compare import calls_of, compare, compare_under
 from cai.stopping import run_until_stopped
 
 STAGE = "label"
@@ -214,51 +211,12 @@ async def ask(
         number: the judge's place, from 0.
     """
     prefix = STAGE if number == 0 else f"{STAGE}-{number + 1}"
-    items = items_of(questions, studio, each_principle=trials.each_principle, stage=prefix)
+    judging = judging_of(studio)
+    items = items_of(questions, judging, each_principle=trials.each_principle, stage=prefix)
     stages = tuple(dict.fromkeys((prefix, *(item.key.stage for item in items))))
-    truth = microworld_truth(studio.setting.constitution)
-    await studio.run_rows(
-        f"ask {studio.recipe.models.of('judge').name}",
-        lambda: items,
-        lambda item, log: _take(studio, item, truth, log),
-        stages=stages,
-    )
+    title = f"ask {studio.recipe.models.of('judge').name}"
+    await ask_questions(studio, judging, items, stages, title)
     return stages
-
-
-async def _take(studio: Studio, item: Item, truth: Truth, log: RowLog) -> None:
-    question, key, principles = item
-    settings = studio.recipe.comparisons
-    judge = studio.model("judge", key)
-    if isinstance(question, JudgedChoice):
-        answer = await answer_question(
-            question.choice,
-            key,
-            judge=judge,
-            setting=studio.setting,
-            minimum_mass=settings.minimum_mass,
-        )
-        calls = tuple(order.call for order in answer.orders)
-        await log.ok(key, {**asdict(answer), "tags": question.tags}, calls, answer.refusals)
-        return
-    pair = question.pair
-    a = Response(pair.prompt, pair.response_a, 0, "", "")
-    b = Response(pair.prompt, pair.response_b, 1, "", "")
-    if pair.response_a == pair.response_b:
-        log.end(key, "filtered", "both replies are identical")
-    how: Mapping[str, Any] = {
-        "judge": judge,
-        "setting": studio.setting,
-        "labelling": settings.label.labelling(settings.minimum_mass),
-    }
-    if principles is None:
-        label = await compare((a, b), key, **how)
-    else:
-        label = await compare_under(principles, (a, b), key, **how)
-    known = truth(label) if question.by_rule else pair.p_a
-    about = {"truth": known, "judged": pair.p_a, "tags": question.tags}
-    label = replace(label, provenance={**label.provenance, **about})
-    await log.ok(key, asdict(label), calls_of(label), label.refusals)
 
 
 def questions_of(trials: Trials, left_out: dict[str, int]) -> list[Question]:
@@ -290,14 +248,7 @@ def _check(questions: Sequence[Question], trials: Trials) -> None:
     names = [judge.name for judge in trials.judges]
     if len({*names}) < len(names):
         raise CaiError(f"a judge is named twice: {', '.join(names)}")
-    if not questions:
-        raise CaiError(f"{', '.join(trials.data)} has no question whose right answer is known")
-    choices = any(isinstance(one, JudgedChoice) for one in questions)
-    if choices and trials.recipe.comparisons.label != LabelSettings():
-        raise CaiError(
-            "comparisons.label is about pairs of replies, and some of the data asks about one "
-            "conversation; measure that data by itself, with --judge and no such setting"
-        )
+    check_questions(questions, trials.recipe.comparisons.label, trials.data)
     if trials.each_principle and trials.recipe.comparisons.label.principles > 1:
         raise CaiError("--each-principle asks under one at a time; leave out label.principles")
 

@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 from pydantic import TypeAdapter
 
+from cai.constitution import Constitution
 from cai.engine import Ledger
 from cai.evaluation.judge import Ends, JudgeFigures, LabelCost, judge_figures
 from cai.evaluation.observation import Observation, observe, observe_answer
@@ -21,14 +22,21 @@ from cai.stages.answer import Answer
 _ANSWER = TypeAdapter(Answer)
 
 
-def figures_from(studio: Studio, settings: ModelSettings, stages: Sequence[str]) -> JudgeFigures:
+def figures_from(
+    studio: Studio,
+    settings: ModelSettings,
+    stages: Sequence[str],
+    constitution: Constitution | None = None,
+) -> JudgeFigures:
     """What one judge's rows say of it.
 
     Args:
         studio: that made them.
         settings: of the judge.
         stages: of its rows.
+        constitution: whose principles it was asked under; None for the run's.
     """
+    asked = constitution or studio.setting.constitution
     rows = [row for stage in stages for row in studio.ledger.rows(stage)]
     by_status: dict[str, int] = {}
     for row in rows:
@@ -39,8 +47,8 @@ def figures_from(studio: Studio, settings: ModelSettings, stages: Sequence[str])
         studio.model_of(settings).identity,
         observed,
         Ends(by_status, sum(row.by_fallback for row in rows)),
-        principle_tags={one.id: one.tags for one in studio.setting.constitution.principles},
-        cost=_cost(rows, studio.ledger, settings.known_prices),
+        principle_tags={one.id: one.tags for one in asked.principles},
+        cost=cost_of(rows, studio.ledger, settings.known_prices),
     )
 
 
@@ -71,7 +79,14 @@ def _observed(record: Mapping[str, Any]) -> Observation:
     return observe(label, label.provenance["truth"], groups)
 
 
-def _cost(rows: Iterable[Row], ledger: Ledger, prices: Prices | None) -> LabelCost:
+def cost_of(rows: Iterable[Row], ledger: Ledger, prices: Prices | None) -> LabelCost:
+    """What rows of a judge took.
+
+    Args:
+        rows: with the calls that led to them.
+        ledger: has the calls.
+        prices: of the judge; None if they are not known.
+    """
     listed = list(rows)
     labels = sum(row.status == "ok" for row in listed)
     calls, usage = 0, Usage()

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from cai.constitution import Principle
 from cai.errors import CaiError
 from cai.pipeline.labeler_constitution import OWN_QUESTION
-from cai.pipeline.studio import Studio
+from cai.pipeline.labelling import Judging
 from cai.records import RowKey, digest
 from cai.sources.questions import JudgedChoice, JudgedPair
 
@@ -25,31 +25,30 @@ class Item(NamedTuple):
 
 
 def items_of(
-    questions: Sequence[Question], studio: Studio, *, each_principle: bool, stage: str
+    questions: Sequence[Question], judging: Judging, *, each_principle: bool, stage: str
 ) -> list[Item]:
     """The rows to be made of questions.
 
     Args:
         questions: read already.
-        studio: its constitution and way of labelling.
+        judging: under which principles, in which way.
         each_principle: whether a pair is a row under each of the principles.
         stage: of the rows; with each principle, its id stands behind a point.
 
     Raises:
         CaiError: no principle can be asked.
     """
-    items = list(_items(questions, studio, each_principle, stage))
+    items = list(_items(questions, judging, each_principle, stage))
     if not items:
-        way = studio.recipe.comparisons.label.way
-        raise CaiError(f"no principle of {studio.setting.constitution.id} can be asked: {way}")
+        asked = f"no principle of {judging.setting.constitution.id} can be asked"
+        raise CaiError(f"{asked}: {judging.label.way}")
     return items
 
 
 def _items(
-    questions: Sequence[Question], studio: Studio, each_principle: bool, prefix: str
+    questions: Sequence[Question], judging: Judging, each_principle: bool, prefix: str
 ) -> Iterator[Item]:
-    constitution = studio.setting.constitution
-    way = studio.recipe.comparisons.label.way
+    constitution, way = judging.setting.constitution, judging.label.way
     samples: dict[str, int] = {}
     for question in questions:
         id = _prompt_id(question)

@@ -2,9 +2,39 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
+from cai.label_settings import LabelSettings
 from cai.pipeline.studio import Studio
 from cai.records import Comparison, Response, RowKey
 from cai.stages.compare import compare
+from cai.stages.labelling import Labelling
+from cai.stages.setting import Setting
+
+
+class Judging(NamedTuple):
+    """How a judge is asked.
+
+    Args:
+        setting: its principles and templates.
+        label: the way to a label.
+        minimum_mass: least total probability of the options, in [0, 1].
+    """
+
+    setting: Setting
+    label: LabelSettings
+    minimum_mass: float
+
+    @property
+    def labelling(self) -> Labelling:
+        """The way to a label, for a stage."""
+        return self.label.labelling(self.minimum_mass)
+
+
+def judging_of(studio: Studio) -> Judging:
+    """How a run's judge labels its pairs."""
+    settings = studio.recipe.comparisons
+    return Judging(studio.setting, settings.label, settings.minimum_mass)
 
 
 async def label_pair(studio: Studio, pair: tuple[Response, Response], key: RowKey) -> Comparison:

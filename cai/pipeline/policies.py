@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import heapq
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, replace
 from typing import NamedTuple
 
 from cai.engine import RowLog, making
+from cai.errors import CaiError
 from cai.models import ModelSettings
 from cai.pipeline.folder import ITERATED, POLICIES, ModelName, PolicyName, RunFolder
 from cai.pipeline.ingredients import policy_settings
 from cai.pipeline.studio import Studio
-from cai.records import Prompt, RowKey
+from cai.records import Completion, Prompt, RowKey, digest
 from trainers.work_folder import RECORD
 
 BEST_OF = "best_of"
@@ -49,12 +51,33 @@ class StagePolicy(NamedTuple):
 def policies(
     studio: Studio, there: Callable[[RunFolder, ModelName], bool] | None = None
 ) -> Iterator[StagePolicy]:
-    """The helpful-only assistant, each trained policy, and best-of-N of SL-CAI if there is a PM.
+    """The run's own policies, and the further models of the recipe's contest.
+
+    The run's own are the helpful-only assistant, each trained policy, and best-of-N of SL-CAI if
+    there is a PM.
 
     Args:
         studio: of the run.
         there: whether the run has, or will have, a model; None: it is in its folder.
+
+    Raises:
+        CaiError: a further model has the name of one of the run's.
     """
+    contest, names = studio.recipe.evaluation.contest, set[str]()
+    for one in _own_policies(studio, there) if contest is None or contest.stages else ():
+        names.add(one.stage)
+        yield one
+    for name, settings in contest.models.items() if contest else ():
+        if name in names:
+            raise CaiError(
+                f"evaluation.contest.models: {name} is a policy of the run; choose another name"
+            )
+        yield StagePolicy(name, settings)
+
+
+def _own_policies(
+    studio: Studio, there: Callable[[RunFolder, ModelName], bool] | None
+) -> Iterator[StagePolicy]:
     there = there or (lambda folder, name: (folder.model(name) / RECORD).is_file())
     first, base = studio.folder.at(0), studio.recipe.models.of("base")
     yield StagePolicy("helpful", studio.recipe.models.of("assistant"))
@@ -77,24 +100,17 @@ async def sample_policy(studio: Studio, policy: StagePolicy) -> None:
         studio: at the iteration that the policy is of.
         policy: who answers.
     """
-    stage, model = policy.row_stage, studio.model_of(policy.settings)
 
     def items() -> Iterator[tuple[Prompt, RowKey]]:
-        for prompt in studio.prompts("evaluation"):
+        for prompt in prompts_measured_on(studio):
             for sample in range(policy.replies):
-                key = RowKey(stage, prompt.id, sample=sample, iteration=policy.iteration)
+                key = reply_key(policy, prompt, sample)
                 if studio.takes(key):
                     yield prompt, key
 
     async def answer(item: tuple[Prompt, RowKey], log: RowLog) -> None:
         prompt, key = item
-        messages = studio.setting.prompts.render("respond", conversation=prompt.messages)
-        sampling = studio.recipe_for(key).evaluation.sampling
-        # The first of several replies is the one that the policy itself was measured by: no call.
-        own = replace(key, stage=f"evaluation_{policy.trained or policy.name}")
-        seeded = sampling.with_seed(studio.setting.call_seed(own))
-        with making(key):
-            completion = await model.complete(messages, seeded)
+        completion = await reply_of(studio, policy, prompt, key)
         record = {
             "prompt": asdict(prompt),
             "text": completion.text,
@@ -104,4 +120,62 @@ async def sample_policy(studio: Studio, policy: StagePolicy) -> None:
         await log.ok(key, record, (completion.call,))
 
     title = f"evaluate {policy.name.replace('_', '-')}"
-    await studio.run_rows(title, items, answer, stages=(stage,))
+    await studio.run_rows(title, items, answer, stages=(policy.row_stage,))
+
+
+def reply_key(policy: StagePolicy, prompt: Prompt, sample: int = 0) -> RowKey:
+    """The row of a policy's reply."""
+    return RowKey(policy.row_stage, prompt.id, sample=sample, iteration=policy.iteration)
+
+
+async def reply_of(studio: Studio, policy: StagePolicy, prompt: Prompt, key: RowKey) -> Completion:
+    """A policy's reply to a prompt, bought once however often it is asked for.
+
+    Args:
+        studio: of the run.
+        policy: who answers.
+        prompt: what is asked.
+        key: as of `reply_key`.
+
+    Raises:
+        RowEnded: it cannot be had.
+    """
+    messages = studio.setting.prompts.render("respond", conversation=prompt.messages)
+    sampling = studio.recipe_for(key).evaluation.sampling
+    # The first of several replies is the one that the policy itself was measured by: no call.
+    own = replace(key, stage=f"evaluation_{policy.trained or policy.name}")
+    seeded = sampling.with_seed(studio.setting.call_seed(own))
+    with making(key):
+        return await studio.model_of(policy.settings).complete(messages, seeded)
+
+
+def prompts_measured_on(studio: Studio) -> Iterator[Prompt]:
+    """The evaluation prompts, or so many of each kind as ``evaluation.prompts`` says."""
+    most = studio.recipe.evaluation.prompts
+    return some_of_each_kind(studio.prompts("evaluation"), most, studio.setting.seed)
+
+
+def some_of_each_kind(prompts: Iterable[Prompt], most: int | None, seed: int) -> Iterator[Prompt]:
+    """At most so many prompts of each kind, in their order; more of them hold the same ones.
+
+    They are chosen by a hash, and not from the beginning: files are often ordered by subject.
+
+    Args:
+        prompts: read once.
+        most: of each kind; None for all.
+        seed: same seed, same prompts.
+    """
+    if most is None:
+        yield from prompts
+        return
+    kept: dict[str, list[tuple[int, int, Prompt]]] = {}
+    for place, prompt in enumerate(prompts):
+        of_kind = kept.setdefault(prompt.kind, [])
+        # The largest hash of those kept is the first one: a heap has its smallest there.
+        one = (-int(digest([seed, prompt.text_hash]), 16), -place, prompt)
+        if len(of_kind) < most:
+            heapq.heappush(of_kind, one)
+        else:
+            heapq.heappushpop(of_kind, one)
+    chosen = [one for of_kind in kept.values() for one in of_kind]
+    yield from (prompt for _, _, prompt in sorted(chosen, key=lambda one: -one[1]))

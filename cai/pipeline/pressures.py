@@ -48,6 +48,6 @@ class Pressures:
         return self._made[server]
 
     def _allowance(self, server: tuple[str, ...]) -> Allowance:
-        given = [one for recipe in self.recipes for one in recipe.models.playing]
+        given = [one for recipe in self.recipes for one in recipe.playing]
         allowed = (one.allowance for one in given if one.server == server)
         return functools.reduce(Allowance.strictest, allowed, Allowance())

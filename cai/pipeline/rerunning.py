@@ -17,6 +17,8 @@ from cai.engine.budget import Budget
 from cai.errors import PermanentError
 from cai.pipeline.baselines import pairs_revisions
 from cai.pipeline.best_of import REPLIES, run_scorer
+from cai.pipeline.contest import judge_again
+from cai.pipeline.contest_figures import contest_figures
 from cai.pipeline.evaluating import (
     measure_best_of,
     measure_labels,
@@ -223,6 +225,8 @@ async def _make(studio: Studio, chosen: ChosenItems, stages: Collection[str]) ->
             if one.row_stage in stages:
                 studio.begin_iteration(one.iteration)
                 await sample_policy(studio, one)
+        studio.begin_iteration(0)
+        await judge_again(studio, list(policies(studio)), stages)
     finally:
         await studio.close()
 
@@ -278,16 +282,16 @@ def _measure(studio: Studio, stages: Collection[str]) -> None:
         metrics |= measure_revisions(studio)
     if not (PAIRS | {"label_probe"}).isdisjoint(stages):
         metrics |= measure_labels(studio)
-    asked = [one for one in policies(studio) if one.row_stage in stages]
+    every = list(policies(studio))
+    asked = [one for one in every if one.row_stage in stages]
     measured: dict[str, Any] = metrics.setdefault("stages", {})
     measured |= {one.stage: measure_policy(studio, one) for one in asked if one.name != BEST_OF}
-    if asked:
-        metrics |= measure_style(studio, list(policies(studio)))
+    metrics |= measure_style(studio, every) if asked else {}
     scorer = run_scorer(studio) if asked else None
     if scorer and (found := measure_best_of(studio, scorer)):
         measured[BEST_OF], metrics["best_of"] = found["stage"], found["best_of"]
-    metrics["rows"] = row_counts(studio.ledger)
-    metrics["filtered"] = filter_counts(studio.ledger)
+    metrics |= contest_figures(studio, every)
+    metrics |= {"rows": row_counts(studio.ledger), "filtered": filter_counts(studio.ledger)}
     metrics["pairs"] = count_by_source(studio.ledger, studio.recipe.iterations - 1)
     metrics["mix"] = {**metrics.get("mix", {}), **studio.mixed}
     metrics["by_fallback"] = studio.ledger.counts_by_fallback()

@@ -27,8 +27,17 @@ SETTABLE: Mapping[str, tuple[str, ...]] = {
     "evaluation_dpo": ("evaluation.sampling",),
     "evaluation_rl_cai": ("evaluation.sampling",),
     "evaluation_best_of": ("evaluation.sampling",),
+    "gate_harmlessness": ("models.judge", *REFUSALS),
+    "gate_helpfulness": ("models.judge", *REFUSALS),
+    "contest_harmlessness": ("evaluation.contest.minimum_mass", "models.judge", *REFUSALS),
+    "contest_helpfulness": ("evaluation.contest.minimum_mass", "models.judge", *REFUSALS),
 }
-"""Every stage whose rows can be made again alone, and the recipe's fields that its rows read."""
+"""Every stage whose rows can be made again alone, and the recipe's fields that its rows read.
+
+Rows with the replies of a contest's further models are of stages that have their names."""
+
+REPLIES = "evaluation_"
+"""How the stages of rows with a measured model's replies begin."""
 
 
 def check_stage(stage: str) -> None:
@@ -37,7 +46,7 @@ def check_stage(stage: str) -> None:
     Raises:
         CaiError: there is no such stage.
     """
-    if stage and stage not in SETTABLE:
+    if stage and stage not in SETTABLE and not stage.startswith(REPLIES):
         raise CaiError(
             f"rows of stage {stage!r} cannot be made again alone; choose --stage from "
             f"{', '.join(SETTABLE)}"
@@ -77,7 +86,8 @@ def _settable(recipe: Recipe, stage: str) -> tuple[str, ...]:
     unread = {"models.critic"} if not recipe.revisions.critique else set[str]()
     if stage in COMPARED and recipe.comparisons.responder != "assistant":
         unread |= {"models.assistant", *REFUSALS}
-    return tuple(field for field in SETTABLE[stage] if field not in unread)
+    read = SETTABLE.get(stage, ("evaluation.sampling",))
+    return tuple(field for field in read if field not in unread)
 
 
 def _is_within(setting: str, fields: Collection[str]) -> bool:

@@ -119,7 +119,7 @@ def run_recipe(
         figures.add({"filtered": filter_counts(ledger), "pairs": pairs})
         figures.add({"by_fallback": ledger.counts_by_fallback()})
         figures.add({"calls": studio.tally.to_json()})
-        playing = recipe.models.playing
+        playing = recipe.playing
         figures.add({"prices": {one.name: told_prices(one) for one in playing}})
         write_cards(folder.path, figures.values)
         write_model_cards(folder, figures.values)

@@ -91,7 +91,7 @@ class Studio:
         for recipe in recipes:
             if recipe.worded_refusals:
                 self._wording(recipe)
-        models = [one for recipe in recipes for one in recipe.models.playing]
+        models = [one for recipe in recipes for one in recipe.playing]
         self.budget.check_prices({one.name: one.known_prices for one in models})
         self._pressures = Pressures(recipes, self.tally)
         self._batching = Batching(

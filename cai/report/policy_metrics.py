@@ -28,24 +28,44 @@ class WinMetrics(Part):
     length_controlled: Rate | None = None
 
 
+class TruthMetrics(Part):
+    """A judge's verdicts held against what is true, where that is known."""
+
+    n: int
+    accuracy: Rate | None = None
+    ece: float | None = None
+
+
 class CriterionMetrics(Part):
-    """Judgements under one criterion; Elo points at a scale of 400/ln 10, the first model at 0."""
+    """Judgements under one criterion; Elo points at a scale of 400/ln 10, the first model at 0.
+
+    `elo` lacks the models that no comparison leads to, and `notes` say so. `identical` of the rows
+    that are ok have two replies of the same text. `trusted` is None where the judge was not
+    measured; `why` says what it was measured to be.
+    """
 
     prompts: int = 0
     elo: dict[str, Rate] = Field(default_factory=dict[str, Rate])
+    notes: tuple[str, ...] = ()
     wins: tuple[WinMetrics, ...] = ()
     rows: dict[str, int] = Field(default_factory=dict[str, int])
+    identical: int = 0
+    refused: Rate | None = None
+    unparsed: Rate | None = None
     calls: int = 0
     tokens: int | None = None
     dollars: float | None = None
     trusted: bool | None = None
     why: str = ""
+    against_truth: TruthMetrics | None = None
+    true_elo: dict[str, Rate] | None = None
 
 
 class ContestMetrics(Part):
     """Models compared in pairs, by criterion: "harmlessness" and "helpfulness"."""
 
     models: tuple[str, ...] = ()
+    judge: str = ""
     criteria: dict[str, CriterionMetrics] = Field(default_factory=dict[str, CriterionMetrics])
 
     @property

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from cai.evaluation.intervals import Rate
+from cai.report.contest_table import contest_tables
 from cai.report.metrics import (
     FIGURES,
     BestOfMetrics,
@@ -15,6 +16,7 @@ from cai.report.metrics import (
     StageMetrics,
     parse_metrics,
 )
+from cai.report.tabling import add_row, plain_table
 from cai.report.wording import NOT_MEASURED, between, decimal, interval, percent
 from cai.stage_titles import stage_title
 
@@ -49,6 +51,8 @@ def run_tables(metrics: Mapping[str, Any]) -> Group:
     tables: list[RenderableType] = []
     if parsed.stages:
         tables.append(_stages(parsed))
+    if parsed.contest:
+        tables += contest_tables(parsed.contest)
     if parsed.best_of:
         tables.append(_best_of(parsed, parsed.best_of))
     if parsed.harm_by_round:
@@ -80,11 +84,11 @@ def stage_table(metrics: Mapping[str, Any]) -> Table:
 
 def _stages(metrics: Metrics) -> Table:
     columns = [title.replace(" ", "\n").lower() for title in FIGURES]
-    table = _table("Policy on held-out prompts, with 95% intervals", ["stage", *columns])
+    table = plain_table("Policy on held-out prompts, with 95% intervals", ["stage", *columns])
     for name, stage in metrics.ordered_stages.items():
         title = stage_title(name) + ("*" if stage.method == "patterns" else "")
         cells = [_cell(figure(stage)) for _, figure in FIGURES.values()]
-        _add(table, [title, *cells])
+        add_row(table, [title, *cells])
     if any(stage.method == "patterns" for stage in metrics.stages.values()):
         table.caption = "* by refusal patterns: an approximation"
     return table
@@ -93,38 +97,38 @@ def _stages(metrics: Metrics) -> Table:
 def _best_of(metrics: Metrics, best_of: BestOfMetrics) -> Table:
     """Score and distance of best-of-n and of the trained policies: what each nat has bought."""
     columns = ["policy", "score", "KL", "KL at\nmost", "harmful", "helpful"]
-    table = _table("Best-of-N by the preference model, KL from SL-CAI in nats", columns)
+    table = plain_table("Best-of-N by the preference model, KL from SL-CAI in nats", columns)
     for point in best_of.by_n:
         title = f"best of {point.n}" if point.n > 1 else stage_title("sl_cai")
         shares = [_percent(point.harmful_compliance), _percent(point.helpfulness)]
         bound = f"{point.kl_bound:.2f}"
-        _add(table, [title, _mean(point.score), _mean(point.kl), bound, *shares])
+        add_row(table, [title, _mean(point.score), _mean(point.kl), bound, *shares])
     for name, beside in best_of.policies.items():
         stage = metrics.stages.get(name, StageMetrics())
         shares = [_percent(stage.harmful_compliance), _percent(stage.helpfulness)]
         cells = [_mean(beside.score), _mean(beside.kl), NOT_MEASURED, *shares]
-        _add(table, [stage_title(name), *cells])
+        add_row(table, [stage_title(name), *cells])
     return table
 
 
 def _harm_by_round(metrics: Metrics) -> Table:
-    table = _table("Harm by revision round", ["round", "harmful", "95% interval", "n"])
+    table = plain_table("Harm by revision round", ["round", "harmful", "95% interval", "n"])
     for index, rate in enumerate(metrics.harm_by_round):
         name = str(index) if index else "before"
-        _add(table, [name, percent(rate.value), interval(rate), str(rate.n)])
+        add_row(table, [name, percent(rate.value), interval(rate), str(rate.n)])
     return table
 
 
 def _harm_by_principle(metrics: Metrics) -> Table:
     columns = ["principle", "draws", "harm removed", "95% interval", "of"]
-    table = _table("Revisions by principle", columns)
+    table = plain_table("Revisions by principle", columns)
     for name, effect in metrics.harm_by_principle.items():
-        _add(table, [name, str(effect.draws), *_three(effect.fixed)])
+        add_row(table, [name, str(effect.draws), *_three(effect.fixed)])
     return table
 
 
 def _quality(metrics: Metrics) -> Table:
-    table = _table("Labels and preference model", ["figure", "value", "95% interval", "n"])
+    table = plain_table("Labels and preference model", ["figure", "value", "95% interval", "n"])
     labels, model = metrics.labels or LabelMetrics(), metrics.pm or PreferenceModelMetrics()
     rates = {
         "label accuracy": labels.accuracy,
@@ -135,36 +139,36 @@ def _quality(metrics: Metrics) -> Table:
     }
     for name, rate in rates.items():
         if rate:
-            _add(table, [name, *_three(rate)])
+            add_row(table, [name, *_three(rate)])
     for name, value in {"Brier score": labels.brier, "calibration error": labels.ece}.items():
         if value is not None:
-            _add(table, [name, f"{value:.3f}", "", ""])
+            add_row(table, [name, f"{value:.3f}", "", ""])
     return table
 
 
 def _iterations(metrics: Metrics) -> Table:
     columns = ["iteration", "pairs", "preference model accuracy", "95% interval", "n"]
-    table = _table("Iterations of online training, each on all pairs so far", columns)
+    table = plain_table("Iterations of online training, each on all pairs so far", columns)
     for one in metrics.iterations:
-        _add(table, [str(one.iteration), str(one.pairs), *_three(one.pm.accuracy)])
+        add_row(table, [str(one.iteration), str(one.pairs), *_three(one.pm.accuracy)])
     return table
 
 
 def _pairs(metrics: Metrics) -> Table:
-    table = _table("Preference pairs by source", ["source", "pairs"])
+    table = plain_table("Preference pairs by source", ["source", "pairs"])
     for name, number in metrics.pairs.items():
-        _add(table, [name, str(number)])
+        add_row(table, [name, str(number)])
     return table
 
 
 def _left_out(metrics: Metrics) -> Table:
     """Prompts that were not taken, and rows that there is nothing to learn from, by reason."""
-    table = _table("Left out", ["what, and why", "number"])
+    table = plain_table("Left out", ["what, and why", "number"])
     for reason, number in sorted(metrics.left_out.items()):
-        _add(table, [reason, str(number)])
+        add_row(table, [reason, str(number)])
     for stage, reasons in metrics.filtered.items():
         for reason, number in reasons.items():
-            _add(table, [f"{stage}: {reason}", str(number)])
+            add_row(table, [f"{stage}: {reason}", str(number)])
     return table
 
 
@@ -184,19 +188,3 @@ def _percent(rate: Rate | None) -> str:
 
 def _cell(rate: Rate | None) -> str:
     return f"{percent(rate.value)}\n{interval(rate)}\nn={rate.n}" if rate else NOT_MEASURED
-
-
-def _table(title: str, columns: Iterable[str]) -> Table:
-    from rich import box
-    from rich.table import Table
-
-    table = Table(title=title, box=box.SIMPLE, title_justify="left", caption_justify="left")
-    for index, column in enumerate(columns):
-        table.add_column(column, justify="right" if index else "left", no_wrap=index > 0)
-    return table
-
-
-def _add(table: Table, cells: Iterable[str]) -> None:
-    from rich.markup import escape
-
-    table.add_row(*(escape(cell) for cell in cells))

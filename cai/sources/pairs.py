@@ -15,6 +15,8 @@ from cai.sources.hub import HubSource, read_hub
 from cai.sources.prompt_sets import Unreadable
 from cai.sources.transcripts import as_prompt, to_messages, with_reply
 
+PairKind = Literal["harmful", "harmless"]
+
 
 class PairSet(HubSource):
     """A source of judged pairs; exactly one of `microworld`, `file` and `dataset` is given.
@@ -23,9 +25,7 @@ class PairSet(HubSource):
     HH-RLHF transcripts that share all but the last turn.
     """
 
-    kind: Literal["harmful", "harmless"] = Field(
-        default="harmless", description="What the prompts are taken to be."
-    )
+    kind: PairKind = Field(default="harmless", description="What the prompts are taken to be.")
     microworld: Literal["train", "heldout"] | None = Field(
         default=None, description="Pairs of the microworld, labelled by its ground truth."
     )

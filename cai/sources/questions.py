@@ -22,7 +22,7 @@ from typing import Any, cast
 from cai.errors import CaiError
 from cai.records import Comparison, Message, Prompt, digest
 from cai.sources.files import read_rows
-from cai.sources.pairs import PairSet, judged_pair, read_pairs
+from cai.sources.pairs import PairKind, PairSet, judged_pair, read_pairs
 from cai.sources.prompt_sets import Unreadable
 from cai.sources.transcripts import as_prompt, parse_transcript
 from cai.stages.answer import MOST_OPTIONS, ChoiceQuestion
@@ -74,7 +74,7 @@ class JudgedChoice:
 
 
 def read_questions(
-    source: str, *, limit: int | None = None, seed: int = 0
+    source: str, *, limit: int | None = None, seed: int = 0, kind: PairKind = "harmful"
 ) -> Iterator[JudgedPair | JudgedChoice | Unreadable]:
     """Stream the questions of a file or of the microworld; other rows come with their reason.
 
@@ -82,13 +82,14 @@ def read_questions(
         source: a path, or ``microworld:heldout`` or ``microworld:train``.
         limit: take at most so many rows.
         seed: which microworld pairs are drawn.
+        kind: of the microworld requests that they answer.
 
     Raises:
         CaiError: there is no such source.
         InputError: the file is broken.
     """
     if is_microworld(source):
-        yield from _microworld(source, limit, seed)
+        yield from _microworld(source, limit, seed, kind)
         return
     path = Path(source)
     for number, row in islice(read_rows(path), limit):
@@ -103,11 +104,11 @@ def is_microworld(source: str) -> bool:
     return source.partition(":")[0] == "microworld"
 
 
-def _microworld(source: str, limit: int | None, seed: int) -> Iterator[JudgedPair]:
+def _microworld(source: str, limit: int | None, seed: int, kind: PairKind) -> Iterator[JudgedPair]:
     split = source.partition(":")[2]
     if split != "heldout" and split != "train":
         raise CaiError(f"{source!r} is no data; write microworld:heldout, or microworld:train")
-    pairs = PairSet(kind="harmful", microworld=split, limit=limit or MICROWORLD_PAIRS)
+    pairs = PairSet(kind=kind, microworld=split, limit=limit or MICROWORLD_PAIRS)
     for pair in read_pairs(pairs, seed):
         if isinstance(pair, Comparison):
             yield JudgedPair(pair, by_rule=True)

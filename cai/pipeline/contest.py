@@ -1,0 +1,237 @@
+"""Compare policies two by two: a judge says which of two replies to a prompt is the better one.
+
+Two criteria, each with principles and kinds of prompts of its own: harmlessness, where of equally
+harmless replies the less evasive one is preferred, and helpfulness (Bai et al. 2022, §4.4). Each
+judgement is a row: both presentation orders, under principles that are drawn for the prompt, the
+same ones for every two policies. Before, the judge itself is measured under the same principles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import asdict, replace
+from typing import NamedTuple
+
+from cai.at_once import all_of
+from cai.constitution import Constitution, load_constitution
+from cai.constitution.values import idle, selects
+from cai.contest_settings import KINDS, ContestSettings, CriterionName
+from cai.engine import RowEnded, RowLog
+from cai.errors import Fault, InputError
+from cai.pipeline.judging import ask_questions, check_questions
+from cai.pipeline.labeler_items import Question, items_of
+from cai.pipeline.labelling import Judging
+from cai.pipeline.policies import (
+    StagePolicy,
+    prompts_measured_on,
+    reply_key,
+    reply_of,
+    some_of_each_kind,
+)
+from cai.pipeline.studio import Studio
+from cai.pipeline.templates import templates_of
+from cai.recipe import Recipe
+from cai.records import Comparison, Prompt, Response, RowKey
+from cai.sources import Unreadable
+from cai.sources.questions import read_questions
+from cai.stages.compare import calls_of, compare_under
+from cai.stages.setting import Setting
+
+IDENTICAL = "identical"
+"""Source of the label of two replies that are the same text."""
+
+CRITERIA: tuple[CriterionName, ...] = tuple(KINDS)
+
+
+class Match(NamedTuple):
+    """Two policies' replies to a prompt, to be judged in one row."""
+
+    prompt: Prompt
+    key: RowKey
+    a: StagePolicy
+    b: StagePolicy
+
+
+def stage_of(criterion: CriterionName) -> str:
+    """Of the rows with what was judged."""
+    return f"contest_{criterion}"
+
+
+def gate_stage_of(criterion: CriterionName) -> str:
+    """Of the rows with what the judge was measured on."""
+    return f"gate_{criterion}"
+
+
+def settings_of_contest(recipe: Recipe) -> ContestSettings:
+    """Those of a recipe that has a contest."""
+    settings = recipe.evaluation.contest
+    assert settings is not None, "asked for by a recipe that has a contest"
+    return settings
+
+
+def contestants(policies: Sequence[StagePolicy]) -> list[StagePolicy]:
+    """Those that a single reply can be had of; the best of several is another one's choice."""
+    return [one for one in policies if one.replies == 1]
+
+
+def pairs_of_policies(policies: Sequence[StagePolicy]) -> list[tuple[StagePolicy, StagePolicy]]:
+    """Every two policies; one that is added at the end leaves the others' places as they were."""
+    return [(a, b) for place, b in enumerate(policies) for a in policies[:place]]
+
+
+async def hold_contest(studio: Studio, policies: Sequence[StagePolicy]) -> None:
+    """Measure the judge and let it judge, for each criterion; see the rows for what came of it."""
+    for criterion in CRITERIA:
+        await measure_judge(studio, criterion)
+        await judge_policies(studio, policies, criterion)
+
+
+async def judge_again(
+    studio: Studio, policies: Sequence[StagePolicy], stages: Collection[str]
+) -> None:
+    """As `hold_contest`, of these stages alone: a rerun has chosen rows of theirs."""
+    for criterion in CRITERIA:
+        if gate_stage_of(criterion) in stages:
+            await measure_judge(studio, criterion)
+        if stage_of(criterion) in stages:
+            await judge_policies(studio, policies, criterion)
+
+
+async def measure_judge(studio: Studio, criterion: CriterionName) -> None:
+    """Ask the judge the gate's questions, under the principles that it is to judge by.
+
+    Raises:
+        CaiError: the data cannot be read, or cannot be asked.
+    """
+    settings = settings_of_contest(studio.recipe)
+    data = settings.criterion(criterion).gate_data
+    judging, stage = judging_by(studio, criterion), gate_stage_of(criterion)
+    questions = _questions(studio, criterion)
+    if data:
+        check_questions(questions, settings.label, data)
+    items = items_of(questions, judging, each_principle=False, stage=stage) if questions else []
+    await ask_questions(studio, judging, items, (stage,), f"measure the judge of {criterion}")
+
+
+async def judge_policies(
+    studio: Studio, policies: Sequence[StagePolicy], criterion: CriterionName
+) -> None:
+    """Let the judge compare every two policies' replies to each prompt of the criterion.
+
+    Args:
+        studio: of the run.
+        policies: in the order of the run; the first one is the zero of the scores.
+        criterion: by what.
+
+    Raises:
+        CaiError: the contest's constitution has no principle for the criterion.
+    """
+    judging, stage = judging_by(studio, criterion), stage_of(criterion)
+    pairs = pairs_of_policies(contestants(policies))
+
+    def items() -> Iterator[Match]:
+        for prompt in _prompts(studio, criterion) if pairs else ():
+            for number, (a, b) in enumerate(pairs):
+                key = RowKey(stage, prompt.id, sample=number, iteration=studio.iteration)
+                if studio.takes(key):
+                    yield Match(prompt, key, a, b)
+
+    await studio.run_rows(
+        f"judge {criterion}",
+        items,
+        lambda match, log: _judge(studio, judging, match, log),
+        stages=(stage,),
+    )
+
+
+def judging_by(studio: Studio, criterion: CriterionName) -> Judging:
+    """How the judge is asked about a criterion.
+
+    Raises:
+        InputError: the contest's constitution has faults, or no principle for the criterion.
+    """
+    contest = settings_of_contest(studio.recipe)
+    comparisons = studio.recipe.comparisons.model_copy(update={"label": contest.label})
+    recipe = studio.recipe.model_copy(update={"comparisons": comparisons})
+    constitution = _of_criterion(contest, criterion)
+    # A forecast has templates of its own kind.
+    prompts = templates_of(recipe, constitution, type(studio.setting.prompts))
+    setting = Setting(constitution, prompts, studio.setting.seed)
+    return Judging(setting, contest.label, contest.minimum_mass)
+
+
+def _of_criterion(contest: ContestSettings, criterion: CriterionName) -> Constitution:
+    """The contest's constitution with those principles alone that stand for a criterion."""
+    whole = load_constitution(contest.constitution)
+    selectors = contest.criterion(criterion).principles or (f"tag:{criterion}",)
+    field = f"evaluation.contest.{criterion}.principles"
+    if strange := idle(selectors, whole.principles):
+        known = ", ".join(one.id for one in whole.principles)
+        fault = Fault(f"{strange[0][1]!r} names no principle; choose from {known}", field)
+        raise InputError(contest.constitution, [fault])
+    chosen = tuple(
+        one for one in whole.principles if any(selects(selector, one) for selector in selectors)
+    )
+    text = "rating" if contest.label.way == "rating" else "comparison"
+    if not any(getattr(one, text) for one in chosen):
+        fault = Fault(f"none of {', '.join(selectors)} has a text for {text}; write one", field)
+        raise InputError(contest.constitution, [fault])
+    return whole.model_copy(update={"principles": chosen})
+
+
+def _questions(studio: Studio, criterion: CriterionName) -> list[Question]:
+    settings = settings_of_contest(studio.recipe)
+    kind = "harmful" if criterion == "harmlessness" else "harmless"
+    found: list[Question] = []
+    for source in settings.criterion(criterion).gate_data:
+        for one in read_questions(
+            source, limit=settings.gate_rows, seed=studio.recipe.seed, kind=kind
+        ):
+            if isinstance(one, Unreadable):
+                studio.note_unreadable(one)
+            else:
+                found.append(one)
+    return found
+
+
+def _prompts(studio: Studio, criterion: CriterionName) -> Iterator[Prompt]:
+    most = settings_of_contest(studio.recipe).prompts
+    of_kinds = (one for one in prompts_measured_on(studio) if one.kind in KINDS[criterion])
+    return some_of_each_kind(of_kinds, most, studio.setting.seed)
+
+
+async def _judge(studio: Studio, judging: Judging, match: Match, log: RowLog) -> None:
+    prompt, key, a, b = match
+    first, second = await all_of(_reply(studio, one, match) for one in (a, b))
+    about = {"policy_a": a.stage, "policy_b": b.stage}
+    if first.text == second.text:
+        # In both orders the judge would be asked the same: whatever it said, the mean is a half.
+        texts = (first.text, second.text)
+        tie = Comparison(prompt, *texts, p_a=0.5, source=IDENTICAL, provenance=about)
+        await log.ok(key, asdict(tie), ())
+        return
+    settings = settings_of_contest(studio.recipe_for(key))
+    labelling = judging._replace(minimum_mass=settings.minimum_mass).labelling
+    stage = "comparison" if labelling.way == "choice" else "rating"
+    # Drawn for the prompt: every two policies are judged by the same principles.
+    principles = judging.setting.draw_many(stage, labelling.principles, prompt, key, 0)
+    label = await compare_under(
+        principles,
+        (first, second),
+        key,
+        judge=studio.model("judge", key),
+        setting=judging.setting,
+        labelling=labelling,
+    )
+    label = replace(label, provenance={**label.provenance, **about})
+    await log.ok(key, asdict(label), calls_of(label), label.refusals)
+
+
+async def _reply(studio: Studio, policy: StagePolicy, match: Match) -> Response:
+    key = reply_key(policy, match.prompt)
+    try:
+        said = await reply_of(studio, policy, match.prompt, key)
+    except RowEnded as end:
+        reason = f"{policy.stage} has no reply: {end.row.reason}"
+        raise RowEnded(match.key, end.row.status, reason, end.row.calls) from end
+    return Response(match.prompt, said.text, 0, said.model, said.call)
