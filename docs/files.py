@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cai.recipe import load_recipe
+from docs.pages import FIRST
 from docs.shell import Command
 
 YOURS = frozenset(
@@ -54,13 +55,13 @@ class Files:
         self._root = root
         self._first: set[str] = set()
         self._made: set[str] = set()
-        self._pages = 0
+        self._turned = 0
 
     def turn_page(self) -> None:
-        """Begin another page: of what others have made, that of the first two is there."""
-        self._pages += 1
-        if self._pages <= 3:
+        """Begin another page: of what others have made, that of the first ones is there."""
+        if self._turned <= len(FIRST):
             self._first |= self._made
+        self._turned += 1
         self._made = set(self._first)
 
     def missing(self, command: Command, given: Mapping[str, Any]) -> Iterator[str]:

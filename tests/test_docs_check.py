@@ -13,11 +13,12 @@ from pydantic import Field
 
 from cai.errors import CaiError
 from cai.validation import Entry
-from docs.commands import faults_of
+from docs.commands import faults_of, wrong_commands
 from docs.files import Files
 from docs.links import broken_links
 from docs.names import unknown_names
 from docs.pages import ROOT, Code, code_of
+from docs.reference import stale_pages, write_pages
 from docs.reference.cli import commands_of as commands_under
 from docs.reference.cli import page_of
 from docs.reference.settings import keys_page
@@ -103,6 +104,16 @@ def test_within_a_text_a_command_is_a_name_whose_words_must_be_right(name: str, 
     assert (told(name, is_block=False) == []) == is_right
 
 
+def test_what_the_first_pages_make_is_there_on_all_others_and_on_no_other(tmp_path: Path):
+    root = site(tmp_path, "    cai rows list runs/first\n    cai runs merge runs/all runs/first\n")
+    (root / "docs/tutorial.md").write_text("    cai run recipe.yaml --run runs/first\n")
+    (root / "docs/zebra.md").write_text("    cai rows list runs/all\n")
+
+    assert wrong_commands(root) == [
+        "docs/zebra.md:1: `cai rows list runs/all`: nothing has made runs/all"
+    ]
+
+
 def test_code_is_found_in_fences_in_indented_blocks_and_in_texts(tmp_path: Path):
     page = tmp_path / "page.md"
     page.write_text("Take `cai run`.\n\n```sh\ncai doctor\n```\n\n    cai runs list\n")
@@ -172,6 +183,16 @@ def test_a_page_of_keys_has_kind_range_default_and_meaning():
     assert "| `inner` | [inner](#inner) |  | What is inside. |" in page
     assert "| `share` | number, > 0, ≤ 1 | `0.5` | Of all \\| some. |" in page
     assert "| `name` | text | *needed* | A &lt;name> for \\*it\\*. |" in page
+
+
+def test_a_reference_page_that_is_not_what_the_code_says_is_told(tmp_path: Path):
+    write_pages(tmp_path)
+    assert stale_pages(tmp_path) == []
+
+    (tmp_path / "cli.md").write_text("# Commands\n")
+    (tmp_path / "recipe.md").unlink()
+
+    assert stale_pages(tmp_path) == ["cli.md", "recipe.md"]
 
 
 def test_a_key_without_a_description_is_refused():

@@ -24,23 +24,26 @@ PAGES: Mapping[str, Callable[[], str]] = {
 """What makes each page."""
 
 
-def write_pages() -> None:
+def write_pages(folder: Path = FOLDER) -> None:
     """Write every page anew.
+
+    Args:
+        folder: where to.
 
     Raises:
         CaiError: a setting or an option has no description.
     """
     for name, page in PAGES.items():
-        (FOLDER / name).write_text(page(), encoding="utf-8")
+        (folder / name).write_text(page(), encoding="utf-8")
 
 
-def stale_pages() -> list[str]:
-    """The pages that are not what the code says.
+def stale_pages(folder: Path = FOLDER) -> list[str]:
+    """The pages of a folder that are missing, or not what the code says.
 
     Raises:
         CaiError: a setting or an option has no description.
     """
-    return [name for name, page in PAGES.items() if _read(FOLDER / name) != page()]
+    return [name for name, page in PAGES.items() if _read(folder / name) != page()]
 
 
 def _read(path: Path) -> str | None:
