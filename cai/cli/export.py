@@ -15,8 +15,10 @@ if TYPE_CHECKING:
 def export(
     run: Annotated[Path, typer.Argument(help="Run folder.")],
     format: Annotated[
-        Literal["trl", "axolotl", "open-instruct", "openrlhf", "llm-swarm", "argilla"],
-        typer.Option(help="Whose rows to write."),
+        Literal[
+            "trl", "axolotl", "open-instruct", "openrlhf", "llm-swarm", "argilla", "rewardbench"
+        ],
+        typer.Option(help="Whose rows to write; rewardbench: and the preference model."),
     ] = "trl",
     minimum_margin: Annotated[
         float,

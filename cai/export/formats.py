@@ -29,11 +29,11 @@ class Format:
 
     Args:
         conversation: makes a row to imitate, from a row of the supervised data set
-            (`cai.datasets.sft`).
+            (`cai.datasets.sft`); None if the program reads none.
         pairs: by the data set that is written, makes a row to prefer by, or raises `NoPlace`.
     """
 
-    conversation: Callable[[Row], Row]
+    conversation: Callable[[Row], Row] | None
     pairs: Mapping[str, Callable[[HardPair], Row]]
 
 

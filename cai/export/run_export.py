@@ -15,6 +15,7 @@ from cai.export.argilla import write_argilla
 from cai.export.files import FileType
 from cai.export.formats import FORMATS
 from cai.export.llm_swarm import write_llm_swarm
+from cai.export.reward_bench import write_reward_bench
 from cai.export.source import Exporter, Source, Written
 from cai.export.trainer_rows import write_for_trainer
 from cai.pipeline.folder import RunFolder
@@ -30,6 +31,7 @@ EXPORTERS: Mapping[str, Exporter] = {
     **{name: partial(write_for_trainer, format) for name, format in FORMATS.items()},
     "llm-swarm": write_llm_swarm,
     "argilla": write_argilla,
+    "rewardbench": write_reward_bench,
 }
 """By the name that ``--format`` takes."""
 

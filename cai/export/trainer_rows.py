@@ -30,8 +30,9 @@ def write_for_trainer(format: Format, source: Source, out: Path) -> Sequence[Wri
         CaiError: there is no such margin.
     """
     made: list[Written] = []
-    if source.has("sft"):
-        rows = {split: map(format.conversation, source.rows("sft", split)) for split in SPLITS}
+    said = format.conversation
+    if said is not None and source.has("sft"):
+        rows = {split: map(said, source.rows("sft", split)) for split in SPLITS}
         made.append(Written("sft", SFT, "sft", "sft", *_files("sft", rows, source, out)))
     if source.has("preferences"):
         for name in format.pairs:
