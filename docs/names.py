@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
 from docs.keys import is_key, looks_like_a_key
-from docs.pages import ROOT, code_of, pages, where
+from docs.pages import ROOT, Code, code_of, pages, where
 
 NAME = re.compile(r"(?:cai|trainers|bench|examples)(?:\.\w+)+")
 FILE = re.compile(r"(?:cai|trainers|bench|examples|constitution|prompts|tests|docs)/[\w./-]*")
@@ -17,13 +17,26 @@ FILE = re.compile(r"(?:cai|trainers|bench|examples|constitution|prompts|tests|do
 
 
 def unknown_names(root: Path = ROOT) -> list[str]:
-    """Names in the texts of pages that the code does not have, with their places."""
+    """Names on pages that the code does not have, with their places.
+
+    Those in texts, and what blocks of Python import.
+    """
     return [
-        f"{where(code, root)}: there is no `{code.text}`"
+        f"{where(code, root)}: there is no `{name}`"
         for page in pages(root)
         for code in code_of(page)
-        if not code.is_block and not _is_there(code.text)
+        for name in _named(code)
+        if not _is_there(name)
     ]
+
+
+def _named(code: Code) -> Iterator[str]:
+    if not code.is_block:
+        yield code.text
+    elif code.language == "python":
+        for node in ast.walk(ast.parse(code.text)):
+            if isinstance(node, ast.ImportFrom):
+                yield from (f"{node.module}.{one.name}" for one in node.names)
 
 
 def _is_there(text: str) -> bool:

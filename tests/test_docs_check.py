@@ -146,6 +146,12 @@ def test_names_of_the_code_must_be_there(tmp_path: Path, name: str, is_there: bo
     assert unknown_names(root) == expected
 
 
+def test_what_python_on_a_page_imports_must_be_there(tmp_path: Path):
+    root = site(tmp_path, "```python\nfrom cai.recipe import load_recipe, lode_recipe\n```\n")
+
+    assert unknown_names(root) == ["docs/page.md:2: there is no `cai.recipe.lode_recipe`"]
+
+
 def test_links_beside_docs_lead_somewhere(tmp_path: Path):
     root = site(tmp_path, "# A page\n\n## Its part\n")
     (root / "README.md").write_text(
