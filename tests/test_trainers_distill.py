@@ -18,7 +18,7 @@ from tests.trainers_support import KIND, SHORT, assistant, log, same_weights, us
 from trainers.distill import Context, collate, context_of, train_distilled
 from trainers.rows import BadRow
 from trainers.settings import DistillationSettings
-from trainers.teacher import encode_both
+from trainers.teacher import encode_both, stored_parts
 from trainers.tokens import load_tokenizer, prompt_ids
 
 CHATS = [[user(f"Question {n}"), assistant(KIND)] for n in range(24)]
@@ -51,7 +51,7 @@ def distil(base: Path, data: Path, out: Path, context: Context = CONTEXT, **give
 
 
 def stored(out: Path) -> Path:
-    (file,) = out.with_name(f"{out.name}-teacher").glob("*.parquet")
+    (file,) = out.with_name(f"{out.name}-teacher").glob("*/*.parquet")
     return file
 
 
@@ -114,6 +114,28 @@ def test_the_teacher_reads_once_and_its_word_is_used_again(tiny_model, conversat
     assert stored(out).stat().st_mtime_ns == first
 
 
+def test_parts_that_are_stored_are_not_read_again_and_lost_ones_are(
+    tiny_model, conversations, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("trainers.teacher.ROWS_OF_A_PART", 10)
+    distil(tiny_model, conversations, tmp_path / "out")
+    (whole,) = tmp_path.glob("out-teacher/*/left_out.json")
+    first, lost, last = stored_parts(whole.parent)
+    before, times = lost.read_bytes(), [part.stat().st_mtime_ns for part in (first, last)]
+    whole.unlink()
+    lost.unlink()
+
+    settings = DistillationSettings(**SHORT, learning_rate=0.01)
+    train_distilled(
+        str(tiny_model), conversations, tmp_path / "out", settings, CONTEXT, inputs="another rate"
+    )
+
+    assert lost.read_bytes() == before
+    assert [part.stat().st_mtime_ns for part in (first, last)] == times
+    record = json.loads((tmp_path / "out" / "training.json").read_text())
+    assert record["rows"] == len(CHATS)
+
+
 @pytest.mark.parametrize("change", ["context", "top_k", "rows"])
 def test_another_input_has_the_teacher_read_anew(change, tiny_model, conversations, tmp_path):
     out, context, given = tmp_path / "out", CONTEXT, dict[str, Any]()
@@ -128,7 +150,7 @@ def test_another_input_has_the_teacher_read_anew(change, tiny_model, conversatio
     settings = DistillationSettings(**{**SHORT, **given})
     train_distilled(str(tiny_model), conversations, out, settings, context, inputs="b")
 
-    assert len(list(out.with_name("out-teacher").glob("*.parquet"))) == 2
+    assert len(list(out.with_name("out-teacher").glob("*/*.parquet"))) == 2
 
 
 def test_rows_that_are_left_out_stay_counted_when_the_teachers_word_is_used_again(

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import psutil
+import pyarrow.parquet as parquet
 import pytest
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from cai.microworld import MODEL, sample_pairs
 from tests.trainers_support import log, same_weights
@@ -23,7 +25,9 @@ pytestmark = pytest.mark.slow
 ROWS = 64
 STEP = ("--set", "batch_size=8")
 RL = ("--set", "steps=12", "--set", "max_completion_length=24", "--set", "save_every=5")
+SNAPSHOTS = ("--set", "snapshots=3")
 REPLIES = 12 * 64
+CONVERSATIONS, PARTS = 2000, 8
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +43,17 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def conversations(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Conversations for a teacher to read in several parts."""
+    file = tmp_path_factory.mktemp("conversations") / "rows.jsonl"
+    with file.open("w") as lines:
+        for prompt, chosen, *_ in sample_pairs("harmless", "train", CONVERSATIONS):
+            turns = [{"role": "user", "content": prompt}, {"role": "assistant", "content": chosen}]
+            lines.write(json.dumps({"messages": turns}) + "\n")
+    return file
+
+
+@pytest.fixture(scope="module")
 def judge(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A preference model that has learned these pairs."""
     out = tmp_path_factory.mktemp("judge") / "pm"
@@ -50,10 +65,15 @@ def command(processes: int, arguments: Sequence[object]) -> list[str]:
     """A trainer's command, by itself or launched."""
     if processes == 1:
         return [sys.executable, "-m", *map(str, arguments)]
+    return launched(processes, "-m", *arguments)
+
+
+def launched(processes: int, *arguments: object) -> list[str]:
+    """What the shipped settings launch: a module after ``-m``, or a file."""
     launcher = Path(sys.executable).with_name("accelerate")
     options = ("--config_file", launch_files()["cpu"], "--num_processes", processes)
     # Another launch may hold the usual port.
-    return [*map(str, (launcher, "launch", *options, "--main_process_port", 0, "-m", *arguments))]
+    return [*map(str, (launcher, "launch", *options, "--main_process_port", 0, *arguments))]
 
 
 def train(processes: int, *arguments: object) -> None:
@@ -74,7 +94,7 @@ def steps_told(child: subprocess.Popen[bytes]) -> Iterator[int]:
             yield int(told[5:-1])
 
 
-@pytest.mark.parametrize("trainer", ["sft", "preference_model", "dpo"])
+@pytest.mark.parametrize("trainer", ["sft", "distill", "preference_model", "dpo"])
 def test_two_processes_have_the_losses_of_one(trainer: str, data: Path, tmp_path: Path):
     asked = (f"trainers.{trainer}", "--base", MODEL, "--data", data, *STEP)
 
@@ -91,7 +111,7 @@ def test_two_processes_earn_in_rl_what_one_does_but_for_chance(
     algorithm: str, data: Path, judge: Path, tmp_path: Path
 ):
     asked = ("trainers.rl", "--base", MODEL, "--preference-model", judge, "--data", data)
-    asked = (*asked, *RL, "--set", f"algorithm={algorithm}")
+    asked = (*asked, *RL, *SNAPSHOTS, "--set", f"algorithm={algorithm}")
 
     train(1, *asked, "--out", tmp_path / "one")
     train(2, *asked, "--out", tmp_path / "two")
@@ -102,6 +122,50 @@ def test_two_processes_earn_in_rl_what_one_does_but_for_chance(
     assert two["entropy"] == pytest.approx(one["entropy"], rel=0.15)
     last = mean_figures(log(tmp_path / "two")[-3:])
     assert last["reward"] > log(tmp_path / "two")[0]["reward"]
+    kept = sorted((tmp_path / "two" / "snapshots").iterdir())
+    assert [one.name for one in kept] == ["step-4", "step-8"]
+    assert all(is_whole(one) for one in kept)
+    assert not same_weights(*kept) and not same_weights(kept[-1], tmp_path / "two")
+
+
+def is_whole(model: Path) -> bool:
+    """Whether transformers loads a folder's model and tokenizer."""
+    loaded = AutoModelForCausalLM.from_pretrained(model)
+    return loaded.config.vocab_size >= len(AutoTokenizer.from_pretrained(model))
+
+
+LATE = """
+import sys, time
+from pathlib import Path
+from accelerate import PartialState
+from trainers.snapshots import write_snapshot
+
+state, folder = PartialState(cpu=True), Path(sys.argv[1])
+deadline = time.monotonic() + 60
+while not state.is_main_process and not (folder / "model").exists():
+    assert time.monotonic() < deadline, "the main process has written nothing"
+
+def save(folder):
+    if state.is_main_process:
+        folder.mkdir(parents=True)
+        (folder / "model").write_text("the main process's")
+
+write_snapshot(folder, save)
+state.wait_for_everyone()
+"""
+"""The other process comes to its snapshot when the main one has written it."""
+
+
+def test_a_process_that_comes_late_leaves_the_snapshot_of_the_main_one(tmp_path: Path):
+    program, folder = tmp_path / "late.py", tmp_path / "snapshots" / "step-1"
+    program.write_text(LATE)
+    folder.mkdir(parents=True)
+    (folder / "of a killed process").touch()
+
+    done = subprocess.run(launched(2, program, folder), capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stderr
+    assert [one.name for one in folder.iterdir()] == ["model"]
 
 
 def mean_figures(entries: Sequence[dict[str, Any]]) -> dict[str, float]:
@@ -114,15 +178,61 @@ def test_two_processes_killed_go_on_to_the_weights_of_two_undisturbed(data: Path
     train(2, *asked, "--out", tmp_path / "whole")
     killed = command(2, [*asked, "--out", tmp_path / "killed"])
 
-    with subprocess.Popen(killed, stderr=subprocess.PIPE, start_new_session=True) as child:
+    with subprocess.Popen(killed, stderr=subprocess.PIPE) as child:
         assert 5 in steps_told(child)
-        os.killpg(child.pid, signal.SIGKILL)
+        kill_all(child)
     checkpoints = tmp_path / "killed.training" / "checkpoints"
     assert (checkpoints / "checkpoint-4" / "complete").is_file()
     train(2, *asked, "--out", tmp_path / "killed")
 
     assert same_weights(tmp_path / "whole", tmp_path / "killed")
     assert not checkpoints.exists()
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_teacher_that_is_killed_goes_on_behind_the_parts_that_it_has_stored(
+    processes: int, conversations: Path, tmp_path: Path
+):
+    asked = ("trainers.distill", "--base", MODEL, "--data", conversations)
+    asked = (*asked, "--set", "max_steps=2")
+    killed = command(processes, [*asked, "--out", tmp_path / "killed"])
+    deadline = time.monotonic() + 300
+
+    with subprocess.Popen(killed) as child:
+        while not parts_in(tmp_path / "killed"):
+            assert child.poll() is None, "the training ended before it could be killed"
+            assert time.monotonic() < deadline
+        kill_all(child)
+    stored = parts_in(tmp_path / "killed")
+    assert not list(tmp_path.glob("killed-teacher/*/left_out.json"))
+    train(processes, *asked, "--out", tmp_path / "killed")
+
+    after = parts_in(tmp_path / "killed")
+    assert 0 < len(stored) < len(after) == PARTS
+    assert stored.items() <= after.items()
+    train(1, *asked, "--out", tmp_path / "whole")
+    assert rows_in(parts_in(tmp_path / "whole")) == rows_in(after)
+    first, *_ = (entry["loss"] for entry in log(tmp_path / "whole"))
+    assert log(tmp_path / "killed")[0]["loss"] == pytest.approx(first, abs=1e-4)
+
+
+def parts_in(out: Path) -> dict[Path, int]:
+    """What a teacher has stored beside a model, and when."""
+    parts = out.parent.glob(f"{out.name}-teacher/*/*.parquet")
+    return {part: part.stat().st_mtime_ns for part in parts}
+
+
+def rows_in(parts: Iterable[Path]) -> list[tuple[list[int], list[int]]]:
+    """The student's tokens and the teacher's likeliest ones, in the order of the rows."""
+    rows = [row for part in sorted(parts) for row in parquet.read_table(part).to_pylist()]
+    return [(row["input_ids"], row["top_ids"][:1]) for row in rows]
+
+
+def kill_all(child: subprocess.Popen[bytes]) -> None:
+    """Kill a training with its launcher, whose processes have sessions of their own."""
+    launcher = psutil.Process(child.pid)
+    for process in (launcher, *launcher.children(recursive=True)):
+        process.kill()
 
 
 def test_a_finished_training_is_left_alone_by_both_processes(data: Path, tmp_path: Path):

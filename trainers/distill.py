@@ -21,7 +21,7 @@ from cai.errors import CaiError
 from cai.records import Message, Role, digest
 from trainers import command
 from trainers.adapters import lora_options, whole_model
-from trainers.environment import main_process_first, prepare_environment
+from trainers.environment import prepare_environment
 from trainers.fit import Account, Job, TrainingResult, finished, fit
 from trainers.losses import distillation_loss
 from trainers.presets import told
@@ -131,8 +131,7 @@ def train_distilled(
     tokenizer = load_tokenizer(base)
     teacher = Teacher(teacher_name(base, settings), context.view, context.hash)
     place = out.with_name(f"{out.name}-teacher")
-    with main_process_first():
-        rows = teacher_rows(files, teacher, tokenizer, place, settings)
+    rows = teacher_rows(files, teacher, tokenizer, place, settings)
 
     def make() -> TrlLoop:
         return _loop(base, tokenizer, rows, settings, work)

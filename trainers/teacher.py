@@ -2,13 +2,14 @@
 
 HH-RLHF, A.1: the teacher's 50 likeliest tokens at each place and their log-probabilities are
 written to disk, so that the large model reads every text once. Rows are read, weighed and written
-in parts, so that memory holds one part, however many rows there are.
+in parts: memory holds one part, however many rows there are, a pass that was killed goes on behind
+the parts that are written, and several processes share them out.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from cai.datasets.parquet import folder_hash
 from cai.errors import Fault, InputError
 from cai.records import digest
 from trainers.adapters import is_adapter, load_merged
+from trainers.environment import main_process_first
 from trainers.fit import model_digest
 from trainers.rollouts import padded
 from trainers.rows import BadRow, Dropped, EncodedRows, Row, checked_turns, encoded_batches
@@ -28,8 +30,11 @@ from trainers.tokens import Conversation, ReplySpans, reply_spans
 AT_ONCE = 16
 """Conversations that the teacher reads in one batch."""
 
-COUNTS = b"left_out"
-"""Where a file says which rows are not in it."""
+ROWS_OF_A_PART = 256
+"""What a kill costs a process at most; rows of about one length are read together within it."""
+
+LEFT_OUT = "left_out.json"
+"""Says which rows are not in the parts beside it; it is there once all parts are."""
 
 View = Callable[[Conversation], Conversation]
 """The turns that a teacher sees for those of a prompt."""
@@ -59,11 +64,13 @@ def teacher_rows(
 ) -> EncodedRows:
     """The rows to learn from, of an earlier pass with the same inputs if there was one.
 
+    Several processes share the reading, through a disk that is all's.
+
     Args:
         files: with the column ``messages``.
         teacher: reads them.
         tokenizer: the student's.
-        place: folder of the stored rows; the file's name is a hash of all that they depend on.
+        place: holds a folder of stored rows, named by a hash of all that they depend on.
         settings: the recipe's section.
 
     Raises:
@@ -79,45 +86,75 @@ def teacher_rows(
         tokenizer.chat_template,
         teacher.context,
         [settings.learned, settings.max_length, settings.top_k],
+        ROWS_OF_A_PART,
     ]
-    file = place / f"{digest(named)}.parquet"
-    if not file.is_file():
-        _write(file, files, teacher, tokenizer, settings)
-    left_out = _left_out(file)
-    # Mapped from disk, so that memory does not grow with the rows.
-    rows: Any = Dataset.from_parquet(str(file), cache_dir=str(place / "read"))
+    folder = place / digest(named)
+    if not (folder / LEFT_OUT).is_file():
+        _write(folder, files, teacher, tokenizer, settings)
+    left_out = orjson.loads((folder / LEFT_OUT).read_bytes())
+    with main_process_first():
+        # Mapped from disk, so that memory does not grow with the rows.
+        parts: list[Any] = [str(part) for part in stored_parts(folder)]
+        rows: Any = Dataset.from_parquet(parts, cache_dir=str(place / "read"))
     return EncodedRows(rows.with_format("numpy"), left_out["dropped"], left_out["truncated"], files)
 
 
+def stored_parts(folder: Path) -> list[Path]:
+    """The parts that a teacher has written so far, in the order of their rows."""
+    return sorted(folder.glob("*.parquet"))
+
+
 def _write(
-    file: Path,
+    folder: Path,
     files: Sequence[Path],
     teacher: Teacher,
     tokenizer: Any,
     settings: DistillationSettings,
 ) -> None:
-    """Let the teacher read all rows; the file appears when it is whole."""
-    import pyarrow.parquet as parquet
+    """Let the teacher read all rows that are not in a part yet."""
+    from accelerate import PartialState
 
-    model = _load(teacher.model, tokenizer)
-    dropped, truncated, written = Counter[str](), 0, 0
+    model, state = _load(teacher.model, tokenizer), PartialState()
+    dropped, truncated, missing = Counter[str](), 0, 0
 
     def encode(row: Row) -> Mapping[str, Any]:
         return encode_both(tokenizer, row, teacher.view, settings, model.positions)
 
-    file.parent.mkdir(parents=True, exist_ok=True)
-    new = file.with_suffix(".new")
-    with parquet.ParquetWriter(new, _schema()) as writer:
-        for rows in encoded_batches(files, ("messages",), encode, dropped):
-            truncated += sum(row.pop("truncated") for row in rows)
-            written += len(rows)
-            writer.write_table(_table(rows, model, settings.top_k))
-        left_out = {"dropped": dict(dropped), "truncated": truncated}
-        writer.add_key_value_metadata({COUNTS: orjson.dumps(left_out)})
+    folder.mkdir(parents=True, exist_ok=True)
+    there = set(stored_parts(folder))
+    # No part may appear before all have seen which ones are missing: those they share out.
+    state.wait_for_everyone()
+    written: list[Path] = []
+    for rows in _parts(encoded_batches(files, ("messages",), encode, dropped)):
+        truncated += sum(row.pop("truncated") for row in rows)
+        written.append(folder / f"{len(written):08}.parquet")
+        if written[-1] not in there:
+            if missing % state.num_processes == state.process_index:
+                _write_part(written[-1], rows, model, settings.top_k)
+            missing += 1
     if not written:
-        new.unlink()
         why = ", ".join(f"{reason}: {count}" for reason, count in dropped.items()) or "it is empty"
         raise InputError(files[0].parent, [Fault(f"has no row left to learn from ({why})")])
+    state.wait_for_everyone()
+    if state.is_main_process:
+        new = folder / f"{LEFT_OUT}.new"
+        new.write_bytes(orjson.dumps({"dropped": dict(dropped), "truncated": truncated}))
+        new.replace(folder / LEFT_OUT)
+    state.wait_for_everyone()
+
+
+def _parts(batches: Iterable[list[dict[str, Any]]]) -> Iterator[list[dict[str, Any]]]:
+    for rows in batches:
+        for start in range(0, len(rows), ROWS_OF_A_PART):
+            yield rows[start : start + ROWS_OF_A_PART]
+
+
+def _write_part(file: Path, rows: Sequence[Mapping[str, Any]], reader: _Reader, top_k: int) -> None:
+    """What the teacher makes of some rows; the file appears when it is whole."""
+    import pyarrow.parquet as parquet
+
+    new = file.with_suffix(".new")
+    parquet.write_table(_table(rows, reader, top_k), new)
     new.replace(file)
 
 
@@ -202,7 +239,7 @@ def _load(name: str, tokenizer: Any) -> _Reader:
 
 
 def _table(rows: Sequence[Mapping[str, Any]], reader: _Reader, top_k: int) -> Any:
-    """A part of the file: what the teacher makes of some rows, in their order."""
+    """What the teacher makes of some rows, in their order."""
     import pyarrow
 
     by_length = sorted(range(len(rows)), key=lambda place: len(rows[place]["teacher_ids"]))
@@ -254,9 +291,3 @@ def _schema() -> Any:
             "top_logprobs": pyarrow.list_(pyarrow.float32()),
         }
     )
-
-
-def _left_out(file: Path) -> dict[str, Any]:
-    import pyarrow.parquet as parquet
-
-    return orjson.loads(parquet.read_metadata(file).metadata[COUNTS])
