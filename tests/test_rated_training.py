@@ -5,6 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import subprocess
+import sys
+import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -137,6 +141,81 @@ def test_a_training_that_goes_on_pays_for_no_rating_twice_and_ends_with_the_same
     assert len(server.questions) == len(set(server.questions))
     whole = folder_with_sl_cai(tiny_model, folder.path.with_name("whole"))
     run_recipe(rated, whole, steps=("rl",))
+    assert same_weights(folder.model("rl_cai"), whole.model("rl_cai"))
+    assert rewards(folder) == rewards(whole)
+
+
+PROGRAM = """
+import sys
+from pathlib import Path
+from cai.pipeline import RunFolder, run_recipe
+from cai.recipe import load_recipe
+
+recipe, setting, run = sys.argv[1:]
+run_recipe(load_recipe(Path(recipe), [setting]), RunFolder(Path(run)), steps=("rl",))
+"""
+BOUGHT_LAST = 3
+"""Ratings of the third batch that the judge gives before the process is killed."""
+
+
+class SlowJudge:
+    """Rates as `rates_most`, but falls silent in the middle of the third batch.
+
+    Args:
+        checkpoint: file that is there once the second batch has been learned from.
+    """
+
+    def __init__(self, checkpoint: Path) -> None:
+        self.answered: list[str] = []
+        self.silent, self.killed = threading.Event(), threading.Event()
+        self._checkpoint = checkpoint
+        self._left = BOUGHT_LAST
+        self._lock = threading.Lock()
+
+    def __call__(self, body: dict[str, Any]) -> Reply:
+        with self._lock:
+            if not self.killed.is_set() and self._checkpoint.is_file():
+                self._left -= 1
+            falls_silent = self._left < 0 and not self.killed.is_set()
+        if falls_silent:
+            self.silent.set()
+            self.killed.wait(300)
+            return rates_none(body)
+        self.answered.append(body["messages"][-1]["content"])
+        return rates_most(body)
+
+
+def calls_in(folder: RunFolder) -> int:
+    with Ledger.open(folder.ledger, read_only=True) as ledger:
+        return ledger.call_count()
+
+
+@pytest.mark.parametrize("algorithm", ["rloo", pytest.param("ppo", marks=pytest.mark.slow)])
+def test_a_rated_training_killed_within_a_batch_pays_once_and_ends_with_the_same_weights(
+    recipe: Path, folder: RunFolder, server: ChatServer, tiny_model: Path, algorithm: str
+):
+    setting = f"rl.algorithm={algorithm}"
+    work = folder.model("rl_cai").with_name("rl_cai.training")
+    server.answer = judge = SlowJudge(work / "checkpoints" / "checkpoint-2" / "complete")
+    arguments = [str(recipe), setting, str(folder.path)]
+    deadline = time.monotonic() + 300
+
+    with subprocess.Popen([sys.executable, "-c", PROGRAM, *arguments]) as child:
+        while not judge.silent.wait(0.1):
+            assert child.poll() is None, "the training ended before it could be killed"
+            assert time.monotonic() < deadline
+        # A kill between an answer and the disk would have that one bought again.
+        while calls_in(folder) < len(judge.answered) and time.monotonic() < deadline:
+            assert child.poll() is None
+        child.kill()
+    judge.killed.set()
+    bought = calls_in(folder)
+    assert bought == len(judge.answered)
+    run_recipe(load_recipe(recipe, [setting]), folder, steps=("rl",))
+
+    assert len(judge.answered) == len(set(judge.answered)) == calls_in(folder) > bought
+    whole = folder_with_sl_cai(tiny_model, folder.path.with_name("whole"))
+    run_recipe(load_recipe(recipe, [setting]), whole, steps=("rl",))
     assert same_weights(folder.model("rl_cai"), whole.model("rl_cai"))
     assert rewards(folder) == rewards(whole)
 
