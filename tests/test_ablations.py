@@ -100,7 +100,8 @@ def test_what_is_committed_is_what_the_table_asks_of_three_seeds(name: str):
 
     assert results["question"] == ablation.question
     assert [*results["runs"]] == [one.name for one in ablation.variants]
-    assert [one["title"] for one in results["panels"]] == [one.title for one in ablation.panels]
+    words = [(one["title"], one["x"], one["y"]) for one in results["panels"]]
+    assert words == [(one.title, one.x, one.y) for one in ablation.panels]
     points = [point for panel in results["panels"] for point in panel["points"]]
     assert all(len(point["seeds"]) == 3 for point in points)
     assert (RESULTS / f"{name}.svg").is_file()
@@ -117,6 +118,28 @@ def test_an_ablation_took_no_more_than_half_an_hour_beside_the_plain_runs(
     seconds = sum(run["seconds"] for one in own for run in noted[one.name].values())
 
     assert seconds <= MOST_SECONDS
+
+
+def test_results_are_drawn_again_in_the_words_of_the_table_without_a_run(tmp_path: Path):
+    old = results_of("pairs")
+    old["question"] = old["panels"][0]["y"] = "in other words"
+    (tmp_path / "pairs.json").write_text(json.dumps(old))
+
+    main(["pairs", "--redraw", "--out", str(tmp_path), "--work", str(tmp_path / "work")])
+
+    assert not (tmp_path / "work").exists()
+    for kind in ("json", "svg"):
+        redrawn = (tmp_path / f"pairs.{kind}").read_bytes()
+        assert redrawn == (RESULTS / f"pairs.{kind}").read_bytes()
+
+
+@pytest.mark.parametrize("panels", [[], None], ids=["other panels", "no file"])
+def test_what_cannot_be_drawn_again_is_told(panels: list[Any] | None, tmp_path: Path):
+    if panels is not None:
+        (tmp_path / "pairs.json").write_text(json.dumps({**results_of("pairs"), "panels": panels}))
+
+    with pytest.raises(SystemExit, match=r"pairs\.json"):
+        main(["pairs", "--redraw", "--out", str(tmp_path)])
 
 
 @pytest.mark.parametrize("name", ABLATIONS)

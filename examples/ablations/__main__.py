@@ -13,7 +13,7 @@ import orjson
 
 from cai.errors import CaiError
 from examples.ablations.figure import draw
-from examples.ablations.results import T, measure, table
+from examples.ablations.results import T, measure, reworded, table
 from examples.ablations.runs import Workplace
 from examples.ablations.table import ABLATIONS
 
@@ -29,6 +29,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options.add_argument("--out", type=Path, default=RESULTS, help="JSON and figures go here")
     options.add_argument("--limit", type=int, help="cut every prompt and pair set: a trial")
     options.add_argument("--set", nargs="+", default=[], help="override the recipe: a trial")
+    options.add_argument(
+        "--redraw", action="store_true", help="run nothing; the results in --out in today's words"
+    )
     given = options.parse_args(arguments)
     if len(given.seeds) > max(T):
         options.error(f"at most {max(T)} seeds")
@@ -38,14 +41,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     command = shlex.join(["python", "-m", "examples.ablations", *(arguments or sys.argv[1:])])
     place = Workplace(given.work, given.limit, tuple(given.set), command)
     for name in given.names:
+        file = given.out / f"{name}.json"
         try:
-            results = measure(name, ABLATIONS[name], given.seeds, place)
+            results = (
+                reworded(file, ABLATIONS[name])
+                if given.redraw
+                else measure(name, ABLATIONS[name], given.seeds, place)
+            )
         except CaiError as error:
             sys.exit(f"ablations: {error}")
         sys.stdout.write(f"{results['question']}\n{table(results)}")
-        (given.out / f"{name}.json").write_bytes(
-            orjson.dumps(results, option=orjson.OPT_INDENT_2) + b"\n"
-        )
+        file.write_bytes(orjson.dumps(results, option=orjson.OPT_INDENT_2) + b"\n")
         (given.out / f"{name}.svg").write_bytes(draw(results, ABLATIONS[name].panels))
 
 

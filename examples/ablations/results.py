@@ -6,8 +6,12 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
+import orjson
+
+from cai.errors import Fault, InputError
 from cai.evaluation.intervals import Rate
 from examples.ablations.records import Ablation, Measured, Panel
 from examples.ablations.runs import Workplace, measured, note_of
@@ -49,6 +53,33 @@ def measure(
         ],
         "runs": made,
     }
+
+
+def reworded(file: Path, ablation: Ablation) -> dict[str, Any]:
+    """Results that are stored, in the table's words of today; their figures stay.
+
+    Args:
+        file: as it was written.
+        ablation: has the question, its source, and the titles and axes of the panels.
+
+    Raises:
+        InputError: there is no such file, or its panels are not those of the table.
+    """
+    try:
+        results = orjson.loads(file.read_bytes())
+    except OSError as error:
+        raise InputError(file, [Fault(f"cannot be read: {error.strerror}")]) from error
+    if len(results["panels"]) != len(ablation.panels):
+        fault = (
+            f"has {len(results['panels'])} panels, the table {len(ablation.panels)}; run it anew"
+        )
+        raise InputError(file, [Fault(fault)])
+    panels = [
+        {**found, "title": panel.title, "x": panel.x, "y": panel.y}
+        for panel, found in zip(ablation.panels, results["panels"], strict=True)
+    ]
+    words = {"question": ablation.question, "source": ablation.source}
+    return {**results, **words, "panels": panels}
 
 
 def over_seeds(values: Sequence[float]) -> Rate:
