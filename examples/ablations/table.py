@@ -78,13 +78,20 @@ LABELS = Ablation(
     question="Are soft labels better than hard ones, and what does the clamp do?",
     source="Bai et al. (2022), §4.1, §4.3",
     variants=(
-        Variant("soft", until="pm"),
-        Variant("hard", ("comparisons.label.clamp=hard",), "pm"),
-        Variant("clamped to 0.4–0.6", ("comparisons.label.clamp=[0.4, 0.6]",), "pm"),
+        Variant("soft"),
+        Variant("hard", ("comparisons.label.clamp=hard",)),
+        Variant("clamped to 0.4–0.6", ("comparisons.label.clamp=[0.4, 0.6]",)),
     ),
     panels=(
         Panel("Preference model: right", "labels", PAIRS, accuracy, joined=False),
         Panel("Preference model: calibrated", "labels", "mean", brier, shares=False, joined=False),
+        Panel(
+            "What RL makes of it",
+            "labels",
+            SHARE,
+            policy({"": "rl_cai"}, HARM | FAULTS | BROKEN),
+            joined=False,
+        ),
     ),
 )
 
@@ -124,17 +131,18 @@ WEIGHT = Ablation(
     question="What does a heavier weight of harmlessness cost in help?",
     source="HH-RLHF (Bai et al. 2022b), §5.1.2, Fig. 27",
     variants=tuple(
-        Variant(told, () if told == PLAIN else (f"preference_model.harmless_weight={told}",), "pm")
+        Variant(told, () if told == PLAIN else (f"preference_model.harmless_weight={told}",))
         for told in ("0", PLAIN, "4")
     ),
     panels=(
         Panel("Preference model", "λ", PAIRS, accuracy),
+        Panel("Policy of RL", "λ", SHARE, policy({"": "rl_cai"}, HARM | FAULTS | BROKEN)),
         Panel(
-            "Frontier",
+            "Frontier of the policy",
             "λ",
-            PAIRS,
-            accuracy,
-            frontier=("harmless requests", "harmful requests"),
+            SHARE,
+            policy({"": "rl_cai"}, HARM),
+            frontier=(HARM["helpfulness"], HARM["harmful_compliance"]),
         ),
     ),
 )
@@ -144,15 +152,26 @@ EVASION = Ablation(
     source="Bai et al. (2022), §1, §4.4; Lambert (2023)",
     variants=(
         Variant("SL-CAI", until="sft"),
-        Variant("CAI", until="dpo"),
-        Variant("canned refusal", CANNED, "dpo"),
+        Variant("CAI, RL"),
+        Variant("canned refusal, RL", CANNED),
+        Variant("CAI, DPO", until="dpo"),
+        Variant("canned refusal, DPO", CANNED, "dpo"),
     ),
     panels=(
         Panel(
-            "What DPO makes of the pairs",
+            "What a preference model and RL make of the pairs",
+            "pairs",
+            SHARE,
+            policy({"SL-CAI": "sl_cai", "": "rl_cai"}, HARM | FAULTS | BROKEN),
+            variants=("SL-CAI", "CAI, RL", "canned refusal, RL"),
+            joined=False,
+        ),
+        Panel(
+            "What DPO makes of them",
             "pairs",
             SHARE,
             policy({"SL-CAI": "sl_cai", "": "dpo"}, HARM | FAULTS | BROKEN),
+            variants=("SL-CAI", "CAI, DPO", "canned refusal, DPO"),
             joined=False,
         ),
     ),
@@ -182,7 +201,10 @@ PRINCIPLES = Ablation(
     question="Does the number of principles matter?",
     source="Bai et al. (2022), §3.4, Fig. 6",
     variants=(
-        Variant("one principle", ("constitution=ablations/principles-1.yaml",), "revisions"),
+        *(
+            Variant(str(n), (f"constitution=ablations/principles-{n}.yaml",), "revisions")
+            for n in (1, 2, 4, 8)
+        ),
         Variant("all 14", until="pm"),
     ),
     panels=REVISED,
