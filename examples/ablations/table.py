@@ -28,6 +28,9 @@ CANNED = (
     "comparisons.responder=assistant",
     "comparisons.canned_refusals=ablations/canned-refusal.yaml",
 )
+LEAN = "evaluation.best_of=1"
+"""Best-of-N is not measured, where nothing is read of it."""
+
 PLAIN = "1"
 """λ of the recipe as it is."""
 
@@ -79,8 +82,8 @@ LABELS = Ablation(
     source="Bai et al. (2022), §4.1, §4.3",
     variants=(
         Variant("soft"),
-        Variant("hard", ("comparisons.label.clamp=hard",)),
-        Variant("clamped to 0.4–0.6", ("comparisons.label.clamp=[0.4, 0.6]",)),
+        Variant("hard", ("comparisons.label.clamp=hard", LEAN)),
+        Variant("clamped to 0.4–0.6", ("comparisons.label.clamp=[0.4, 0.6]", LEAN)),
     ),
     panels=(
         Panel("Preference model: right", "labels", PAIRS, accuracy, joined=False),
@@ -131,7 +134,7 @@ WEIGHT = Ablation(
     question="What does a heavier weight of harmlessness cost in help?",
     source="HH-RLHF (Bai et al. 2022b), §5.1.2, Fig. 27",
     variants=tuple(
-        Variant(told, () if told == PLAIN else (f"preference_model.harmless_weight={told}",))
+        Variant(told, () if told == PLAIN else (f"preference_model.harmless_weight={told}", LEAN))
         for told in ("0", PLAIN, "4")
     ),
     panels=(
