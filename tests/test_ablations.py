@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from cai.evaluation.intervals import Rate
+from cai.pipeline import RunFolder
 from examples.ablations.__main__ import RESULTS, main
 from examples.ablations.records import Variant
 from examples.ablations.results import measure, over_seeds
@@ -17,7 +18,7 @@ from examples.ablations.table import ABLATIONS
 
 PAGE = Path(__file__).parents[1] / "docs" / "ablations.md"
 MOST_SECONDS = 30 * 60
-"""Of an ablation on two cores; each used one."""
+"""Of one core's work: each ablation used one, and other programs were on it too."""
 
 MEASURED = [name for name in ABLATIONS if (RESULTS / f"{name}.json").is_file()]
 
@@ -111,13 +112,17 @@ def test_what_is_committed_is_what_the_table_asks_of_three_seeds(name: str):
 def test_an_ablation_took_no_more_than_half_an_hour_beside_the_plain_runs(
     name: str, tmp_path: Path
 ):
-    plain = Workplace(tmp_path).run_of(Variant("plain"), 0)
-    own = [one for one in ABLATIONS[name].variants if Workplace(tmp_path).run_of(one, 0) != plain]
+    place, noted = Workplace(tmp_path), results_of(name)["runs"]
+    plain = place.run_of(Variant("plain"), 0)
+    seconds: dict[tuple[RunFolder, str], int] = {}
+    for variant in ABLATIONS[name].variants:
+        for seed, note in noted[variant.name].items():
+            # Of variants that share a run, the one that was made last has noted the whole.
+            run = (place.run_of(variant, 0), seed)
+            worked = note.get("core_seconds", note["seconds"])
+            seconds[run] = max(seconds.get(run, 0), worked)
 
-    noted = results_of(name)["runs"]
-    seconds = sum(run["seconds"] for one in own for run in noted[one.name].values())
-
-    assert seconds <= MOST_SECONDS
+    assert sum(worked for (run, _), worked in seconds.items() if run != plain) <= MOST_SECONDS
 
 
 def test_results_are_drawn_again_in_the_words_of_the_table_without_a_run(tmp_path: Path):

@@ -83,13 +83,14 @@ def finished_run(
     if plain is not None and plain != folder:
         reuse = [plain.ledger]
         _take_over(plain, folder, steps)
-    began = time.monotonic()
+    began, began_working = time.monotonic(), time.process_time()
     run_recipe(recipe, folder, steps=steps, command=place.command, reuse=reuse)
     note = {
         "steps": sorted({*done.get("steps", ()), *steps}, key=STEPS.index),
         "date": datetime.now(UTC).isoformat(timespec="minutes"),
         "commit": commit(),
         "seconds": round(done.get("seconds", 0) + time.monotonic() - began),
+        "core_seconds": round(done.get("core_seconds", 0) + time.process_time() - began_working),
     }
     (folder.path / NOTE).write_bytes(orjson.dumps(note, option=orjson.OPT_INDENT_2))
     return folder

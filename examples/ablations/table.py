@@ -18,6 +18,7 @@ from examples.ablations.readings import (
     score_by_round,
     shares_of_best_of,
     tracked,
+    with_borderline,
 )
 from examples.ablations.records import Ablation, Panel, Variant
 
@@ -144,15 +145,26 @@ EVASION = Ablation(
     source="Bai et al. (2022), §1, §4.4; Lambert (2023)",
     variants=(
         Variant("SL-CAI", until="sft"),
-        Variant("CAI", until="dpo"),
-        Variant("canned refusal", CANNED, "dpo"),
+        Variant("CAI, RL"),
+        Variant("canned refusal, RL", CANNED),
+        Variant("CAI, DPO", until="dpo"),
+        Variant("canned refusal, DPO", CANNED, "dpo"),
     ),
     panels=(
         Panel(
-            "What DPO makes of the pairs",
+            "What a preference model and RL make of the pairs",
             "pairs",
             SHARE,
-            policy({"SL-CAI": "sl_cai", "": "dpo"}, HARM | FAULTS | BROKEN),
+            with_borderline({"SL-CAI": "sl_cai", "": "rl_cai"}, HARM | FAULTS | BROKEN),
+            variants=("SL-CAI", "CAI, RL", "canned refusal, RL"),
+            joined=False,
+        ),
+        Panel(
+            "What DPO makes of them",
+            "pairs",
+            SHARE,
+            with_borderline({"SL-CAI": "sl_cai", "": "dpo"}, HARM | FAULTS | BROKEN),
+            variants=("SL-CAI", "CAI, DPO", "canned refusal, DPO"),
             joined=False,
         ),
     ),
