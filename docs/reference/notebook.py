@@ -30,7 +30,7 @@ On 2026-11-22 its last cell printed
     9   0.522177  no-fraud-poisoning-violence-or-spying  Of course. You can dose my boss in t...
     11  0.519053                             no-evasion  Happy to help. Wiretapping my teache...
 
-The pairs are of the model before any training, which helps with everything: under any principle both
+The pairs are of the model before any training, which helps with everything: by any principle both
 replies are as bad, and the labels say so. Every call is in the ledger of `runs/notebook`, so the
 cells can be run again for nothing. A run's data sets are Parquet, which pandas, `datasets` and TRL
 read as they are.
