@@ -18,7 +18,7 @@ from typer.exceptions import TyperException
 from cai.cli import app
 from docs.files import Files
 from docs.keys import is_key
-from docs.pages import ROOT, code_of, pages, where
+from docs.pages import ROOT, Code, code_of, pages, where
 from docs.reference.cli import module_command
 from docs.shell import Command, commands_of
 
@@ -43,12 +43,18 @@ def wrong_commands(root: Path = ROOT) -> list[str]:
     for page in pages(root):
         files.turn_page()
         for code in code_of(page):
-            for command in commands_of(code):
-                found += [
-                    f"{where(code, root)}: `{command}`: {fault}"
-                    for fault in faults_of(command, files)
-                ]
+            found += [f"{where(code, root)}: {fault}" for fault in _faults_in(code, files)]
     return found
+
+
+def _faults_in(code: Code, files: Files) -> Iterator[str]:
+    try:
+        commands = list(commands_of(code))
+    except ValueError as error:
+        yield f"is no line for a shell: {error}"
+        return
+    for command in commands:
+        yield from (f"`{command}`: {fault}" for fault in faults_of(command, files))
 
 
 def faults_of(command: Command, files: Files) -> Iterator[str]:

@@ -61,6 +61,7 @@ def site(tmp_path: Path, page: str) -> Path:
         ("pip install 'constitutional-ai[trains]'", "there is no extra trains"),
         ('accelerate launch --cpu "$(python -m trainers.lunch cpu)"', "no module trainers.lunch"),
         ("$ cai doctor && cai doktor", "there is no 'doktor'"),
+        ("cd elsewhere && cai doktor", "there is no 'doktor'"),
         ("cai run \\\n    --dryrun recipe.yaml", "--dryrun"),
         ("cp constitution/microworld.yml my.yaml", "nothing has made constitution/microworld.yml"),
     ],
@@ -102,6 +103,12 @@ def test_a_right_command_is_not(command: str):
 )
 def test_within_a_text_a_command_is_a_name_whose_words_must_be_right(name: str, is_right: bool):
     assert (told(name, is_block=False) == []) == is_right
+
+
+def test_a_line_that_no_shell_takes_is_told(tmp_path: Path):
+    root = site(tmp_path, "    cai rows list 'RUN\n")
+
+    assert wrong_commands(root) == ["docs/page.md:1: is no line for a shell: No closing quotation"]
 
 
 def test_what_the_first_pages_make_is_there_on_all_others_and_on_no_other(tmp_path: Path):
