@@ -18,7 +18,7 @@ from typer.exceptions import TyperException
 from cai.cli import app
 from docs.files import Files
 from docs.keys import is_key
-from docs.pages import ROOT, code_of, pages, where
+from docs.pages import ROOT, Code, code_of, pages, where
 from docs.reference.cli import module_command
 from docs.shell import Command, commands_of
 
@@ -32,6 +32,10 @@ SECTIONS: Mapping[str, str] = {
 """The part of a recipe that ``--set`` of a trainer is about."""
 
 
+BY_TYPER = re.compile(r"\b(?:typer\.run|run_alone)\(main\b")
+"""How a module that is a command says that typer reads its options; others have argparse."""
+
+
 class Wrong(Exception):
     """What is wrong with a command."""
 
@@ -43,12 +47,18 @@ def wrong_commands(root: Path = ROOT) -> list[str]:
     for page in pages(root):
         files.turn_page()
         for code in code_of(page):
-            for command in commands_of(code):
-                found += [
-                    f"{where(code, root)}: `{command}`: {fault}"
-                    for fault in faults_of(command, files)
-                ]
+            found += [f"{where(code, root)}: {fault}" for fault in _faults_in(code, files)]
     return found
+
+
+def _faults_in(code: Code, files: Files) -> Iterator[str]:
+    try:
+        commands = list(commands_of(code))
+    except ValueError as error:
+        yield f"is no line for a shell: {error}"
+        return
+    for command in commands:
+        yield from (f"`{command}`: {fault}" for fault in faults_of(command, files))
 
 
 def faults_of(command: Command, files: Files) -> Iterator[str]:
@@ -83,7 +93,7 @@ def _given(command: Command) -> Mapping[str, Any]:
         _check_targets(words)
     if command.program == "pip":
         _check_extras(words)
-    if command.program in ("python", "accelerate") and words[:1] == ["-m"]:
+    if command.program in ("python", "accelerate") and words[0] == "-m" and len(words) > 1:
         return _of_module(words[1], words[2:], command.is_whole)
     return {}
 
@@ -122,11 +132,15 @@ def _typed(context: Any) -> Mapping[str, Any]:
 def _of_module(module: str, words: list[str], is_whole: bool) -> Mapping[str, Any]:
     if module in ("venv", "http.server", "mkdocs", "pytest"):
         return {}
-    if find_spec(module) is None:
+    try:
+        spec = find_spec(module)
+    except ModuleNotFoundError:
+        spec = None
+    if spec is None or spec.origin is None:
         raise Wrong(f"there is no module {module}")
     if not (is_whole or words):
         return {}
-    if module.startswith(("trainers.", "cai.", "examples.real_pm")):
+    if BY_TYPER.search(Path(spec.origin).read_text(encoding="utf-8")):
         return _parsed(module_command(module), words, is_whole)
     said = _help(module)
     for word in words:

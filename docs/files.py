@@ -39,6 +39,9 @@ SUFFIXES = frozenset(
 )
 """By these a text is known to name a file."""
 
+NOT_OURS = frozenset({"runs", "build"})
+"""Folders that no fresh checkout has, whatever lies there."""
+
 MADE = frozenset({"out", "figures", "ledger", "junit"})
 """Parameters that name what a command writes."""
 
@@ -105,13 +108,16 @@ class Files:
         if plain in YOURS or PLACEHOLDER.search(plain):
             return True
         above = {plain, *map(str, Path(plain).parents)} - {"."}
-        return bool(above & self._made) or (self._root / plain).exists()
+        is_ours = Path(plain).parts[0] not in NOT_OURS
+        return bool(above & self._made) or (is_ours and (self._root / plain).exists())
 
 
 def _named(command: Command, given: Mapping[str, Any]) -> Iterator[str]:
     """The files that a command names: paths, and texts that end as files do."""
     if command.program == "cp":
         yield from command.words[:-1]
+    if command.program == "python" and command.words[0].endswith(".py"):
+        yield command.words[0]
     for name, values in given.items():
         for value in _listed(values):
             is_file = isinstance(value, Path) or Path(str(value)).suffix in SUFFIXES

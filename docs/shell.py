@@ -40,7 +40,11 @@ class Command(NamedTuple):
 
 
 def commands_of(code: Code) -> Iterator[Command]:
-    """The commands of a piece of code, each once."""
+    """The commands of a piece of code, each once.
+
+    Raises:
+        ValueError: a line begins as a command does, and a quotation in it has no end.
+    """
     if code.language not in SHELL:
         return
     text = re.sub(r"\\\n\s*", " ", code.text)
@@ -53,9 +57,15 @@ def commands_of(code: Code) -> Iterator[Command]:
 
 
 def _is_command(line: str) -> bool:
-    """Whether a line begins as a command does; other lines are output, or prose."""
-    words = [word for word in line.split() if word != "$" and not ASSIGNMENT.fullmatch(word)]
-    return len(words) > 1 and _program(words[0]) in PROGRAMS
+    """Whether a line, or what follows in it after another command, begins as a command does.
+
+    Other lines are output, or prose.
+    """
+    for part in re.split(r"&&|\|", line):
+        words = [word for word in part.split() if word != "$" and not ASSIGNMENT.fullmatch(word)]
+        if len(words) > 1 and _program(words[0]) in PROGRAMS:
+            return True
+    return False
 
 
 def _program(word: str) -> str:

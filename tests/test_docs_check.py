@@ -61,6 +61,10 @@ def site(tmp_path: Path, page: str) -> Path:
         ("pip install 'constitutional-ai[trains]'", "there is no extra trains"),
         ('accelerate launch --cpu "$(python -m trainers.lunch cpu)"', "no module trainers.lunch"),
         ("$ cai doctor && cai doktor", "there is no 'doktor'"),
+        ("python examples/nothing.py", "nothing has made examples/nothing.py"),
+        ("python -m nowhere.nothing --fast", "no module nowhere.nothing"),
+        ("python -m examples.real_pm PAIRS --fast", "--fast"),
+        ("cd elsewhere && cai doktor", "there is no 'doktor'"),
         ("cai run \\\n    --dryrun recipe.yaml", "--dryrun"),
         ("cp constitution/microworld.yml my.yaml", "nothing has made constitution/microworld.yml"),
     ],
@@ -81,6 +85,7 @@ def test_a_wrong_command_is_told(command: str, fault: str):
         "make demo RUN=runs/other\ncai runs status runs/other",
         "cai run examples/microworld.yaml --run runs/x\ncai export runs/x",
         "python -m trainers.launch NAME",
+        "python examples/notebook.py",
         "python -m bench.memory --rows 60000",
         "cai: a run cannot be found",
         "ls runs/never",
@@ -102,6 +107,12 @@ def test_a_right_command_is_not(command: str):
 )
 def test_within_a_text_a_command_is_a_name_whose_words_must_be_right(name: str, is_right: bool):
     assert (told(name, is_block=False) == []) == is_right
+
+
+def test_a_line_that_no_shell_takes_is_told(tmp_path: Path):
+    root = site(tmp_path, "    cai rows list 'RUN\n")
+
+    assert wrong_commands(root) == ["docs/page.md:1: is no line for a shell: No closing quotation"]
 
 
 def test_what_the_first_pages_make_is_there_on_all_others_and_on_no_other(tmp_path: Path):

@@ -113,6 +113,8 @@ def test_the_same_question_is_bought_once(tmp_path: Path):
     first, second = judged(judge, calls), judged(judge, calls)
 
     assert first == second
+    told = json.loads((judge.folder / "metrics.json").read_text())["bought"]
+    assert (told["judge"], told["made"], told["cached"]) == ("microworld", 0, 1)
     with closing(sqlite3.connect(judge.folder / "ledger.sqlite")) as ledger:
         assert ledger.execute("SELECT count(*) FROM calls").fetchone() == (1,)
 

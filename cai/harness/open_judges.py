@@ -64,12 +64,15 @@ class OpenJudges:
         return opened.studio
 
     async def close(self) -> None:
-        """Close every judge of the running event loop, and its ledger."""
+        """Close every judge of the running event loop and its ledger, and note what it cost."""
         loop = asyncio.get_running_loop()
         here = [place for place, one in self._opened.items() if one.loop is loop]
         for opened in map(self._opened.pop, here):
             with opened.files:
                 await opened.studio.close()
+                studio = opened.studio
+                judge = studio.recipe.models.of("judge").name
+                studio.folder.write_metrics({"bought": {"judge": judge, **studio.tally.to_json()}})
 
 
 def _open(source: JudgeSource, loop: asyncio.AbstractEventLoop) -> _Opened:
