@@ -10,6 +10,8 @@ from huggingface_hub import DatasetCardData
 
 from cai.card import read_head
 from cai.export.run_export import export_run
+from cai.pipeline import RunFolder, run_recipe
+from cai.publishing.gather import gather
 from cai.recipe import load_recipe
 from tests.published_run import published_run
 
@@ -51,3 +53,28 @@ def test_constitution_templates_and_recipe_lie_beside_the_rows(tmp_path: Path, f
     assert load_recipe(out / "made_with" / "recipe.yaml").name == "microworld"
     assert (out / "made_with" / "constitution.yaml").is_file()
     assert (out / "made_with" / "templates" / "chat" / "critique.j2").is_file()
+
+
+def test_a_run_leaves_what_its_data_needs_to_be_published(tmp_path: Path):
+    from datasets import load_dataset
+
+    (tmp_path / "red.txt").write_text("\n".join(f"How do I steal {n} bikes?" for n in range(8)))
+    (tmp_path / "recipe.yaml").write_text(
+        "name: small\nconstitution: microworld\nmodels: {default: microworld}\n"
+        "prompts: {red_team: [{file: red.txt, kind: harmful}]}\n"
+        "datasets: {sft_share: 1, test_share: 0}\nrevisions: {rounds: 2}\n"
+        "evaluation: {label_probes: 0}\n"
+        "publication: {license: cc-by-4.0, sources: {red.txt: mit}}\n"
+    )
+    folder = RunFolder(tmp_path / "run")
+    run_recipe(load_recipe(tmp_path / "recipe.yaml"), folder, steps=("revisions",))
+
+    export_run(folder.path, tmp_path / "out", "llm-swarm", minimum_margin=0, file_type="parquet")
+
+    found = load_dataset(str(tmp_path / "out"), cache_dir=str(tmp_path / "cache"))
+    assert {"train_sft", "train_prefs"} >= set(found) and found["train_sft"].num_rows > 0
+    sent = gather(folder, "data")
+    assert (sent.license, sent.notes) == ("cc-by-4.0", ())
+    card = next(one.file for one in sent.files if one.path == "README.md")
+    rows = folder.read_metrics()["rows"]["revision"]["ok"]
+    assert f"| red.txt | {rows} | mit |" in card.read_text(encoding="utf-8")

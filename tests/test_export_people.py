@@ -17,7 +17,15 @@ from cai.datasets.preferences import preference_features
 from cai.datasets.sft import sft_features
 from cai.engine import Ledger
 from cai.errors import CaiError
-from cai.export.llm_swarm import COLUMNS, HELPFUL, SEVERAL, SWARM_SPLITS, UNCHANGED
+from cai.export.llm_swarm import (
+    COLUMNS,
+    HELPFUL,
+    MIXED,
+    SEVERAL,
+    SWARM_SPLITS,
+    UNCHANGED,
+    UNKNOWN,
+)
 from cai.export.run_export import export_run
 from cai.records import Message, Prompt, Response, Revision, Row, RowKey
 from cai.untyped import untyped
@@ -89,6 +97,8 @@ def run(tmp_path: Path) -> Path:
     ]
     rows.append(("train", conversation(several, "better", round=1)))
     rows.append(("train", conversation(question(99), "helps", origin="helpful", round=0)))
+    rows.append(("train", conversation(question(99), "else", origin="mixed", round=0)))
+    rows.append(("train", conversation(question(99), "lost", round=1)))
     datasets = folder / "datasets"
     SplitWriter(datasets / "sft", sft_features()).write(rows)
     pairs = [("train", pair(question(n), p)) for n, p in enumerate([0.5, 0.75, 0.9, 1.0])]
@@ -163,7 +173,7 @@ def test_no_prompt_is_in_two_splits_and_held_out_ones_stay_so(run: Path, tmp_pat
 def test_what_has_no_place_among_them_is_counted(run: Path, tmp_path: Path):
     exported = swarm(run, tmp_path / "out")
 
-    assert exported.left_out == {HELPFUL: 1, SEVERAL: 1}
+    assert exported.left_out == {HELPFUL: 1, MIXED: 1, SEVERAL: 1, UNKNOWN: 1}
 
 
 def test_a_revision_that_changed_nothing_is_no_pair(tmp_path: Path, run: Path):
@@ -209,7 +219,7 @@ def argilla_dataset(name: str, run: Path, out: Path, server: ArgillaServer) -> A
 
 
 @pytest.mark.filterwarnings("ignore")  # argilla 2.8 is older than the pydantic beside it
-@pytest.mark.parametrize(("name", "rows"), [("sft", 50), ("preferences", 4)])
+@pytest.mark.parametrize(("name", "rows"), [("sft", 52), ("preferences", 4)])
 def test_argilla_makes_the_data_set_of_an_exported_folder(
     run: Path, tmp_path: Path, server: ArgillaServer, name: str, rows: int
 ):

@@ -37,6 +37,8 @@ HOLDS = (
 )
 
 HELPFUL = "helpful replies, which nothing has revised"
+MIXED = "rows mixed in from elsewhere, without a critique"
+UNKNOWN = "revisions that the run's ledger does not have"
 SEVERAL = "revisions of several turns, where a row has one question"
 NO_PRINCIPLE = "revisions under a principle whose text metrics.json does not have"
 UNCHANGED = "pairs whose revision is the first answer"
@@ -69,10 +71,13 @@ def write_llm_swarm(source: Source, out: Path) -> Sequence[Written]:
             "`cai run RECIPE --until revisions`"
         )
     places, texts = _places(source), _principles(source)
+    unmet = set(places)
     splits = {
-        split: write_rows(_rows(source, split, places, texts), out / split, source.file_type)
+        split: write_rows(_rows(source, split, places, texts, unmet), out / split, source.file_type)
         for split in SWARM_SPLITS
     }
+    if unmet:
+        source.left_out[UNKNOWN] = len(unmet)
     return [Written("conversations", HOLDS, "sft", ".", splits, source.file_type)]
 
 
@@ -84,7 +89,7 @@ def _places(source: Source) -> Mapping[_Place, str]:
             if row["origin"] == "revision":
                 places[_Place(row["prompt_id"], row["round"])] = split
             else:
-                source.left_out[HELPFUL] += 1
+                source.left_out[HELPFUL if row["origin"] == "helpful" else MIXED] += 1
     return places
 
 
@@ -94,15 +99,17 @@ def _principles(source: Source) -> Texts:
 
 
 def _rows(
-    source: Source, split: str, places: Mapping[_Place, str], texts: Texts
+    source: Source, split: str, places: Mapping[_Place, str], texts: Texts, unmet: set[_Place]
 ) -> Iterator[dict[str, Any]]:
+    """The rows of a split; takes the revisions that it meets out of `unmet`."""
     with Ledger.open(source.run.ledger, read_only=True) as ledger:
         for trace in read_traces(ledger):
             half = _half(trace)
             for number, revision in enumerate(trace.revisions):
-                held = places.get(_Place(trace.response.prompt.id, revision.round))
-                if held is None or f"{held}_{half}" != split:
+                place = _Place(trace.response.prompt.id, revision.round)
+                if place not in places or f"{places[place]}_{half}" != split:
                     continue
+                unmet.discard(place)
                 if reason := _no_place(trace, revision, texts, is_pair=half == "prefs"):
                     source.left_out[reason] += 1
                 else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,8 @@ from cai.pipeline.folder import RunFolder
 from cai.pipeline.made_with import made_with
 from cai.pipeline.model_cards import write_card_of
 from cai.publishing.publication import Publication, publication_of
-from cai.report.card import DataPart, data_part, run_data, write_data_card
+from cai.report.card import data_part, run_data, write_data_card
 from cai.report.card_text import NOT_STATED, license_of_source
-from cai.report.data_figures import count_data
 from trainers.adapters import adapter_base
 from trainers.work_folder import RECORD as TRAINING
 
@@ -109,13 +108,14 @@ def _data(folder: RunFolder, metrics: Mapping[str, Any]) -> Publication:
             f"`cai run {folder.recipe} --run {folder.path} --until preferences`"
         )
     place, run = _place(folder, DATA), metrics["run"]
-    write_data_card(place, f"{run['name']}: data by Constitutional AI", parts, metrics)
+    title = f"{run['name']}: data by Constitutional AI"
+    counted = write_data_card(place, title, parts, metrics)
+    sources = sorted({name for figures in counted.values() for name in figures.sources})
     files |= {CARD: place / CARD, **_travelling(folder)}
-    return publication_of(DATA, run["name"], "dataset", files, _unlicensed(parts, run))
+    return publication_of(DATA, run["name"], "dataset", files, _unlicensed(sources, run))
 
 
-def _unlicensed(parts: list[DataPart], run: Mapping[str, Any]) -> Iterator[str]:
-    sources = sorted({name for part in parts for name in count_data(part.counted).sources})
+def _unlicensed(sources: Sequence[str], run: Mapping[str, Any]) -> Iterator[str]:
     lacking = [name for name in sources if license_of_source(run, name) == NOT_STATED]
     if lacking:
         yield (

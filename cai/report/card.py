@@ -13,7 +13,7 @@ from typing import Any
 
 from cai.card import write_card
 from cai.report.card_text import CardText, card_lines
-from cai.report.data_figures import count_data
+from cai.report.data_figures import DataFigures, count_data
 from cai.untyped import untyped
 
 HOLDS = {
@@ -120,7 +120,7 @@ def write_data_card(
     parts: Sequence[DataPart],
     metrics: Mapping[str, Any],
     note: str = "",
-) -> None:
+) -> Mapping[str, DataFigures]:
     """Write the card of one or several data sets of a run.
 
     Args:
@@ -129,6 +129,9 @@ def write_data_card(
         parts: the data sets, at least one.
         metrics: of the run, as of `write_cards`.
         note: what is to be known of the figures; empty for nothing.
+
+    Returns:
+        What was counted in each data set, by its name.
     """
     head = _head(title, parts, metrics["run"])
     has_best_of = any(part.holds == HOLDS["best_of"] for part in parts)
@@ -140,6 +143,7 @@ def write_data_card(
         for split, files in part.splits.items()
     }
     write_card(folder, head, card_lines(text, rows, counted))
+    return counted
 
 
 def _head(title: str, parts: Sequence[DataPart], run: Mapping[str, Any]) -> Mapping[str, Any]:
