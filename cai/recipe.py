@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import Any, Self
 
 from pydantic import Field, ModelWrapValidatorHandler, model_validator
 
@@ -20,6 +20,7 @@ from cai.literal_keys import note_keys, refuse_keys
 from cai.means import StatedMeans
 from cai.mix_settings import MixedData, MixedSource, MixSettings, SftSource
 from cai.models import ModelSettings
+from cai.movable import movable
 from cai.overrides import override_field, plain_yaml
 from cai.publication_settings import PublicationSettings
 from cai.records import digest
@@ -247,15 +248,6 @@ def with_settings(recipe: Recipe, overrides: Sequence[str], source: Path | str) 
 def recipe_hash(recipe: Recipe) -> str:
     """Hash of all that a recipe says of the work, 16 hexadecimal digits; of files their names."""
     return digest(movable(recipe.model_dump(mode="json", exclude={"publication"})))[:16]
-
-
-def movable(value: Any) -> Any:
-    """JSON data of a recipe with the folders of this machine left out of its paths."""
-    if isinstance(value, dict):
-        return {key: movable(part) for key, part in cast("dict[str, Any]", value).items()}
-    if isinstance(value, list):
-        return [movable(part) for part in cast("list[Any]", value)]
-    return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
 
 
 def save_recipe(recipe: Recipe, path: Path) -> None:

@@ -1,4 +1,4 @@
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -188,3 +188,14 @@ def test_prompts_for_rl_keep_their_order(tmp_path):
 
     texts = [row["prompt"][0]["content"] for row in rows_of(tmp_path / "rl")]
     assert texts == [f"request {n}" for n in range(5)]
+
+
+async def test_a_model_in_a_folder_is_named_without_where_that_lies(ledger, tmp_path):
+    row = revision(1, 1)
+    at_home = replace(row, record={**row.record, "model": "/home/anna/runs/a/models/sl_cai"})
+    await ledger.put_row(at_home)
+
+    write_sft(ledger, tmp_path / "sft", SftPlan("all", 0.0, PROVENANCE))
+
+    (row,) = rows_of(tmp_path / "sft")
+    assert row["model"] == "sl_cai"

@@ -62,7 +62,7 @@ def test_a_run_leaves_what_its_data_needs_to_be_published(tmp_path: Path):
     (tmp_path / "recipe.yaml").write_text(
         "name: small\nconstitution: microworld\nmodels: {default: microworld}\n"
         "prompts: {red_team: [{file: red.txt, kind: harmful}]}\n"
-        "datasets: {sft_share: 1, test_share: 0}\nrevisions: {rounds: 2}\n"
+        "datasets: {sft_share: 1, test_share: 0}\nrevisions: {rounds: 1}\n"
         "evaluation: {label_probes: 0}\n"
         "publication: {license: cc-by-4.0, sources: {red.txt: mit}}\n"
     )

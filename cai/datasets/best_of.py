@@ -11,6 +11,7 @@ from dataclasses import asdict
 from typing import Any
 
 from cai.evaluation.best_of import Draws, best_place
+from cai.movable import movable
 from cai.records import Row
 from cai.untyped import untyped
 
@@ -58,6 +59,6 @@ def best_of_row(draws: Draws, rows: Sequence[Row], provenance: Mapping[str, Any]
             {"text": text, "score": score, "sample": row.key.sample, "call": row.calls[0]}
             for (text, score), row in zip(draws.replies, rows, strict=True)
         ],
-        "model": (rows[best].record or {})["model"],
+        "model": movable((rows[best].record or {})["model"]),
         **provenance,
     }

@@ -21,6 +21,7 @@ from cai.datasets.parquet import SplitWriter
 from cai.datasets.refusals import refusal_features
 from cai.engine import Ledger
 from cai.mix_settings import PAIR_ORIGINS, PairOrigin
+from cai.movable import movable
 from cai.records import Comparison, Row, RowKey, digest
 from cai.splits import Split, split_of
 from cai.stages.baseline_pairs import BASELINES
@@ -197,11 +198,11 @@ def _preference_row(row: Row, plan: PreferencePlan) -> tuple[Split, dict[str, An
         "principle": record["principle"],
         "constitution": provenance.get("constitution", ""),
         "template": provenance.get("template", ""),
-        "model": record["model"],
+        "model": movable(record["model"]),
         "sampling": orjson.dumps(_sampling(row.key, provenance, chosen, plan)).decode(),
         "seed": provenance.get("seed"),
         "calls": list(row.calls),
-        "refusals": [*provenance.get("refusals", ()), *record.get("refusals", ())],
+        "refusals": movable([*provenance.get("refusals", ()), *record.get("refusals", ())]),
     }
     return split_of(prompt["messages"], plan.test_share, plan.smallest), fields
 

@@ -18,6 +18,7 @@ from cai.datasets.parquet import SplitWriter
 from cai.datasets.refusals import refusal_features
 from cai.engine import Ledger
 from cai.mix_settings import SFT_ORIGINS, SftOrigin
+from cai.movable import movable
 from cai.records import Row, RowKey, digest
 from cai.sources.mixed_rows import Conversation
 from cai.splits import Split, purpose_of, split_of
@@ -169,7 +170,7 @@ def _fields(row: Row) -> dict[str, Any]:
         "kind": prompt["kind"],
         "round": row.key.round,
         "principle": record.get("principle", ""),
-        "model": record["model"],
+        "model": movable(record["model"]),
         "calls": list(row.calls),
-        "refusals": list(record.get("refusals", ())),
+        "refusals": movable(list(record.get("refusals", ()))),
     }

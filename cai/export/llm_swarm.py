@@ -18,6 +18,7 @@ from cai.engine import Ledger
 from cai.errors import CaiError
 from cai.export.files import write_rows
 from cai.export.source import Source, Written
+from cai.movable import movable
 from cai.pipeline.readback import read_traces
 from cai.records import Message, Revision, RevisionTrace
 from cai.splits import position
@@ -151,7 +152,7 @@ def _row(trace: RevisionTrace, number: int, texts: Mapping[str, Any]) -> dict[st
         "prompt_id": prompt.id,
         "source": prompt.source,
         "principle": revision.principle,
-        "model": revision.model,
+        "model": movable(revision.model),
         "round": revision.round,
     }
 

@@ -17,10 +17,11 @@ from urllib.parse import urlsplit
 from cai.constitution import Constitution, load_constitution
 from cai.constitution.writing import as_yaml, plain_data
 from cai.errors import RunError
+from cai.movable import movable
 from cai.pipeline.folder import RunFolder
 from cai.pipeline.templates import templates_of
 from cai.prompts import Prompts
-from cai.recipe import Recipe, load_recipe, movable
+from cai.recipe import Recipe, load_recipe
 from cai.stages.setting import Setting
 
 CONSTITUTION, TEMPLATES, RECIPE = "constitution.yaml", "templates", "recipe.yaml"

@@ -9,9 +9,10 @@ from typing import Any, cast
 
 from cai.engine.merge import merge_ledgers
 from cai.errors import RunError
+from cai.movable import movable
 from cai.pipeline.folder import RunFolder, existing_run
 from cai.pipeline.reruns import RerunFile, read_reruns, write_reruns
-from cai.recipe import load_recipe, movable, save_recipe
+from cai.recipe import load_recipe, save_recipe
 from cai.splits import Shard, read_shard
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cai.movable import movable
 from cai.untyped import untyped
 
 COUNTED = ("source", "prompt_source", "kind", "origin", "principle", "model")
@@ -52,7 +53,8 @@ class DataFigures:
         self.rows += 1
         for column in COUNTED:
             if row.get(column):
-                self.values.setdefault(column, Counter())[row[column]] += 1
+                # Rows of earlier versions name a folder of their machine as the model.
+                self.values.setdefault(column, Counter())[movable(row[column])] += 1
         reply: Sequence[Mapping[str, str]] = row.get("chosen") or row.get("messages") or ()
         if reply:
             self.words += len(reply[-1]["content"].split())
