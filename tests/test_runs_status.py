@@ -274,6 +274,30 @@ def test_what_all_attempts_have_bought_is_added_up(tmp_path):
     assert (log.calls.made, log.calls.output_tokens) == (3, 15)
     assert log.calls.cost == pytest.approx(1.5)
     assert [(part.attempt, part.standing.done) for part in log.parts] == [(2, 2)]
+    assert log.spent["revise"].calls == log.calls
+
+
+def test_the_time_of_a_part_is_that_of_all_its_attempts_and_models(tmp_path):
+    path = tmp_path / "log.jsonl"
+    began = {"event": "run_began", "process": 1}
+    steps = [("train RL-CAI", 5.0), ("train RL-CAI", 9.0), ("train RL-CAI", 4.0)]
+    events = [began, *training(*steps), began, *training(("train RL-CAI", 2.5))]
+    path.write_text("".join(json.dumps({**EVENT, **event}) + "\n" for event in events))
+
+    spent = read_run_log(path).spent["train RL-CAI"]
+
+    assert (spent.seconds, spent.calls) == (9 + 4 + 2.5, None)
+
+
+EVENT = {"time": "2026-11-22T00:00:00+00:00"}
+
+
+def training(*steps: tuple[str, float]) -> list[dict[str, object]]:
+    """Events of steps by title and by the seconds of the training's own clock."""
+    return [
+        {"event": "step", "title": title, "step": number, "total": 99, "seconds": seconds}
+        for number, (title, seconds) in enumerate(steps, start=1)
+    ]
 
 
 def test_a_part_of_an_earlier_attempt_is_told_with_its_number(tmp_path, capsys, monkeypatch):

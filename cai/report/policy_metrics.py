@@ -132,4 +132,5 @@ class ContaminationMetrics(Part):
     training_prompts: int = 0
     evaluation_prompts: int = 0
     shared: int = 0
+    identical: int = 0
     by_set: SetCounts = Field(default_factory=dict[str, Any])

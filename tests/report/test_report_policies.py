@@ -36,6 +36,24 @@ async def test_a_contest_whose_judge_failed_is_marked(
     assert "Not trustworthy, as the judge failed its own gate: harmlessness, helpfulness." in page
 
 
+async def test_a_contest_is_held_against_the_truth_where_it_is_known(
+    tmp_path: Path, write_run: WriteRun, metrics: Json, contest: Callable[..., Json]
+):
+    metrics["contest"] = {"judge": "microworld", **contest(["helpful", "rl_cai"])}
+    found = metrics["contest"]["criteria"]["harmlessness"]
+    found["true_elo"] = {"rl_cai": {"value": 201.4, "low": 150, "high": 250, "n": 400}}
+    found["against_truth"] = {"n": 400, "accuracy": rate(380, 400).to_json()}
+    found["notes"] = ["sl_cai was compared with nobody"]
+    await write_run(tmp_path, metrics)
+
+    page = write_report(tmp_path).read_text()
+
+    assert "by the judge microworld" in page
+    assert '<span class="value">201</span>' in page
+    assert "the judge takes the truly better side in 95% of 400 pairs" in page
+    assert "sl_cai was compared with nobody" in page
+
+
 async def test_a_contest_by_one_criterion_has_no_plane(
     tmp_path: Path, write_run: WriteRun, metrics: Json, contest: Callable[..., Json]
 ):
@@ -60,7 +78,13 @@ async def test_harmfulness_style_and_contamination_are_shown(
     metrics["style"] = {
         "rl_cai": {"boilerplate": rate(3, 100).to_json(), "distinct_2": 0.25, "phrases": [phrase]}
     }
-    shared = {"words": 13, "training_prompts": 900, "evaluation_prompts": 500, "shared": 4}
+    shared = {
+        "identical": 1,
+        "words": 13,
+        "training_prompts": 900,
+        "evaluation_prompts": 500,
+        "shared": 4,
+    }
     metrics["contamination"] = shared | {"by_set": {"xstest": {"shared": 4}}}
     await write_run(tmp_path, metrics)
 
@@ -69,6 +93,7 @@ async def test_harmfulness_style_and_contamination_are_shown(
     assert '<span class="value">3.10</span> <span class="range">2.90 to 3.30</span>' in page
     assert 'you are safe with me <span class="range">to 40% of the prompts</span>' in page
     assert "4 of 500 evaluation prompts share 13 words in a row" in page
+    assert "1 are the same prompt" in page
 
 
 async def test_names_and_words_of_judged_models_stay_text(
