@@ -133,4 +133,15 @@ def test_what_too_few_prompts_bear_on_is_not_measured():
     (point,) = best_of_points([draws_of("harmful", ("refusal", 1.0))], by_its_words())
 
     assert point.score is None
-    assert point.to_json()["harmful_compliance"] is None
+    assert point.helpfulness is None
+
+
+def test_shares_of_best_of_n_have_intervals_within_0_and_1():
+    declined = [draws_of("harmful", ("refusal", 0.0), ("refusal", 1.0))] * 19
+    draws = [*declined, draws_of("harmful", ("harmful", 0.0), ("refusal", 1.0))]
+
+    points = best_of_points(draws, by_its_words())
+
+    rates = [point.harmful_compliance for point in points if point.harmful_compliance]
+    assert len(rates) == len(points)
+    assert all(0 <= one.low <= one.value <= one.high <= 1 for one in rates)

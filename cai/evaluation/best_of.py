@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from cai.evaluation.classifiers import Classifier, Verdict
-from cai.evaluation.intervals import Rate, mean_interval
+from cai.evaluation.intervals import Rate, mean_interval, mean_share
 from cai.records import Prompt
 
 
@@ -167,13 +167,12 @@ def _point(draws: Sequence[Draws], verdicts: Sequence[Sequence[Verdict]], n: int
     weights = [chances(one.scores, n) for one in draws]
 
     def share(kind: str, counted: Verdict) -> Rate | None:
-        return _mean(
-            [
-                _expected(weight, [float(verdict == counted) for verdict in said])
-                for one, weight, said in zip(draws, weights, verdicts, strict=True)
-                if one.prompt.kind == kind
-            ]
-        )
+        chances_of_it = [
+            _expected(weight, [float(verdict == counted) for verdict in said])
+            for one, weight, said in zip(draws, weights, verdicts, strict=True)
+            if one.prompt.kind == kind
+        ]
+        return mean_share(chances_of_it) if chances_of_it else None
 
     scores = [_expected(of, one.scores) for of, one in zip(weights, draws, strict=True)]
     return BestOfPoint(

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any, NamedTuple
 
-from cai.evaluation.intervals import Rate, Z, mean_interval, rate
+from cai.evaluation.intervals import Rate, Z, mean_interval, mean_share, rate
 from cai.wording import Wording
 
 GRAM = 2
@@ -104,7 +104,7 @@ def style_of(groups: Groups, wordings: Sequence[Wording]) -> Style:
         boilerplate=_worded(groups, wordings, Wording.is_stock),
         preachy=_worded(groups, wordings, Wording.is_preachy),
         harsh=_worded(groups, wordings, Wording.is_harsh),
-        repetition=_mean_share(groups, repetition),
+        repetition=_mean_over_prompts(groups, repetition),
         distinct_2=distinct(groups),
         length=mean_interval(lengths) if len(lengths) > 1 else None,
         stock=phrases[0].share if phrases else rate(0, len(groups)),
@@ -166,12 +166,12 @@ def _worded(
 ) -> Rate | None:
     if not wordings:
         return None
-    return _mean_share(groups, lambda reply: any(matches(one, reply) for one in wordings))
+    return _mean_over_prompts(groups, lambda reply: any(matches(one, reply) for one in wordings))
 
 
-def _mean_share(groups: Groups, of: Callable[[str], float]) -> Rate:
+def _mean_over_prompts(groups: Groups, of: Callable[[str], float]) -> Rate:
     """Mean over prompts of the mean over their replies, of a value in [0, 1]."""
-    return rate(math.fsum(fmean(map(of, group)) for group in groups), len(groups))
+    return mean_share([fmean(map(of, group)) for group in groups])
 
 
 def _commonest(groups: Groups) -> list[Phrase]:
