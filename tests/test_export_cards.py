@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 from huggingface_hub import DatasetCardData
+from typer.testing import CliRunner
 
 from cai.card import read_head
+from cai.cli import app
+from cai.errors import RunError
 from cai.export.run_export import export_run
 from cai.pipeline import RunFolder, run_recipe
 from cai.publishing.gather import gather
@@ -53,6 +57,19 @@ def test_constitution_templates_and_recipe_lie_beside_the_rows(tmp_path: Path, f
     assert load_recipe(out / "made_with" / "recipe.yaml").name == "microworld"
     assert (out / "made_with" / "constitution.yaml").is_file()
     assert (out / "made_with" / "templates" / "chat" / "critique.j2").is_file()
+
+
+def test_rows_whose_constitution_has_changed_since_are_exported_and_not_published(tmp_path: Path):
+    run = published_run(tmp_path / "run")
+    shutil.rmtree(run / "made_with")  # as of a version that kept no copy; the hash is another's
+
+    told = CliRunner().invoke(app, ["export", str(run), "--format", "trl"])
+
+    assert told.exit_code == 0, told.output
+    assert "not beside the rows" in told.output and "changed since it was made" in told.output
+    assert (run / "exports/trl/README.md").is_file()
+    with pytest.raises(RunError, match="changed since it was made"):
+        gather(RunFolder(run), "trl")
 
 
 def test_a_run_leaves_what_its_data_needs_to_be_published(tmp_path: Path):

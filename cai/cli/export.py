@@ -60,3 +60,5 @@ def _lines(exported: Exported) -> Iterator[str]:
     of = "rows" if exported.format == "llm-swarm" else "pairs"
     for reason, count in exported.left_out.items():
         yield f"{count:>7,}  {of} left out: {reason}"
+    if exported.lacks:
+        yield f"constitution, templates and recipe are not beside the rows: {exported.lacks}"

@@ -48,6 +48,7 @@ class Exported:
         left_out: rows and pairs that have no place in the format, by reason.
         sources: how many, by data set, the column ``source`` and split; formats for people have
             none.
+        lacks: why what the rows were made with does not lie beside them; empty if it does.
     """
 
     run: str
@@ -58,6 +59,7 @@ class Exported:
     sources: Mapping[str, Mapping[str, Mapping[str, int]]] = field(
         default_factory=dict[str, Mapping[str, Mapping[str, int]]]
     )
+    lacks: str = ""
 
 
 def export_run(
@@ -91,32 +93,37 @@ def export_run(
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir(parents=True)
     made = EXPORTERS[format](source, new)
-    _write_beside(source, made, format, new)
+    lacks = _write_beside(source, made, format, new)
     rows = {one.name: one.splits for one in made}
     sources = {one.name: one.sources for one in made if one.sources}
     left_out = dict(source.left_out)
-    exported = Exported(str(run), format, minimum_margin, rows, left_out, sources)
+    exported = Exported(str(run), format, minimum_margin, rows, left_out, sources, lacks)
     (new / RECORD).write_bytes(orjson.dumps(asdict(exported), option=orjson.OPT_INDENT_2))
     shutil.rmtree(out, ignore_errors=True)
     new.rename(out)
     return exported
 
 
-def _write_beside(source: Source, made: Sequence[Written], format: str, new: Path) -> None:
-    """What travels with the rows: how they were made, and a card.
+def _write_beside(source: Source, made: Sequence[Written], format: str, new: Path) -> str:
+    """Write a card, and what the rows were made with; gives why that is not there, if it is not.
 
-    Of a folder without metrics or recipe, which is no run of `cai run`, nothing more is known.
+    A run of an earlier version kept no copy, and its constitution may have changed since: its rows
+    can still be exported.
     """
     metrics = source.run.read_metrics()
-    if "run" not in metrics or not source.run.recipe.is_file():
-        return
-    shutil.copytree(made_with(source.run), new / MADE_WITH)
+    if "run" not in metrics:
+        return "the run has no figures yet, and so no card"
     own = {f"{format}: {reason}": number for reason, number in source.left_out.items()}
     left_out = {**metrics.get("left_out", {}), **own}
     parts = [_part(source, one, new) for one in made if one.suffix]
     if parts:
         title = f"{metrics['run']['name']}, as {format} reads it"
         write_data_card(new, title, parts, {**metrics, "left_out": left_out}, OF_THE_RUN)
+    try:
+        shutil.copytree(made_with(source.run), new / MADE_WITH)
+    except CaiError as error:
+        return str(error)
+    return ""
 
 
 def _part(source: Source, made: Written, new: Path) -> DataPart:

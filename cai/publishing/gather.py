@@ -133,6 +133,12 @@ def _export(
             f"{place} is no export with a card; make it with: "
             f"cai export {folder.path} --format {what}"
         )
+    if not (place / MADE_WITH).is_dir():
+        made_with(folder)
+        raise CaiError(
+            f"{place} has not what its rows were made with; make it again with: "
+            f"cai export {folder.path} --format {what}"
+        )
     if license is not None:
         raise CaiError(
             "an export has the license that the recipe states: state publication.license, run the "
