@@ -165,6 +165,9 @@ def test_the_data_and_the_figures_have_the_rows_made_again(run):
     metrics = json.loads((run / "metrics.json").read_text())
     assert rows == len(ended(rows_of(run), "ok", "revision", "helpful"))
     assert metrics["rows"]["helpful"] == {"ok": 12}
+    revisions = [one["revisions"] for one in metrics["principles"].values() if one["revisions"]]
+    asked = sum(n for status, n in metrics["rows"]["revision"].items() if status != "error")
+    assert sum(rate["n"] for rate in revisions) == asked
 
 
 def test_a_later_run_keeps_the_settings_of_the_rows_and_says_of_how_many(server, recipe, run):

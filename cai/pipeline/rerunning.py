@@ -28,6 +28,7 @@ from cai.pipeline.evaluating import (
 from cai.pipeline.folder import DataName, ModelName, RunFolder
 from cai.pipeline.policies import BEST_OF, policies, sample_policy
 from cai.pipeline.preferences import generate_comparisons, probe_labels
+from cai.pipeline.principles import measure_principles
 from cai.pipeline.rating_reward import STAGE as REWARD
 from cai.pipeline.reruns import (
     ChosenItems,
@@ -278,10 +279,9 @@ def _measure(studio: Studio, stages: Collection[str]) -> None:
     metrics = studio.folder.read_metrics()
     if not metrics:
         return
-    if not REVISIONS.isdisjoint(stages):
-        metrics |= measure_revisions(studio)
-    if not (PAIRS | {"label_probe"}).isdisjoint(stages):
-        metrics |= measure_labels(studio)
+    if not (REVISIONS | PAIRS | {"label_probe"}).isdisjoint(stages):
+        metrics |= {**measure_revisions(studio), **measure_labels(studio)}
+        metrics |= measure_principles(studio)
     every = list(policies(studio))
     asked = [one for one in every if one.row_stage in stages]
     measured: dict[str, Any] = metrics.setdefault("stages", {})
