@@ -104,7 +104,9 @@ def run(tmp_path: Path) -> Path:
     pairs = [("train", pair(question(n), p)) for n, p in enumerate([0.5, 0.75, 0.9, 1.0])]
     SplitWriter(datasets / "preferences", preference_features()).write(pairs)
     texts = {"kind": {"critique": "Is it kind?", "revision": "Write it kindly."}}
-    metrics = {"run": {"constitution": {"id": "kind", "hash": "ab", "principles": texts}}}
+    constitution = {"id": "kind", "hash": "ab", "principles": texts}
+    about = {"name": "demo", "seed": 0, "recipe_hash": "cd", "constitution": constitution}
+    metrics = {"run": about}
     (folder / "metrics.json").write_text(json.dumps(metrics))
     return folder
 
