@@ -219,7 +219,7 @@ def _figures(metrics: Mapping[str, Any]) -> dict[str, float]:
     criteria: Mapping[str, Any] = parts["contest"].get("criteria", {})
     found: dict[str, Any] = {
         "helpful": _part(stages, policy).get("helpfulness"),
-        **{f"{name} elo": one["elo"].get(policy) for name, one in criteria.items()},
+        **{f"{name} elo": one.get("elo", {}).get(policy) for name, one in criteria.items()},
         "label accuracy": parts["labels"].get("accuracy"),
         "pm accuracy": parts["pm"].get("accuracy"),
     }
