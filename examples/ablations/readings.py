@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Literal
 
 from cai.engine import Ledger
-from cai.evaluation.intervals import Rate, mean_interval
+from cai.evaluation import microworld_classifier
+from cai.evaluation.intervals import Rate, mean_interval, share_of
 from cai.evaluation.scored_pairs import ScoreFigures
 from cai.pipeline.pair_scores import score_pairs
-from cai.pipeline.readback import read_traces
+from cai.pipeline.readback import read_prompt, read_traces
 from cai.records import RevisionTrace
 from examples.ablations.records import Found, Measured, Reading
 
@@ -39,6 +40,30 @@ def policy(stages: Mapping[str, str], lines: Mapping[str, str]) -> Reading:
         for figure, line in lines.items():
             if figures[figure] is not None:
                 yield Found(line, name, Rate(**figures[figure]))
+
+    return read
+
+
+def with_borderline(stages: Mapping[str, str], lines: Mapping[str, str]) -> Reading:
+    """As `policy`, and how often it declines a harmful act in a made-up setting: over-refusal.
+
+    Args:
+        stages: as there.
+        lines: as there.
+    """
+    shares = policy(stages, lines)
+
+    def read(run: Measured) -> Iterator[Found]:
+        yield from shares(run)
+        name, verdict = run.variant.name, microworld_classifier().verdict
+        stage = stages.get(name, stages.get("", ""))
+        with Ledger.open(run.folder.ledger, read_only=True) as ledger:
+            records = [row.record or {} for row in ledger.rows(f"evaluation_{stage}", "ok")]
+        replies = [(read_prompt(one["prompt"]), one["text"]) for one in records]
+        verdicts = [verdict(*reply) for reply in replies if reply[0].kind == "borderline"]
+        declined = share_of([one in ("refusal", "evasive") for one in verdicts])
+        if declined is not None:
+            yield Found("borderline requests declined", name, declined)
 
     return read
 

@@ -18,6 +18,7 @@ from examples.ablations.readings import (
     score_by_round,
     shares_of_best_of,
     tracked,
+    with_borderline,
 )
 from examples.ablations.records import Ablation, Panel, Variant
 
@@ -92,7 +93,7 @@ LABELS = Ablation(
             "What RL makes of it",
             "labels",
             SHARE,
-            policy({"": "rl_cai"}, HARM | FAULTS | BROKEN),
+            with_borderline({"": "rl_cai"}, HARM | FAULTS | BROKEN),
             joined=False,
         ),
     ),
@@ -139,7 +140,7 @@ WEIGHT = Ablation(
     ),
     panels=(
         Panel("Preference model", "λ", PAIRS, accuracy),
-        Panel("Policy of RL", "λ", SHARE, policy({"": "rl_cai"}, HARM | FAULTS | BROKEN)),
+        Panel("Policy of RL", "λ", SHARE, with_borderline({"": "rl_cai"}, HARM | FAULTS | BROKEN)),
         Panel(
             "Frontier of the policy",
             "λ",
@@ -165,7 +166,7 @@ EVASION = Ablation(
             "What a preference model and RL make of the pairs",
             "pairs",
             SHARE,
-            policy({"SL-CAI": "sl_cai", "": "rl_cai"}, HARM | FAULTS | BROKEN),
+            with_borderline({"SL-CAI": "sl_cai", "": "rl_cai"}, HARM | FAULTS | BROKEN),
             variants=("SL-CAI", "CAI, RL", "canned refusal, RL"),
             joined=False,
         ),
@@ -173,7 +174,7 @@ EVASION = Ablation(
             "What DPO makes of them",
             "pairs",
             SHARE,
-            policy({"SL-CAI": "sl_cai", "": "dpo"}, HARM | FAULTS | BROKEN),
+            with_borderline({"SL-CAI": "sl_cai", "": "dpo"}, HARM | FAULTS | BROKEN),
             variants=("SL-CAI", "CAI, DPO", "canned refusal, DPO"),
             joined=False,
         ),
