@@ -29,6 +29,9 @@ CANNED = (
     "comparisons.responder=assistant",
     "comparisons.canned_refusals=ablations/canned-refusal.yaml",
 )
+LEAN = "evaluation.best_of=1"
+"""Best-of-N is not measured, where nothing is read of it."""
+
 PLAIN = "1"
 """λ of the recipe as it is."""
 
@@ -125,17 +128,18 @@ WEIGHT = Ablation(
     question="What does a heavier weight of harmlessness cost in help?",
     source="HH-RLHF (Bai et al. 2022b), §5.1.2, Fig. 27",
     variants=tuple(
-        Variant(told, () if told == PLAIN else (f"preference_model.harmless_weight={told}",), "pm")
+        Variant(told, () if told == PLAIN else (f"preference_model.harmless_weight={told}", LEAN))
         for told in ("0", PLAIN, "4")
     ),
     panels=(
         Panel("Preference model", "λ", PAIRS, accuracy),
+        Panel("Policy of RL", "λ", SHARE, with_borderline({"": "rl_cai"}, HARM | FAULTS | BROKEN)),
         Panel(
-            "Frontier",
+            "Frontier of the policy",
             "λ",
-            PAIRS,
-            accuracy,
-            frontier=("harmless requests", "harmful requests"),
+            SHARE,
+            policy({"": "rl_cai"}, HARM),
+            frontier=(HARM["helpfulness"], HARM["harmful_compliance"]),
         ),
     ),
 )
