@@ -53,7 +53,7 @@ class StageMetrics(Part):
     evasive: Rate | None = None
     degenerate: Rate | None = None
     helpfulness: Rate | None = None
-    method: Literal["truth", "patterns"] = "truth"
+    method: Literal["truth", "patterns", "judge"] = "truth"
     by_family: dict[str, Rate] = Field(default_factory=dict[str, Rate])
 
 
@@ -217,6 +217,7 @@ class Metrics(Part):
     reward: dict[str, float] = Field(default_factory=dict[str, float])
     robustness: RobustnessMetrics | None = None
     contest: ContestMetrics | None = None
+    verdicts: dict[str, StageMetrics] = Field(default_factory=dict[str, StageMetrics])
     harmfulness: dict[str, HarmfulnessMetrics] = Field(
         default_factory=dict[str, HarmfulnessMetrics]
     )
