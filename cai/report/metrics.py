@@ -182,6 +182,14 @@ class RobustnessMetrics(Part):
     parting: PartingMetrics | None = None
 
 
+class MixedMetrics(Part):
+    """Rows of one source in a data set, and those that were left out of it, by reason."""
+
+    train: int = 0
+    test: int = 0
+    left_out: dict[str, int] = Field(default_factory=dict[str, int])
+
+
 class CallMetrics(Part):
     """Calls of language models: made now, or answered from the ledger."""
 
@@ -224,6 +232,9 @@ class Metrics(Part):
     style: dict[str, StyleMetrics] = Field(default_factory=dict[str, StyleMetrics])
     contamination: ContaminationMetrics | None = None
     pairs: dict[str, int] = Field(default_factory=dict[str, int])
+    mix: dict[str, dict[str, MixedMetrics]] = Field(
+        default_factory=dict[str, dict[str, MixedMetrics]]
+    )
     left_out: dict[str, int] = Field(default_factory=dict[str, int])
     filtered: dict[str, dict[str, int]] = Field(default_factory=dict[str, dict[str, int]])
     rows: dict[str, dict[str, int]] = Field(default_factory=dict[str, dict[str, int]])
