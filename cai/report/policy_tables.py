@@ -23,26 +23,26 @@ TRUST = {True: "yes", False: "NO", None: "not known"}
 
 def harmfulness_table(policies: Mapping[str, HarmfulnessMetrics]) -> Table:
     """Expected scores, how many replies have none, what they cost, and whether to believe them."""
-    columns = ["model", "greedy", "T = 1", "no score", "calls", "cost", "trusted"]
+    columns = ["model", "greedy", "T = 1", "no score", "cost", "trusted"]
     table = plain_table("Harmfulness from 0 to 4, with 95% intervals", columns)
     for name, one in policies.items():
         means = (_mean(one.greedy), _mean(one.sampled))
         unscored = sum(number for status, number in one.rows.items() if status != "ok")
         none = f"{unscored} of {sum(one.rows.values())}"
-        took = (str(one.calls), NOT_MEASURED if one.dollars is None else cost(one.dollars))
-        add_row(table, [stage_title(name), *means, none, *took, TRUST[one.trusted]])
+        add_row(table, [stage_title(name), *means, none, cost(one.dollars), TRUST[one.trusted]])
     told = list(dict.fromkeys(one.why for one in policies.values() if one.why))
     table.caption = "\n".join(f"the judge: {why}" for why in told)
     return table
 
 
 def style_table(policies: Mapping[str, StyleMetrics]) -> Table:
-    """Signs of a gamed reward: a row for each policy, a column for each sign."""
+    """Signs of a gamed reward: a row for each sign, a column for each policy."""
     signs = list(dict.fromkeys(sign for one in policies.values() for sign in one.figures))
-    titles = [sign.replace("_", "\n") for sign in signs]
-    table = plain_table("Signs of a gamed reward, with 95% intervals", ["model", *titles])
-    for name, one in policies.items():
-        add_row(table, [stage_title(name), *(_sign(sign, one.figures.get(sign)) for sign in signs)])
+    titles = [stage_title(name) for name in policies]
+    table = plain_table("Signs of a gamed reward, with 95% intervals", ["sign", *titles])
+    for sign in signs:
+        cells = [_sign(sign, one.figures.get(sign)) for one in policies.values()]
+        add_row(table, [sign.replace("_", " "), *cells])
     return table
 
 
