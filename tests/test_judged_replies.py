@@ -122,7 +122,7 @@ def test_a_judge_that_grades_known_pairs_wrongly_is_not_trusted(
     found = evaluate(tmp_path, settings, answer)["harmfulness"]["helpful"]
 
     assert found["trusted"] is trusted
-    assert f"accuracy {1 if trusted else 0}.000 on 4 questions" in found["why"]
+    assert f"accuracy is {1 if trusted else 0}.000 on 4 questions" in found["why"]
 
 
 def test_a_constitution_without_a_principle_for_it_is_refused_before_any_call(tmp_path: Path):

@@ -56,7 +56,7 @@ def trust_in_judge(
         return Trust(None, NO_GATE)
     judge = figures_from(studio, studio.recipe.models.of("judge"), (stage,), constitution)
     limits = [read_gate(text) for text in gates]
-    told = ", ".join(f"{gate.figure} {_value(gate.figure, judge)}" for gate in limits)
+    told = ", ".join(f"{gate.figure} is {_value(gate.figure, judge)}" for gate in limits)
     broken = [gate for gate in limits if not gate.holds(judge)]
     of = f"on {sum(judge.rows.values())} questions"
     if broken:
