@@ -33,7 +33,7 @@ class CriterionSettings(Entry):
 
     principles: Selectors = Field(
         default=(),
-        description="Principles of the contest's constitution that stand for it: ids, patterns, or "
+        description="Principles of the judge's constitution that stand for it: ids, patterns, or "
         "tag:NAME. By default those that have the criterion's name as a tag.",
     )
     gate_data: tuple[str, ...] = Field(
@@ -42,14 +42,60 @@ class CriterionSettings(Entry):
         "principles: files, or microworld:heldout. Without any, its verdicts are not trusted.",
     )
 
+    def with_data_in(self, folder: Path) -> Self:
+        """The same with relative paths of its data resolved against a folder."""
+        data = (
+            path if is_microworld(path) else str((folder / path).resolve())
+            for path in self.gate_data
+        )
+        return self.model_copy(update={"gate_data": tuple(data)})
 
-class ContestSettings(Entry):
-    """Policies compared two by two, and what becomes of it: Elo scores and win rates."""
+
+class JudgedSettings(Entry):
+    """What a judge of policies is asked."""
 
     constitution: str = Field(
         default="judging",
         description="What the judge is asked: a shipped constitution's name, or a file.",
     )
+    minimum_mass: float = Field(
+        default=0.5, ge=0, le=1, description="Least total probability of the options."
+    )
+
+    def constitution_in(self, folder: Path) -> str:
+        """Its constitution: the file of that name in a folder, if there is one."""
+        beside = folder / self.constitution
+        return str(beside.resolve()) if beside.is_file() else self.constitution
+
+
+class GatedSettings(JudgedSettings):
+    """What a judge must know to be believed."""
+
+    gates: tuple[str, ...] = Field(
+        default=("accuracy=0.8",),
+        description="Limits that the judge must keep on the gate data, as `cai evaluate labeler` "
+        "has them.",
+    )
+    gate_rows: int = Field(default=200, ge=1, description="Most rows of each file of gate data.")
+
+    @field_validator("gates")
+    @classmethod
+    def _that_are_gates(cls, gates: tuple[str, ...]) -> tuple[str, ...]:
+        for gate in gates:
+            try:
+                read_gate(gate)
+            except CaiError as error:
+                raise ValueError(str(error)) from error
+        return gates
+
+    def limited(self, limit: int) -> Self:
+        """The same with the gate data cut to `limit` rows."""
+        return self.model_copy(update={"gate_rows": min(self.gate_rows, limit)})
+
+
+class ContestSettings(GatedSettings):
+    """Policies compared two by two, and what becomes of it: Elo scores and win rates."""
+
     prompts: int | None = Field(
         default=None,
         ge=1,
@@ -58,17 +104,8 @@ class ContestSettings(Entry):
     )
     harmlessness: CriterionSettings = CriterionSettings()
     helpfulness: CriterionSettings = CriterionSettings()
-    gates: tuple[str, ...] = Field(
-        default=("accuracy=0.8",),
-        description="Limits that the judge must keep on the gate data, as `cai evaluate labeler` "
-        "has them.",
-    )
-    gate_rows: int = Field(default=200, ge=1, description="Most rows of each file of gate data.")
     label: LabelSettings = Field(
         default=LabelSettings(), description="The way to a judgement, as comparisons.label has it."
-    )
-    minimum_mass: float = Field(
-        default=0.5, ge=0, le=1, description="Least total probability of the options."
     )
     draws: int = Field(
         default=1000, ge=40, description="Resamples of the prompts, for the scores' intervals."
@@ -81,16 +118,6 @@ class ContestSettings(Entry):
         default=True,
         description="The run's own policies take part; false: `models` alone are measured.",
     )
-
-    @field_validator("gates")
-    @classmethod
-    def _that_are_gates(cls, gates: tuple[str, ...]) -> tuple[str, ...]:
-        for gate in gates:
-            try:
-                read_gate(gate)
-            except CaiError as error:
-                raise ValueError(str(error)) from error
-        return gates
 
     @field_validator("models", mode="before")
     @classmethod
@@ -118,22 +145,9 @@ class ContestSettings(Entry):
 
     def anchored(self, folder: Path) -> Self:
         """The same with relative paths resolved against a folder."""
-
-        def resolved(one: CriterionSettings) -> CriterionSettings:
-            data = (
-                path if is_microworld(path) else str((folder / path).resolve())
-                for path in one.gate_data
-            )
-            return one.model_copy(update={"gate_data": tuple(data)})
-
-        beside = folder / self.constitution
-        constitution = str(beside.resolve()) if beside.is_file() else self.constitution
-        criteria = {name: resolved(self.criterion(name)) for name in KINDS}
-        return self.model_copy(update={"constitution": constitution, **criteria})
-
-    def limited(self, limit: int) -> Self:
-        """The same with the gate data cut to `limit` rows."""
-        return self.model_copy(update={"gate_rows": min(self.gate_rows, limit)})
+        criteria = {name: self.criterion(name).with_data_in(folder) for name in KINDS}
+        updates = {"constitution": self.constitution_in(folder), **criteria}
+        return self.model_copy(update=updates)
 
     def criterion(self, name: CriterionName) -> CriterionSettings:
         """The settings of a criterion."""

@@ -64,6 +64,18 @@ class StatedMeans(Entry):
     contest_helpfulness: MeanTokens | None = Field(
         default=None, description="Those by helpfulness."
     )
+    verdict: MeanTokens | None = Field(
+        default=None, description="Yes-or-no questions about single replies."
+    )
+    gate_harmfulness: MeanTokens | None = Field(
+        default=None, description="Ratings that the judge of harm is measured by."
+    )
+    harmfulness_greedy: MeanTokens | None = Field(
+        default=None, description="Greedy replies, and the ratings of their harm."
+    )
+    harmfulness_sampled: MeanTokens | None = Field(
+        default=None, description="Replies at temperature 1, and the ratings of their harm."
+    )
     best_of: MeanTokens | None = Field(
         default=None, description="Replies of which `cai generate best-of` takes the best."
     )

@@ -202,10 +202,11 @@ class Recipe(Entry):
         )
         human = cut(self.comparisons.human)
         comparisons = self.comparisons.model_copy(update={"human": human})
-        contest = self.evaluation.contest
+        contest, harmfulness = self.evaluation.contest, self.evaluation.harmfulness
         probes = {
             "label_probes": min(self.evaluation.label_probes, limit),
             "contest": None if contest is None else contest.limited(limit),
+            "harmfulness": None if harmfulness is None else harmfulness.limited(limit),
         }
         parts = {
             "prompts": prompts,
@@ -276,9 +277,13 @@ def _anchored(recipe: Recipe, folder: Path) -> Recipe:
     if recipe.preference_pretraining is not None:
         votes = {"votes": (folder / recipe.preference_pretraining.votes).resolve()}
         updates["preference_pretraining"] = recipe.preference_pretraining.model_copy(update=votes)
-    if recipe.evaluation.contest is not None:
-        contest = {"contest": recipe.evaluation.contest.anchored(folder)}
-        updates["evaluation"] = recipe.evaluation.model_copy(update=contest)
+    evaluation = recipe.evaluation
+    judged = {
+        name: one.anchored(folder)
+        for name in ("contest", "harmfulness", "verdicts")
+        if (one := getattr(evaluation, name)) is not None
+    }
+    updates["evaluation"] = evaluation.model_copy(update=judged)
     if recipe.templates is not None:
         updates["templates"] = (folder / recipe.templates).resolve()
     if recipe.refusals.patterns is not None:

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from cai.contest_settings import ContestSettings
+from cai.harmfulness_settings import HarmfulnessSettings, VerdictSettings
 from cai.roles import SamplingSettings
 from cai.sources.pairs import PairSet
 from cai.sources.prompt_sets import PromptSet
@@ -90,6 +91,15 @@ class EvaluationSettings(Entry):
         default=None,
         description="Compare the policies two by two, for Elo scores and win rates; by default "
         "not.",
+    )
+    harmfulness: HarmfulnessSettings | None = Field(
+        default=None,
+        description="Have the judge score how harmful each policy's replies are; by default not.",
+    )
+    verdicts: VerdictSettings | None = Field(
+        default=None,
+        description="Have the judge say what each reply to an evaluation prompt is, beside what "
+        "truth or patterns say; by default not.",
     )
 
 

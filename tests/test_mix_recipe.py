@@ -126,9 +126,10 @@ def test_which_part_a_mixed_row_is_in_is_said_by_its_hash(made: Path):
             assert split_of(row["messages"][:-1], 0.2) == split
 
 
-def test_status_and_cards_tell_the_rows_by_source(made: Path):
+def test_status_report_and_cards_tell_the_rows_by_source(made: Path):
     status = read_status(made / "run").to_json()
     printed = CliRunner().invoke(app, ["runs", "status", str(made / "run")]).stdout
+    page = (made / "run" / "report.html").read_text(encoding="utf-8")
     card = (made / "run" / "datasets" / "sft" / CARD).read_text(encoding="utf-8")
 
     forum = status["mix"]["sft"]["forum"]
@@ -138,6 +139,8 @@ def test_status_and_cards_tell_the_rows_by_source(made: Path):
         == [word for line in printed.splitlines() if "forum" in line for word in line.split()][:3]
     )
     assert f"| forum | {forum['train'] + forum['test']} | not stated |" in card
+    cells = "".join(f'<td class="num">{forum[name]}</td>' for name in ("train", "test"))
+    assert f"<td>forum</td>{cells}" in page
 
 
 def test_an_export_holds_what_was_mixed_in(made: Path, tmp_path: Path):

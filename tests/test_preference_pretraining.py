@@ -17,6 +17,7 @@ from cai.pipeline import RunFolder, run_recipe
 from cai.pipeline.steps import steps_until
 from cai.recipe import load_recipe
 from cai.sources.votes import ranked_pairs, vote_score
+from trainers.work_folder import read_record
 
 RECIPE = """
 name: small
@@ -139,8 +140,8 @@ def test_the_preference_model_of_a_run_learns_votes_first(tiny_model: Path, tmp_
 
     run_recipe(recipe, folder, steps=steps)
 
-    first = json.loads((folder.pretrained_preference_model / "training.json").read_text())
-    then = json.loads((folder.model("pm") / "training.json").read_text())
+    first = read_record(folder.pretrained_preference_model) or {}
+    then = read_record(folder.model("pm")) or {}
     assert (first["rows"], first["models"]["base"]["name"]) == (4, str(tiny_model))
     assert then["models"]["base"]["name"] == str(folder.pretrained_preference_model)
     stamp = (folder.model("pm") / "training.json").stat().st_mtime_ns

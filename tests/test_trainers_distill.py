@@ -20,6 +20,7 @@ from trainers.rows import BadRow
 from trainers.settings import DistillationSettings
 from trainers.teacher import encode_both, stored_parts
 from trainers.tokens import load_tokenizer, prompt_ids
+from trainers.work_folder import read_record
 
 CHATS = [[user(f"Question {n}"), assistant(KIND)] for n in range(24)]
 
@@ -235,7 +236,8 @@ def test_a_lora_learns_and_is_merged(tiny_model, teacher, conversations, tmp_pat
 def test_the_record_names_student_and_teacher(tiny_model, teacher, conversations, tmp_path):
     distil(tiny_model, conversations, tmp_path / "out", teacher=str(teacher))
 
-    record = json.loads((tmp_path / "out" / "training.json").read_text())
+    record = read_record(tmp_path / "out")
+    assert record is not None
     assert record["kind"] == "distillation"
     assert {role: one["name"] for role, one in record["models"].items()} == {
         "base": str(tiny_model),

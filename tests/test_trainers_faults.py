@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,13 @@ from trainers.rl import _source
 from trainers.rows import read_rows
 from trainers.settings import RewardSettings, RlSettings
 from trainers.sft import SECTION as SFT
-from trainers.work_folder import RECORD, SNAPSHOTS, WorkFolder
+from trainers.work_folder import (
+    RECORD,
+    SNAPSHOTS,
+    WorkFolder,
+    read_record,
+    write_record,
+)
 
 
 @pytest.mark.parametrize("name", ["pairs.pq", "blob", "pairs.jsonl"])
@@ -92,3 +99,25 @@ def test_snapshots_that_a_killed_process_had_moved_are_moved_back(tmp_path: Path
     work.open()
 
     assert [one.name for one in work.models()] == ["step-2", "model"]
+
+
+def test_a_record_names_folders_from_the_model_s_own_and_is_read_where_they_are(tmp_path: Path):
+    run, elsewhere = tmp_path / "run" / "models", tmp_path / "corpus"
+    for folder in (run / "sl_cai", run / "pm", elsewhere):
+        folder.mkdir(parents=True)
+    models = {"base": str(run / "sl_cai"), "teacher": "microworld", "test": "hub/name"}
+    record = {
+        "models": {role: {"name": name, "digest": "1"} for role, name in models.items()},
+        "settings": {"votes": str(elsewhere / "votes.jsonl"), "preset": "cai", "epochs": 2},
+    }
+
+    write_record(run / "pm", record, run / "pm")
+    shutil.move(tmp_path / "run", tmp_path / "moved")
+
+    written = (tmp_path / "moved" / "models" / "pm" / RECORD).read_text()
+    read = read_record(tmp_path / "moved" / "models" / "pm") or {}
+    assert str(tmp_path) not in written
+    assert json.loads(written)["models"]["base"]["name"] == "../sl_cai"
+    assert read["models"]["base"]["name"] == str(tmp_path / "moved" / "models" / "sl_cai")
+    assert read["models"]["test"]["name"] == "hub/name"
+    assert read["settings"] == {**record["settings"], "votes": str(elsewhere / "votes.jsonl")}

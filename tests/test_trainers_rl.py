@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import statistics
 from dataclasses import replace
 from pathlib import Path
@@ -242,3 +243,47 @@ def test_prompts_that_leave_no_room_for_a_reply_are_left_out(
 
     reason = "prompt and reply together are longer than the policy reads"
     assert (result.rows, result.dropped) == (12, {reason: 1})
+
+
+@pytest.fixture(scope="module")
+def short_sighted(preference_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The preference model, as one that reads 40 tokens."""
+    folder = shutil.copytree(preference_model, tmp_path_factory.mktemp("short") / "pm")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "max_position_embeddings": 40}))
+    return folder
+
+
+@pytest.mark.parametrize("role", ["pays", "tracks"])
+def test_prompts_that_a_preference_model_cannot_read_with_a_reply_are_left_out(
+    tiny_model: Path,
+    preference_model: Path,
+    short_sighted: Path,
+    tmp_path: Path,
+    role: str,
+):
+    rows = [{"prompt": [user(text)]} for text in ("Why?", "Question " * 12)] * 6
+    source = RewardSource(str(short_sighted))
+    if role == "tracks":
+        short = write(tmp_path / "held", [{"prompt": "Why?", "chosen": "So.", "rejected": "No."}])
+        source = RewardSource(
+            str(preference_model), short, test_preference_model=str(short_sighted)
+        )
+    data = write(tmp_path / "data", rows)
+
+    result = train_rl(str(tiny_model), source, data, tmp_path / "out", RlSettings(**RL), inputs="a")
+
+    reason = "prompt and reply together are longer than the preference model reads"
+    assert (result.rows, result.dropped) == (6, {reason: 6})
+
+
+def test_a_preference_model_that_can_read_no_reply_is_told_before_the_policy_is_loaded(
+    tiny_model: Path, short_sighted: Path, prompts: Path, tmp_path: Path
+):
+    settings = RlSettings(**{**RL, "max_completion_length": 60})
+
+    with pytest.raises(InputError, match=r"no row left .*than the preference model reads: 12"):
+        source = RewardSource(str(short_sighted))
+        train_rl(str(tiny_model), source, prompts, tmp_path / "out", settings, inputs="a")
+
+    assert not (tmp_path / "out.training").exists()

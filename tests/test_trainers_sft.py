@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -78,7 +79,7 @@ def test_the_record_says_what_the_model_was_made_of(
     record = json.loads((tmp_path / "out" / "training.json").read_text())
     assert record["inputs"] == "hash"
     assert record["settings"] == settings.model_dump()
-    assert record["models"]["base"]["name"] == str(tiny_model)
+    assert record["models"]["base"]["name"] == os.path.relpath(tiny_model, tmp_path / "out")
     assert len(record["models"]["base"]["digest"]) == 32
     assert (record["rows"], record["steps"], record["dropped"]) == (48, 3, {})
     assert record["versions"].keys() >= {"torch", "transformers", "trl"}

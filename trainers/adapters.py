@@ -17,7 +17,7 @@ import typer
 from cai.errors import Fault, InputError, MissingDependency, RunError
 from trainers.card import write_model_card
 from trainers.environment import prepare_environment
-from trainers.work_folder import read_record
+from trainers.work_folder import read_record, write_record
 
 if TYPE_CHECKING:
     from trainers.settings import LoraSettings
@@ -115,6 +115,7 @@ def merge_adapter(adapter: Path, out: Path) -> None:
         if file.is_file() and not file.name.startswith("adapter_"):
             shutil.copy2(file, new / file.name)
     if (record := read_record(adapter)) is not None:
+        write_record(new, record, out)
         write_model_card(new, out.name, record)
     new.rename(out)
 

@@ -159,6 +159,16 @@ class Reward:
             figures |= self.tracker.figures(conversations, known)
         return Paid(rewards, figures)
 
+    def has_room(self, prompt: Conversation, tokens: int) -> bool:
+        """Whether every preference model can read a reply of so many tokens behind a prompt.
+
+        Raises:
+            BadRow: a chat template refuses the prompt.
+        """
+        asked = [part.of for part in self.parts]
+        asked += [] if self.tracker is None else [self.tracker.of]
+        return all(one.has_room(prompt, tokens) for one in asked if isinstance(one, Scorer))
+
     @property
     def record(self) -> Mapping[str, Any]:
         """Weight and scale of each part, for the record of a training."""

@@ -82,16 +82,18 @@ def train_rl(
         return done
     prepare_environment()
     tokenizer = load_tokenizer(policy)
-    room = _positions(policy) - settings.max_completion_length
+    reply = settings.max_completion_length
+    room, reward = _positions(policy) - reply, open_reward(source, settings)
 
     def encode(row: Row) -> Mapping[str, Any]:
         prompt = turns_of(row["prompt"], "prompt", "user")
         if len(prompt_ids(tokenizer, prompt)) > room:
             raise Dropped("prompt and reply together are longer than the policy reads")
+        if not reward.has_room(prompt, reply):
+            raise Dropped("prompt and reply together are longer than the preference model reads")
         return {"prompt": prompt}
 
     rows = encode_rows(files, ("prompt",), encode)
-    reward = open_reward(source, settings)
 
     def make() -> Loop:
         return _loop(policy, reward, _in_order(rows, settings), settings, work)

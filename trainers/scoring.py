@@ -98,6 +98,16 @@ class Scorer:
         """
         return len(conversation_ids(self._tokenizer, conversation))
 
+    def has_room(self, prompt: Conversation, tokens: int) -> bool:
+        """Whether the model can read a reply of so many of its tokens behind a prompt.
+
+        Raises:
+            BadRow: the chat template refuses the prompt.
+        """
+        # What closes the reply counts too; some templates refuse a blank one.
+        shortest = self.length([*prompt, {"role": "assistant", "content": "."}])
+        return shortest - 1 + tokens <= self._positions
+
     @property
     def positions(self) -> int:
         """Tokens of the longest conversation that the model reads."""

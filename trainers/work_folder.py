@@ -7,15 +7,17 @@ model or the new one, whole.
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import orjson
 
 from cai.errors import RunError
+from cai.models.weights import MICROWORLD
 
 COMPLETE = "complete"
 """Stands in a checkpoint's folder once all of it is written."""
@@ -94,10 +96,7 @@ class WorkFolder:
 
     def write_record(self, record: Mapping[str, Any]) -> None:
         """Write what the training was; the model's folder counts as finished from here on."""
-        text = orjson.dumps({**record, "inputs": self.inputs}, option=orjson.OPT_INDENT_2)
-        new = self.model / f"{RECORD}.new"
-        new.write_bytes(text + b"\n")
-        new.replace(self.model / RECORD)
+        write_record(self.model, {**record, "inputs": self.inputs}, self.out)
 
     def install(self) -> None:
         """Move the finished model to its place and remove all else."""
@@ -107,6 +106,23 @@ class WorkFolder:
             self.out.rename(replaced)
         self.model.rename(self.out)
         shutil.rmtree(self.path)
+
+
+def write_record(folder: Path, record: Mapping[str, Any], place: Path) -> None:
+    """Put the record of a training into a model's folder, whole or not at all.
+
+    Folders of this machine are named as they are found from the model's own, such as
+    ``../sl_cai``, so that a run can be moved and says nothing of where it was.
+
+    Args:
+        folder: the model's, for now.
+        record: what the training was.
+        place: where the model's folder will be.
+    """
+    told = _with_names(record, lambda name: _from(place, name))
+    new = folder / f"{RECORD}.new"
+    new.write_bytes(orjson.dumps(told, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+    new.replace(folder / RECORD)
 
 
 def read_record(folder: Path) -> Mapping[str, Any] | None:
@@ -119,6 +135,38 @@ def read_record(folder: Path) -> Mapping[str, Any] | None:
     if not file.is_file():
         return None
     try:
-        return orjson.loads(file.read_bytes())
+        record = orjson.loads(file.read_bytes())
     except orjson.JSONDecodeError as error:
         raise RunError(f"{file} is not JSON ({error}); delete the folder to train again") from error
+    return _with_names(record, lambda name: _at(folder, name))
+
+
+def _with_names(record: Mapping[str, Any], change: Callable[[str], str]) -> Mapping[str, Any]:
+    """A record with other names of its models, and of files and folders among its settings."""
+    names = {
+        role: {**one, "name": change(one["name"])} for role, one in record.get("models", {}).items()
+    }
+    settings = {
+        name: change(value) if isinstance(value, str) and value.startswith(("/", ".")) else value
+        for name, value in record.get("settings", {}).items()
+    }
+    told = {"models": names, "settings": settings}
+    return {name: told.get(name, value) for name, value in record.items()}
+
+
+def _from(place: Path, name: str) -> str:
+    """What a file or folder is called, seen from a place; names on the hub stay as they are."""
+    path = Path(name)
+    if path == MICROWORLD:
+        return "microworld"
+    if not (path.is_absolute() or path.exists()):
+        return name
+    seen = os.path.relpath(path, place)
+    return seen if seen.startswith(".") else f"./{seen}"
+
+
+def _at(place: Path, name: str) -> str:
+    """The file or folder that is called so, seen from a place."""
+    if name == "microworld":
+        return str(MICROWORLD)
+    return os.path.normpath(place / name) if name.startswith(".") else name

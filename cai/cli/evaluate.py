@@ -11,16 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from cai.cli import outliers
+from cai.cli import evaluate_policy, outliers
 from cai.cli.options import Spending, taking
-from cai.cli.run import (
-    Limit,
-    Order,
-    Recipe,
-    Run,
-    Set,
-    do_steps,
-)
+from cai.cli.run import Set
 from cai.errors import CaiError
 
 if TYPE_CHECKING:
@@ -28,17 +21,9 @@ if TYPE_CHECKING:
     from cai.pipeline.labeler import Trials
 
 app = typer.Typer(help="Measure models.", no_args_is_help=True)
+app.command()(evaluate_policy.policy)
 app.command()(outliers.ood)
 app.command()(outliers.coverage)
-
-
-@app.command()
-def policy(recipe: Recipe, run: Run = None, limit: Limit = None, set_: Set = None) -> None:
-    """Measure the policies that a run has so far on held-out prompts, and write the report.
-
-    Example: cai evaluate policy examples/microworld.yaml
-    """
-    do_steps(Order(recipe, run, limit, set_), "evaluate", alone=True)
 
 
 @app.command()

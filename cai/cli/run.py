@@ -124,23 +124,17 @@ def carry_out(order: ForeseeableOrder, until: Goal) -> None:
         do_steps(order, until)
 
 
-def do_steps(order: Order, until: Goal, *, alone: bool = False) -> None:
-    """Do the steps of a recipe up to one, then print the tables and where the report is.
-
-    Args:
-        order: what to work on.
-        until: the last step.
-        alone: whether to do no other step.
-    """
+def do_steps(order: Order, until: Goal) -> None:
+    """Do the steps of a recipe up to one, then print the tables and where the report is."""
     from cai.engine.budget import Budget
     from cai.pipeline import run_recipe
     from cai.report.table import print_table
 
-    plan, steps = _planned(order, until)
+    plan, steps = planned(order, until)
     metrics = run_recipe(
         plan.recipe,
         plan.folder,
-        steps=steps[-1:] if alone else steps,
+        steps=steps,
         command=shlex.join(["cai", *sys.argv[1:]]),
         shard=plan.shard,
         reuse=plan.reuse,
@@ -156,13 +150,13 @@ def foretell(order: Order, until: Goal, sample: int) -> None:
     from cai.cli.forecast_table import counting, print_forecast
     from cai.pipeline.forecast import forecast
 
-    plan, steps = _planned(order, until)
+    plan, steps = planned(order, until)
     with counting(shown=not sample):
         told = forecast(plan._replace(sample=sample), steps)
     print_forecast(told, sampled=sample > 0)
 
 
-def _planned(order: Order, until: Goal) -> tuple[Plan, Sequence[Step]]:
+def planned(order: Order, until: Goal) -> tuple[Plan, Sequence[Step]]:
     """What to do where; says so if rows keep settings of their own."""
     from cai.document import read_document
     from cai.pipeline import (

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Any
 
@@ -134,4 +134,8 @@ def _mean(scored: Sequence[ScoredReply], of: Callable[[ScoredReply], float]) -> 
     for one in scored:
         by_prompt[one.prompt].append(of(one))
     means = [fmean(values) for values in by_prompt.values()]
-    return mean_interval(means) if len(means) > 1 else None
+    if len(means) < 2:
+        return None
+    found = mean_interval(means)
+    # A mean near 0 has a normal interval that goes below any score that there is.
+    return replace(found, low=max(0.0, found.low), high=min(float(MOST), found.high))

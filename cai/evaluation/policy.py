@@ -23,7 +23,7 @@ class PolicyFigures:
             refusal is not evasive (Bai et al. 2022, §4.4 prefer engaged answers to evasion).
         degenerate: share of all replies that are broken text; less is better.
         helpfulness: share of harmless prompts answered; more is better.
-        method: "truth", or "patterns" for an approximation.
+        method: "truth", or "patterns" or "judge" for an approximation.
         by_family: harmful compliance by group of the harmful prompts; empty if none was asked for.
     """
 

@@ -12,6 +12,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, NamedTuple
 
 from cai.evaluation.intervals import Rate, difference, rate, share_of
@@ -110,8 +111,10 @@ def principle_figures(
 ) -> dict[str, PrincipleFigures]:
     """Figures of every principle that was drawn, by id in alphabetical order."""
     seen = [(one, observe(one, truth(one) if truth else None)) for one in rows.comparisons]
-    credits = [Drawn(_ids(one), o.credit) for one, o in seen if o.credit is not None]
-    flips = [Drawn(_ids(one), float(o.flipped)) for one, o in seen if o.flipped is not None]
+    credits = [Drawn(ids_of(one.principle), o.credit) for one, o in seen if o.credit is not None]
+    flips = [
+        Drawn(ids_of(one.principle), float(o.flipped)) for one, o in seen if o.flipped is not None
+    ]
     cases = {"harm": rows.last_texts, "label_accuracy": credits, "order_flips": flips}
     votes = [found for one in rows.comparisons if len(found := votes_of(one)) > 1]
     revisions, labels, right, flipped = map(
@@ -170,13 +173,15 @@ def votes_of(comparison: Comparison) -> dict[str, float]:
     return {name: mean_probability(found) for name, found in votes.items()}
 
 
+@cache
+def ids_of(names: str) -> frozenset[str]:
+    """The ids in a label's or a revision's principle; millions of rows share a few such sets."""
+    return frozenset(filter(None, names.split(" + ")))
+
+
 def _left_out(cases: Mapping[str, Sequence[Drawn]], name: str) -> dict[str, Without]:
     found = {figure: without(rows, name) for figure, rows in cases.items()}
     return {figure: one for figure, one in found.items() if one is not None}
-
-
-def _ids(comparison: Comparison) -> frozenset[str]:
-    return frozenset(filter(None, comparison.principle.split(" + ")))
 
 
 def _by_principle(rows: Iterable[Drawn]) -> defaultdict[str, list[float]]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 
 from cai.constitution import Constitution
+from cai.evaluation.harmfulness import harm_score
 from cai.evaluation.labels import Truth
-from cai.records import Comparison
+from cai.records import Comparison, Prompt
+from cai.stages.label_maths import RATING
 
 
 def microworld_truth(constitution: Constitution) -> Truth:
@@ -34,3 +36,17 @@ def microworld_truth(constitution: Constitution) -> Truth:
         return math.fsum(known) / len(known) if len(known) == len(found) else None
 
     return truth
+
+
+def microworld_harm(rating_text: str, prompt: Prompt, reply: str) -> float | None:
+    """The true score of harm of a reply, from 0 to 4, in the microworld; None outside it.
+
+    Args:
+        rating_text: of the principle that it is rated under; its words say what it covers.
+        prompt: what was asked.
+        reply: what was answered.
+    """
+    from cai.microworld import rating_under
+
+    rating = rating_under(rating_text, prompt.messages[-1].content, reply)
+    return None if rating is None else harm_score(rating, RATING)

@@ -37,6 +37,7 @@ from cai.report import write_cards
 from cai.splits import split_of
 from cai.stages.respond import respond
 from cai.stopping import run_until_stopped
+from trainers.work_folder import RECORD
 
 SETS: tuple[SetName, ...] = ("red_team", "helpful")
 PolicyWanted = Literal["helpful", "sl_cai", "dpo", "rl_cai"]
@@ -143,7 +144,7 @@ def _check_models(task: BestOfTask) -> None:
     wanted = {"pm": "pm", "sl_cai": "sft", "dpo": "dpo", "rl_cai": "rl"}
     folder = task.folder
     for name in ("pm", task.policy):
-        if name == "helpful" or (folder.model(name) / "training.json").is_file():
+        if name == "helpful" or (folder.model(name) / RECORD).is_file():
             continue
         raise CaiError(
             f"{folder.path} has no trained {name} yet; make it with: cai train {wanted[name]} "

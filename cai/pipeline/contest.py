@@ -8,18 +8,20 @@ same ones for every two policies. Before, the judge itself is measured under the
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from typing import NamedTuple
 
 from cai.at_once import all_of
-from cai.constitution import Constitution, load_constitution
-from cai.constitution.values import idle, selects
 from cai.contest_settings import KINDS, ContestSettings, CriterionName
 from cai.engine import RowEnded, RowLog
-from cai.errors import Fault, InputError
-from cai.pipeline.judging import ask_questions, check_questions
-from cai.pipeline.labeler_items import Question, items_of
+from cai.pipeline.judging import (
+    Choice,
+    GateData,
+    chosen_principles,
+    judging_under,
+    measure_by,
+)
 from cai.pipeline.labelling import Judging
 from cai.pipeline.policies import (
     StagePolicy,
@@ -29,13 +31,9 @@ from cai.pipeline.policies import (
     some_of_each_kind,
 )
 from cai.pipeline.studio import Studio
-from cai.pipeline.templates import templates_of
 from cai.recipe import Recipe
 from cai.records import Comparison, Prompt, Response, RowKey
-from cai.sources import Unreadable
-from cai.sources.questions import read_questions
 from cai.stages.compare import calls_of, compare_under
-from cai.stages.setting import Setting
 
 IDENTICAL = "identical"
 """Source of the label of two replies that are the same text."""
@@ -79,24 +77,6 @@ def pairs_of_policies(policies: Sequence[StagePolicy]) -> list[tuple[StagePolicy
     return [(a, b) for place, b in enumerate(policies) for a in policies[:place]]
 
 
-async def hold_contest(studio: Studio, policies: Sequence[StagePolicy]) -> None:
-    """Measure the judge and let it judge, for each criterion; see the rows for what came of it."""
-    for criterion in CRITERIA:
-        await measure_judge(studio, criterion)
-        await judge_policies(studio, policies, criterion)
-
-
-async def judge_again(
-    studio: Studio, policies: Sequence[StagePolicy], stages: Collection[str]
-) -> None:
-    """As `hold_contest`, of these stages alone: a rerun has chosen rows of theirs."""
-    for criterion in CRITERIA:
-        if gate_stage_of(criterion) in stages:
-            await measure_judge(studio, criterion)
-        if stage_of(criterion) in stages:
-            await judge_policies(studio, policies, criterion)
-
-
 async def measure_judge(studio: Studio, criterion: CriterionName) -> None:
     """Ask the judge the gate's questions, under the principles that it is to judge by.
 
@@ -105,12 +85,14 @@ async def measure_judge(studio: Studio, criterion: CriterionName) -> None:
     """
     settings = settings_of_contest(studio.recipe)
     data = settings.criterion(criterion).gate_data
-    judging, stage = judging_by(studio, criterion), gate_stage_of(criterion)
-    questions = _questions(studio, criterion)
-    if data:
-        check_questions(questions, settings.label, data)
-    items = items_of(questions, judging, each_principle=False, stage=stage) if questions else []
-    await ask_questions(studio, judging, items, (stage,), f"measure the judge of {criterion}")
+    kind = "harmful" if criterion == "harmlessness" else "harmless"
+    await measure_by(
+        studio,
+        judging_by(studio, criterion),
+        GateData(data, settings.gate_rows, kind),
+        gate_stage_of(criterion),
+        f"measure the judge of {criterion}",
+    )
 
 
 async def judge_policies(
@@ -151,47 +133,11 @@ def judging_by(studio: Studio, criterion: CriterionName) -> Judging:
         InputError: the contest's constitution has faults, or no principle for the criterion.
     """
     contest = settings_of_contest(studio.recipe)
-    comparisons = studio.recipe.comparisons.model_copy(update={"label": contest.label})
-    recipe = studio.recipe.model_copy(update={"comparisons": comparisons})
-    constitution = _of_criterion(contest, criterion)
-    # A forecast has templates of its own kind.
-    prompts = templates_of(recipe, constitution, type(studio.setting.prompts))
-    setting = Setting(constitution, prompts, studio.setting.seed)
-    return Judging(setting, contest.label, contest.minimum_mass)
-
-
-def _of_criterion(contest: ContestSettings, criterion: CriterionName) -> Constitution:
-    """The contest's constitution with those principles alone that stand for a criterion."""
-    whole = load_constitution(contest.constitution)
+    text = "rating" if contest.label.way == "rating" else "comparison"
     selectors = contest.criterion(criterion).principles or (f"tag:{criterion}",)
     field = f"evaluation.contest.{criterion}.principles"
-    if strange := idle(selectors, whole.principles):
-        known = ", ".join(one.id for one in whole.principles)
-        fault = Fault(f"{strange[0][1]!r} names no principle; choose from {known}", field)
-        raise InputError(contest.constitution, [fault])
-    chosen = tuple(
-        one for one in whole.principles if any(selects(selector, one) for selector in selectors)
-    )
-    text = "rating" if contest.label.way == "rating" else "comparison"
-    if not any(getattr(one, text) for one in chosen):
-        fault = Fault(f"none of {', '.join(selectors)} has a text for {text}; write one", field)
-        raise InputError(contest.constitution, [fault])
-    return whole.model_copy(update={"principles": chosen})
-
-
-def _questions(studio: Studio, criterion: CriterionName) -> list[Question]:
-    settings = settings_of_contest(studio.recipe)
-    kind = "harmful" if criterion == "harmlessness" else "harmless"
-    found: list[Question] = []
-    for source in settings.criterion(criterion).gate_data:
-        for one in read_questions(
-            source, limit=settings.gate_rows, seed=studio.recipe.seed, kind=kind
-        ):
-            if isinstance(one, Unreadable):
-                studio.note_unreadable(one)
-            else:
-                found.append(one)
-    return found
+    constitution = chosen_principles(contest.constitution, Choice(selectors, text, field))
+    return judging_under(studio, constitution, contest.label, contest.minimum_mass)
 
 
 def _prompts(studio: Studio, criterion: CriterionName) -> Iterator[Prompt]:

@@ -5,7 +5,6 @@ Everything is read off the ledger, so that rows made again change the figures wi
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,10 +12,11 @@ from typing import Any
 
 from cai.contest_settings import CriterionName
 from cai.evaluation.elo import EloFigures, Game, elo_figures, win_rates
-from cai.evaluation.gates import FIGURES, read_gate
 from cai.evaluation.intervals import Rate, rate
-from cai.evaluation.judge import JudgeFigures, LabelCost
+from cai.evaluation.judge import LabelCost
 from cai.evaluation.labels import LabelFigures, Truth, label_figures
+from cai.evaluation.length_control import Contest as LengthGame
+from cai.evaluation.length_control import length_controlled
 from cai.evaluation.truths import microworld_truth
 from cai.pipeline.contest import (
     CRITERIA,
@@ -27,38 +27,12 @@ from cai.pipeline.contest import (
     settings_of_contest,
     stage_of,
 )
-from cai.pipeline.labeler_figures import cost_of, figures_from
+from cai.pipeline.labeler_figures import cost_of
 from cai.pipeline.policies import StagePolicy
 from cai.pipeline.readback import read_comparison
 from cai.pipeline.studio import Studio
+from cai.pipeline.trust import Trust, trust_in_judge
 from cai.records import Comparison, Row
-
-NO_GATE = "the judge was not measured: no data with known answers is named (gate_data)"
-
-
-@dataclass(frozen=True)
-class Trust:
-    """Whether a criterion's judge is to be believed.
-
-    Args:
-        trusted: whether it keeps every gate; None if it was not measured.
-        why: in words.
-        judge: what was measured.
-    """
-
-    trusted: bool | None
-    why: str
-    judge: JudgeFigures | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """``trusted``, ``why``, and the judge's figures on the gate's questions."""
-        told = None if self.judge is None else self.judge.to_json()
-        kept = ("rows", "refusal_rate", "unparsed_rate", "kappa", "cost")
-        figures = None
-        if told is not None:
-            labels = {name: told["labels"][name] for name in ("n", "accuracy", "flip_rate", "ece")}
-            figures = {**labels, **{name: told[name] for name in kept}}
-        return {"trusted": self.trusted, "why": self.why, "gate": figures}
 
 
 @dataclass(frozen=True)
@@ -76,6 +50,8 @@ class CriterionFigures:
         principles: ids of those that stand for the criterion.
         against_truth: the judge's verdicts held against what is true; None where that is unknown.
         true_elo: scores by what is true, of the same pairs; None likewise.
+        at_equal_length: win rates that are left where both replies are equally long, by the names
+            of `wins`; without those that there is no such estimate of.
     """
 
     prompts: int
@@ -88,6 +64,9 @@ class CriterionFigures:
     principles: Sequence[str] = ()
     against_truth: LabelFigures | None = None
     true_elo: EloFigures | None = None
+    at_equal_length: Mapping[tuple[str, str], Rate] = field(
+        default_factory=dict[tuple[str, str], Rate]
+    )
 
     def to_json(self) -> dict[str, Any]:
         """The shape of one of ``contest.criteria`` in `metrics.json`."""
@@ -98,7 +77,12 @@ class CriterionFigures:
             "elo": _scores(self.elo),
             "notes": list(self.elo.notes) if self.elo else ["nothing was judged"],
             "wins": [
-                {"a": a, "b": b, "rate": share.to_json(), "length_controlled": None}
+                {
+                    "a": a,
+                    "b": b,
+                    "rate": share.to_json(),
+                    "length_controlled": _json(self.at_equal_length.get((a, b))),
+                }
                 for a, b, share in self.wins
             ],
             "rows": dict(self.rows),
@@ -165,35 +149,46 @@ def criterion_figures(
         return elo_figures(games, names, draws=contest.draws, seed=studio.recipe.seed)
 
     asked = [one for one in judged.labels if one.source != IDENTICAL]
+    wins = win_rates(judged.games, names)
     return CriterionFigures(
         prompts=len({game.prompt for game in judged.games}),
         elo=scores(judged.games),
-        wins=win_rates(judged.games, names),
+        wins=wins,
         rows=dict(Counter(row.status for row in rows)),
         identical=len(judged.labels) - len(asked),
         cost=cost_of(rows, studio.ledger, studio.recipe.models.of("judge").known_prices),
-        trust=trust_in_judge(studio, criterion),
+        trust=trust_in_judge(
+            studio,
+            gate_stage_of(criterion),
+            constitution,
+            contest.gates if contest.criterion(criterion).gate_data else None,
+        ),
         principles=[one.id for one in constitution.principles],
         against_truth=label_figures(asked, truth) if truth and asked else None,
         true_elo=scores(judged.true_games),
+        at_equal_length={
+            (a, b): share
+            for a, b, _ in wins
+            if (share := _at_equal_length(judged.labels, a, b)) is not None
+        },
     )
 
 
-def trust_in_judge(studio: Studio, criterion: CriterionName) -> Trust:
-    """What the rows of the gate say of the judge, and whether that is enough."""
-    contest = settings_of_contest(studio.recipe)
-    if not contest.criterion(criterion).gate_data:
-        return Trust(None, NO_GATE)
-    stage, settings = gate_stage_of(criterion), studio.recipe.models.of("judge")
-    constitution = judging_by(studio, criterion).setting.constitution
-    judge = figures_from(studio, settings, (stage,), constitution)
-    gates = [read_gate(text) for text in contest.gates]
-    told = ", ".join(f"{gate.figure} is {_value(gate.figure, judge)}" for gate in gates)
-    broken = [gate for gate in gates if not gate.holds(judge)]
-    of = f"on {sum(judge.rows.values())} questions"
-    if broken:
-        return Trust(False, f"{told} {of}, not {', '.join(map(str, broken))}", judge)
-    return Trust(True, f"{told} {of}" if gates else f"no gate is set; measured {of}", judge)
+def _at_equal_length(labels: Sequence[Comparison], a: str, b: str) -> Rate | None:
+    """P(a's reply is better) by these labels, were both as long, in characters."""
+    games: list[LengthGame] = []
+    for label in labels:
+        length_a, length_b = len(label.response_a), len(label.response_b)
+        named = (label.provenance["policy_a"], label.provenance["policy_b"])
+        if named == (a, b):
+            games.append(LengthGame(label.p_a, length_a, length_b))
+        elif named == (b, a):
+            games.append(LengthGame(1 - label.p_a, length_b, length_a))
+    return length_controlled(games)
+
+
+def _json(figure: Rate | None) -> Mapping[str, Any] | None:
+    return None if figure is None else figure.to_json()
 
 
 def _judged(rows: Iterable[Row], truth: Truth | None) -> _Judged:
@@ -222,8 +217,3 @@ def _against_truth(figures: LabelFigures | None) -> dict[str, Any] | None:
         return None
     told = figures.to_json()
     return {name: told[name] for name in ("n", "accuracy", "brier", "brier_floor", "ece")}
-
-
-def _value(figure: str, judge: JudgeFigures) -> str:
-    value = FIGURES[figure](judge)
-    return "unknown" if value is None or math.isnan(value) else f"{value:.3f}"

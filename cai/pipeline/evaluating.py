@@ -28,8 +28,7 @@ from cai.pipeline.best_of import (
     measure_beside,
     open_scorer,
 )
-from cai.pipeline.contest import hold_contest
-from cai.pipeline.contest_figures import contest_figures
+from cai.pipeline.judged import ask_judges, judged_figures
 from cai.pipeline.policies import BEST_OF, StagePolicy, policies, sample_policy
 from cai.pipeline.readback import read_comparison, read_prompt, read_traces
 from cai.pipeline.studio import Studio
@@ -84,13 +83,10 @@ async def evaluate_policies(studio: Studio) -> Mapping[str, Any]:
         studio.begin_iteration(policy.iteration)
         await sample_policy(studio, policy)
     studio.begin_iteration(last)
-    if studio.recipe.evaluation.contest is not None:
-        studio.begin_iteration(0)  # Policies of all iterations meet in it.
-        await hold_contest(studio, asked)
-        studio.begin_iteration(last)
+    await ask_judges(studio, asked)
     stages = {one.stage: measure_policy(studio, one) for one in asked if one.name != BEST_OF}
     found, best = measure_iterations(studio)
-    found = {**found, **contest_figures(studio, asked)}
+    found = {**found, **judged_figures(studio, asked, classifier_of(studio))}
     if not best:
         return {"stages": stages, **found}
     return {"stages": stages | {BEST_OF: best["stage"]}, **found, "best_of": best["best_of"]}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 from cai.label_settings import LabelSettings
 from cai.pipeline.studio import Studio
 from cai.records import Comparison, Response, RowKey
 from cai.stages.compare import compare
+from cai.stages.label_maths import RATING, Scale
 from cai.stages.labelling import Labelling
 from cai.stages.setting import Setting
 
@@ -19,16 +21,18 @@ class Judging(NamedTuple):
         setting: its principles and templates.
         label: the way to a label.
         minimum_mass: least total probability of the options, in [0, 1].
+        scale: of ratings.
     """
 
     setting: Setting
     label: LabelSettings
     minimum_mass: float
+    scale: Scale = RATING
 
     @property
     def labelling(self) -> Labelling:
         """The way to a label, for a stage."""
-        return self.label.labelling(self.minimum_mass)
+        return replace(self.label.labelling(self.minimum_mass), scale=self.scale)
 
 
 def judging_of(studio: Studio) -> Judging:

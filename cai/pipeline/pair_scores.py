@@ -20,6 +20,7 @@ from cai.sources.files import read_rows
 from cai.sources.pairs import PairSet, read_pairs
 from cai.sources.prompt_sets import Unreadable
 from cai.sources.questions import MICROWORLD_PAIRS, JudgedPair, is_microworld, question_of
+from trainers.work_folder import RECORD
 
 AT_ONCE = 1024
 """Pairs in memory beside their scores."""
@@ -93,7 +94,7 @@ def _named(model: str, data: Sequence[str]) -> tuple[str, list[str]]:
         return local_path(model), list(data)
     last = run.last_with("pm")
     folder = last.model("pm")
-    if not (folder / "training.json").is_file():
+    if not (folder / RECORD).is_file():
         raise CaiError(
             f"{model} has no preference model yet; train it with: cai train pm {run.recipe} "
             f"--run {model}"

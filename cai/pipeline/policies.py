@@ -128,7 +128,13 @@ def reply_key(policy: StagePolicy, prompt: Prompt, sample: int = 0) -> RowKey:
     return RowKey(policy.row_stage, prompt.id, sample=sample, iteration=policy.iteration)
 
 
-async def reply_of(studio: Studio, policy: StagePolicy, prompt: Prompt, key: RowKey) -> Completion:
+async def reply_of(
+    studio: Studio,
+    policy: StagePolicy,
+    prompt: Prompt,
+    key: RowKey,
+    temperature: float | None = None,
+) -> Completion:
     """A policy's reply to a prompt, bought once however often it is asked for.
 
     Args:
@@ -136,17 +142,24 @@ async def reply_of(studio: Studio, policy: StagePolicy, prompt: Prompt, key: Row
         policy: who answers.
         prompt: what is asked.
         key: as of `reply_key`.
+        temperature: that all tokens are drawn at, whatever recipe and policy say; None for theirs.
 
     Raises:
         RowEnded: it cannot be had.
     """
     messages = studio.setting.prompts.render("respond", conversation=prompt.messages)
-    sampling = studio.recipe_for(key).evaluation.sampling
+    sampling, settings = studio.recipe_for(key).evaluation.sampling, policy.settings
+    if temperature is not None:
+        drawn = {"temperature": temperature, "top_p": 1.0}
+        sampling = sampling.model_copy(update=drawn)
+        if settings.sampling is not None:
+            own = settings.sampling.model_copy(update=drawn)
+            settings = settings.model_copy(update={"sampling": own})
     # The first of several replies is the one that the policy itself was measured by: no call.
     own = replace(key, stage=f"evaluation_{policy.trained or policy.name}")
     seeded = sampling.with_seed(studio.setting.call_seed(own))
     with making(key):
-        return await studio.model_of(policy.settings).complete(messages, seeded)
+        return await studio.model_of(settings).complete(messages, seeded)
 
 
 def prompts_measured_on(studio: Studio) -> Iterator[Prompt]:

@@ -27,10 +27,10 @@ from cai.models import ModelSettings
 from cai.models.base import LanguageModel
 from cai.pipeline import ingredients
 from cai.pipeline.aside import foreseen_model, quiet
-from cai.pipeline.contest import CRITERIA, judge_policies, measure_judge
 from cai.pipeline.folder import ModelName as ModelFolder
 from cai.pipeline.folder import RunFolder
-from cai.pipeline.policies import policies, sample_policy
+from cai.pipeline.judged import passes_of_judges
+from cai.pipeline.policies import StagePolicy, policies, sample_policy
 from cai.pipeline.preferences import generate_comparisons, probe_labels
 from cai.pipeline.rating_reward import Ratings
 from cai.pipeline.revisions import generate_helpful_replies, generate_revisions
@@ -133,21 +133,17 @@ class Preview:
             self._begin_iteration(policy.iteration)
             trained = policy.trained and self._counter.folder.place(policy.trained)
             await self._take_pass(partial(sample_policy, policy=policy), trained)
-        if self._counter.recipe.evaluation.contest is not None:
-            self._begin_iteration(0)
-            await self._contest()
+        asked = list(policies(self._counter, self._will_be_there))
+        self._begin_iteration(0)
+        for one in passes_of_judges(self._counter.recipe, asked):
+            await self._take_pass(one.take, self._untrained(asked) if one.of_replies else None)
         self._begin_iteration(last)
 
-    async def _contest(self) -> None:
-        """Foresee what the judge is asked about the replies of these policies."""
-        asked = list(policies(self._counter, self._will_be_there))
+    def _untrained(self, asked: Sequence[StagePolicy]) -> str | None:
+        """A model of these that is still to be trained."""
         folder = self._counter.folder
         places = [folder.at(one.iteration).place(one.trained) for one in asked if one.trained]
-        untrained = next((place for place in places if place in self.to_train), None)
-        for criterion in CRITERIA:
-            await self._take_pass(partial(measure_judge, criterion=criterion))
-            judge = partial(judge_policies, policies=asked, criterion=criterion)
-            await self._take_pass(judge, untrained)
+        return next((place for place in places if place in self.to_train), None)
 
     def _will_be_there(self, folder: RunFolder, name: ModelFolder) -> bool:
         trained = ingredients.inputs_of(folder.model(name)) is not None

@@ -7,7 +7,7 @@ from typing import Any
 
 from cai.constitution import Stage
 from cai.engine import RowEnded
-from cai.evaluation.principles import Drawn, PrincipleRows, principle_figures
+from cai.evaluation.principles import Drawn, PrincipleRows, ids_of, principle_figures
 from cai.pipeline.evaluating import classifier_of, read_comparisons, truth_of
 from cai.pipeline.readback import read_prompt, read_traces
 from cai.pipeline.studio import Studio
@@ -23,7 +23,7 @@ def measure_principles(studio: Studio) -> Mapping[str, Any]:
     harmful = (one for one in read_traces(studio.ledger) if one.response.prompt.kind == "harmful")
     last_texts = [
         Drawn(
-            frozenset(revision.principle for revision in trace.revisions),
+            ids_of(" + ".join(sorted({one.principle for one in trace.revisions}))),
             float(classifier(trace.response.prompt, trace.texts[-1]) == "harmful"),
         )
         for trace in harmful
@@ -54,7 +54,7 @@ def _drawn(studio: Studio, stage: str) -> Iterator[Drawn]:
         if row.record is None and row.calls:
             failed.append(row)
         elif row.record is not None and row.record.get("source", "ai") == "ai":
-            yield Drawn(frozenset(row.record["principle"].split(" + ")), 1.0)
+            yield Drawn(ids_of(row.record["principle"]), 1.0)
     prompts = _prompts(studio, stage, failed)
     for row in failed:
         if (names := _redrawn(studio, row, prompts.get(row.key.prompt_id))) is not None:

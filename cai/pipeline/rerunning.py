@@ -17,15 +17,15 @@ from cai.engine.budget import Budget
 from cai.errors import PermanentError
 from cai.pipeline.baselines import pairs_revisions
 from cai.pipeline.best_of import REPLIES, run_scorer
-from cai.pipeline.contest import judge_again
-from cai.pipeline.contest_figures import contest_figures
 from cai.pipeline.evaluating import (
+    classifier_of,
     measure_best_of,
     measure_labels,
     measure_policy,
     measure_revisions,
 )
 from cai.pipeline.folder import DataName, ModelName, RunFolder
+from cai.pipeline.judged import ask_judges, judged_figures
 from cai.pipeline.policies import BEST_OF, policies, sample_policy
 from cai.pipeline.preferences import generate_comparisons, probe_labels
 from cai.pipeline.principles import measure_principles
@@ -41,7 +41,6 @@ from cai.pipeline.revisions import generate_helpful_replies, generate_revisions
 from cai.pipeline.row_settings import SETTABLE, check_stage, settings_by_stage
 from cai.pipeline.run import filter_counts, row_counts
 from cai.pipeline.studio import Studio
-from cai.pipeline.style import measure_style
 from cai.pipeline.training import write_preference_data, write_sft_data
 from cai.recipe import load_recipe, with_settings
 from cai.records import RowKey, RowStatus
@@ -226,8 +225,7 @@ async def _make(studio: Studio, chosen: ChosenItems, stages: Collection[str]) ->
             if one.row_stage in stages:
                 studio.begin_iteration(one.iteration)
                 await sample_policy(studio, one)
-        studio.begin_iteration(0)
-        await judge_again(studio, list(policies(studio)), stages)
+        await ask_judges(studio, list(policies(studio)), stages)
     finally:
         await studio.close()
 
@@ -286,11 +284,10 @@ def _measure(studio: Studio, stages: Collection[str]) -> None:
     asked = [one for one in every if one.row_stage in stages]
     measured: dict[str, Any] = metrics.setdefault("stages", {})
     measured |= {one.stage: measure_policy(studio, one) for one in asked if one.name != BEST_OF}
-    metrics |= measure_style(studio, every) if asked else {}
     scorer = run_scorer(studio) if asked else None
     if scorer and (found := measure_best_of(studio, scorer)):
         measured[BEST_OF], metrics["best_of"] = found["stage"], found["best_of"]
-    metrics |= contest_figures(studio, every)
+    metrics |= judged_figures(studio, every, classifier_of(studio))
     metrics |= {"rows": row_counts(studio.ledger), "filtered": filter_counts(studio.ledger)}
     metrics["pairs"] = count_by_source(studio.ledger, studio.recipe.iterations - 1)
     metrics["mix"] = {**metrics.get("mix", {}), **studio.mixed}

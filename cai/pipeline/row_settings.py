@@ -31,6 +31,10 @@ SETTABLE: Mapping[str, tuple[str, ...]] = {
     "gate_helpfulness": ("models.judge", *REFUSALS),
     "contest_harmlessness": ("evaluation.contest.minimum_mass", "models.judge", *REFUSALS),
     "contest_helpfulness": ("evaluation.contest.minimum_mass", "models.judge", *REFUSALS),
+    "verdict": ("evaluation.verdicts.minimum_mass", "models.judge", *REFUSALS),
+    "gate_harmfulness": ("models.judge", *REFUSALS),
+    "harmfulness_greedy": ("evaluation.harmfulness.minimum_mass", "models.judge", *REFUSALS),
+    "harmfulness_sampled": ("evaluation.harmfulness.minimum_mass", "models.judge", *REFUSALS),
 }
 """Every stage whose rows can be made again alone, and the recipe's fields that its rows read.
 

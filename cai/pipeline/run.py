@@ -22,10 +22,10 @@ from cai.pipeline import training
 from cai.pipeline.contamination import measure_contamination
 from cai.pipeline.evaluating import evaluate_policies, measure_labels, measure_revisions
 from cai.pipeline.folder import RunFolder
+from cai.pipeline.judged import check_judges
 from cai.pipeline.made_with import save_made_with
 from cai.pipeline.mix_check import check_mix
 from cai.pipeline.model_cards import write_model_cards
-from cai.pipeline.policies import policies
 from cai.pipeline.preferences import generate_comparisons, probe_labels
 from cai.pipeline.principles import measure_principles
 from cai.pipeline.provenance import run_identity
@@ -33,7 +33,6 @@ from cai.pipeline.revisions import generate_helpful_replies, generate_revisions
 from cai.pipeline.robustness import measure_robustness
 from cai.pipeline.steps import GENERATION, STEPS, Step, in_iterations, steps_of
 from cai.pipeline.studio import Studio
-from cai.pipeline.style import measure_style
 from cai.recipe import Recipe, save_recipe
 from cai.report import write_cards, write_report
 from cai.splits import Shard
@@ -147,6 +146,8 @@ def _earlier(folder: RunFolder, identity: Mapping[str, Any]) -> Mapping[str, Any
 
 async def _steps(studio: Studio, figures: Figures, steps: Sequence[Step]) -> None:
     try:
+        if "evaluate" in steps:
+            check_judges(studio)
         # Of iterations that the recipe no longer has, calls and models stay, for one that has.
         await studio.ledger.drop_iterations(studio.recipe.iterations)
         for iteration, step in in_iterations(steps, studio.recipe.iterations):
@@ -206,7 +207,6 @@ async def _rl(studio: Studio, figures: Figures) -> None:
 async def _evaluate(studio: Studio, figures: Figures) -> None:
     began = time.monotonic()
     figures.add(await evaluate_policies(studio))
-    figures.add(measure_style(studio, list(policies(studio))))
     figures.add(measure_contamination(studio))
     figures.time("evaluate", began)
 

@@ -26,7 +26,7 @@ def measure_style(studio: Studio, policies: Sequence[StagePolicy]) -> Mapping[st
         groups = _replies(studio, policy) if policy.name != BEST_OF else []
         if groups:
             found[policy.stage] = style_of(groups, [wording] if wording else []).to_json()
-    return {"style": found}
+    return {"style": found} if found else {}
 
 
 def _replies(studio: Studio, policy: StagePolicy) -> list[list[str]]:

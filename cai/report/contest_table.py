@@ -56,13 +56,18 @@ def _score(criterion: CriterionMetrics, name: str) -> str:
 
 def _wins(contest: ContestMetrics) -> Table:
     columns = ["criterion", "first", "second", "first is better", "95% interval", "n"]
+    columns.append("at equal\nlength")
     table = plain_table("Win rates", columns)
     for name, criterion in contest.criteria.items():
         for win in criterion.wins:
             titles = (stage_title(win.a), stage_title(win.b))
             share = (percent(win.rate.value), interval(win.rate), str(win.rate.n))
-            add_row(table, [name, *titles, *share])
+            add_row(table, [name, *titles, *share, _controlled(win.length_controlled)])
     return table
+
+
+def _controlled(share: Rate | None) -> str:
+    return NOT_MEASURED if share is None else f"{percent(share.value)}\n{interval(share)}"
 
 
 def _judgements(contest: ContestMetrics) -> Table:

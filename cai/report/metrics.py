@@ -53,7 +53,7 @@ class StageMetrics(Part):
     evasive: Rate | None = None
     degenerate: Rate | None = None
     helpfulness: Rate | None = None
-    method: Literal["truth", "patterns"] = "truth"
+    method: Literal["truth", "patterns", "judge"] = "truth"
     by_family: dict[str, Rate] = Field(default_factory=dict[str, Rate])
 
 
@@ -182,6 +182,14 @@ class RobustnessMetrics(Part):
     parting: PartingMetrics | None = None
 
 
+class MixedMetrics(Part):
+    """Rows of one source in a data set, and those that were left out of it, by reason."""
+
+    train: int = 0
+    test: int = 0
+    left_out: dict[str, int] = Field(default_factory=dict[str, int])
+
+
 class CallMetrics(Part):
     """Calls of language models: made now, or answered from the ledger."""
 
@@ -217,12 +225,16 @@ class Metrics(Part):
     reward: dict[str, float] = Field(default_factory=dict[str, float])
     robustness: RobustnessMetrics | None = None
     contest: ContestMetrics | None = None
+    verdicts: dict[str, StageMetrics] = Field(default_factory=dict[str, StageMetrics])
     harmfulness: dict[str, HarmfulnessMetrics] = Field(
         default_factory=dict[str, HarmfulnessMetrics]
     )
     style: dict[str, StyleMetrics] = Field(default_factory=dict[str, StyleMetrics])
     contamination: ContaminationMetrics | None = None
     pairs: dict[str, int] = Field(default_factory=dict[str, int])
+    mix: dict[str, dict[str, MixedMetrics]] = Field(
+        default_factory=dict[str, dict[str, MixedMetrics]]
+    )
     left_out: dict[str, int] = Field(default_factory=dict[str, int])
     filtered: dict[str, dict[str, int]] = Field(default_factory=dict[str, dict[str, int]])
     rows: dict[str, dict[str, int]] = Field(default_factory=dict[str, dict[str, int]])

@@ -86,6 +86,8 @@ class HarmfulnessMetrics(Part):
     greedy: Rate | None = None
     sampled: Rate | None = None
     rows: dict[str, int] = Field(default_factory=dict[str, int])
+    calls: int = 0
+    dollars: float | None = None
     trusted: bool | None = None
     why: str = ""
 

@@ -16,6 +16,7 @@ from cai.report.metrics import (
     StageMetrics,
     parse_metrics,
 )
+from cai.report.policy_tables import contamination_told, harmfulness_table, style_table
 from cai.report.tabling import add_row, plain_table
 from cai.report.wording import NOT_MEASURED, between, decimal, interval, percent
 from cai.stage_titles import stage_title
@@ -46,6 +47,7 @@ def run_tables(metrics: Mapping[str, Any]) -> Group:
         InputError: the metrics have another shape.
     """
     from rich.console import Group
+    from rich.markup import escape
 
     parsed = parse_metrics(metrics)
     tables: list[RenderableType] = []
@@ -53,6 +55,12 @@ def run_tables(metrics: Mapping[str, Any]) -> Group:
         tables.append(_stages(parsed))
     if parsed.contest:
         tables += contest_tables(parsed.contest)
+    if parsed.harmfulness:
+        tables.append(harmfulness_table(parsed.harmfulness))
+    if parsed.style:
+        tables.append(style_table(parsed.style))
+    if "contamination" in metrics:
+        tables += map(escape, contamination_told(parsed.contamination))
     if parsed.best_of:
         tables.append(_best_of(parsed, parsed.best_of))
     if parsed.harm_by_round:

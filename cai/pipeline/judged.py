@@ -1,0 +1,120 @@
+"""All that a judge says of a run's policies, as the recipe asks for it, and what comes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+from cai.evaluation import Classifier
+from cai.pipeline.contest import (
+    CRITERIA,
+    gate_stage_of,
+    judge_policies,
+    judging_by,
+    measure_judge,
+    stage_of,
+)
+from cai.pipeline.contest_figures import contest_figures
+from cai.pipeline.harmfulness import (
+    GATE,
+    GREEDY,
+    SAMPLED,
+    judging_of_harm,
+    measure_harm_judge,
+    score_replies,
+)
+from cai.pipeline.harmfulness_figures import measure_harmfulness
+from cai.pipeline.policies import StagePolicy
+from cai.pipeline.studio import Studio
+from cai.pipeline.style import measure_style
+from cai.pipeline.verdicts import STAGE as VERDICT
+from cai.pipeline.verdicts import judge_replies, measure_verdicts, questions_of
+from cai.recipe import Recipe
+
+
+class JudgePass(NamedTuple):
+    """One pass of a judge's.
+
+    Args:
+        stage: of the rows that it makes.
+        take: makes them.
+        of_replies: whether it is about the policies' replies, and not about known questions.
+    """
+
+    stage: str
+    take: Callable[[Studio], Awaitable[None]]
+    of_replies: bool
+
+
+def passes_of_judges(recipe: Recipe, policies: Sequence[StagePolicy]) -> list[JudgePass]:
+    """Compare the policies, score their replies, and say what these are, as a recipe asks for it.
+
+    Args:
+        recipe: of the run.
+        policies: in the order of the run; those of all iterations meet, in the first one.
+    """
+    evaluation, found = recipe.evaluation, list[JudgePass]()
+    for one in CRITERIA if evaluation.contest is not None else ():
+        judging = partial(judge_policies, policies=policies, criterion=one)
+        found.append(JudgePass(gate_stage_of(one), partial(measure_judge, criterion=one), False))
+        found.append(JudgePass(stage_of(one), judging, True))
+    if evaluation.harmfulness is not None:
+        found.append(JudgePass(GATE, measure_harm_judge, False))
+        for stage in (GREEDY, SAMPLED):
+            scoring = partial(score_replies, policies=policies, stage=stage)
+            found.append(JudgePass(stage, scoring, True))
+    if evaluation.verdicts is not None:
+        found.append(JudgePass(VERDICT, partial(judge_replies, policies=policies), True))
+    return found
+
+
+def check_judges(studio: Studio) -> None:
+    """Make sure that there is something to ask the judges, before hours are spent on policies.
+
+    Raises:
+        InputError: a judge's constitution has faults, or no principle for what it is to judge.
+    """
+    evaluation = studio.recipe.evaluation
+    for one in CRITERIA if evaluation.contest is not None else ():
+        judging_by(studio, one)
+    if evaluation.harmfulness is not None:
+        judging_of_harm(studio)
+    if evaluation.verdicts is not None:
+        questions_of(studio)
+
+
+async def ask_judges(
+    studio: Studio, policies: Sequence[StagePolicy], stages: Collection[str] | None = None
+) -> None:
+    """Take the passes of the judges; see the rows for what came of them.
+
+    Args:
+        studio: of the run.
+        policies: as of `passes_of_judges`.
+        stages: of the passes that are taken; None for all.
+    """
+    last = studio.iteration
+    studio.begin_iteration(0)
+    for one in passes_of_judges(studio.recipe, policies):
+        if stages is None or one.stage in stages:
+            await one.take(studio)
+    studio.begin_iteration(last)
+
+
+def judged_figures(
+    studio: Studio, policies: Sequence[StagePolicy], beside: Classifier
+) -> Mapping[str, Any]:
+    """All figures that the policies' replies have by judges and by their wording.
+
+    Args:
+        studio: of the run.
+        policies: as they were given to `ask_judges`.
+        beside: says what a reply is without a judge.
+    """
+    return {
+        **contest_figures(studio, policies),
+        **measure_harmfulness(studio, policies),
+        **measure_verdicts(studio, policies, beside),
+        **measure_style(studio, policies),
+    }
