@@ -49,4 +49,8 @@ def test_another_reinforcement_changes_its_own_policy_alone(told_and_done):
 
     assert foretold.to_train == ("rl_cai",)
     bought = {part.part for part in foretold.parts if part.to_buy}
-    assert bought == {"evaluation_rl_cai", "contest_harmlessness", "contest_helpfulness"}
+    assert bought == {
+        "evaluation_rl_cai",
+        *("contest_harmlessness", "contest_helpfulness"),
+        *("harmfulness_greedy", "harmfulness_sampled"),
+    }
