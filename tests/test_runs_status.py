@@ -259,6 +259,23 @@ def test_the_list_tells_headline_figures_of_the_last_policy(tmp_path, capsys, mo
     }
 
 
+def test_a_contest_s_further_models_are_no_headline_of_a_run(tmp_path):
+    run = run_folder(tmp_path / "a")
+    names = ("helpful", "rl_cai", "dpo_1", "rival")
+    stages = {name: {"helpfulness": {"value": place}} for place, name in enumerate(names)}
+    (run / "metrics.json").write_text(json.dumps({"stages": stages}))
+
+    assert read_status(run).figures == {"helpful": 2}
+
+
+def test_the_last_model_of_a_contest_alone_is_its_headline(tmp_path):
+    run = run_folder(tmp_path / "a")
+    stages = {"ours": {"helpfulness": {"value": 1}}, "rival": {"helpfulness": {"value": 2}}}
+    (run / "metrics.json").write_text(json.dumps({"stages": stages}))
+
+    assert read_status(run).figures == {"helpful": 2}
+
+
 def test_a_folder_that_is_no_run_is_refused(tmp_path):
     with pytest.raises(RunError, match="holds no run"):
         read_status(tmp_path)

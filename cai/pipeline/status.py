@@ -13,7 +13,7 @@ from cai.engine.holder import holder_of
 from cai.errors import RunError
 from cai.pipeline.folder import MODELS, RunFolder, existing_run
 from cai.pipeline.run_log import PartLog, RunLog, read_run_log
-from cai.stage_titles import STAGE_TITLES
+from cai.stage_titles import own_stages
 from trainers.work_folder import RECORD
 
 State = Literal["running", "finished", "stopped", "died", "unknown"]
@@ -212,8 +212,9 @@ def _headline(metrics: Mapping[str, Any]) -> dict[str, float]:
 def _figures(metrics: Mapping[str, Any]) -> dict[str, float]:
     """Figures beside harmful compliance; what a run has not measured is not there."""
     stages: Mapping[str, Any] = metrics.get("stages", {})
-    known = [name for name in STAGE_TITLES if name in stages and name != "best_of"]
-    last = [*known, *(name for name in stages if name not in STAGE_TITLES)][-1:]
+    # A contest's further models stand behind the run's own, and are no result of the run.
+    own = [name for name in own_stages(stages) if name != "best_of"]
+    last = (own or [name for name in stages if name != "best_of"])[-1:]
     policy = last[0] if last else ""
     parts = {name: _part(metrics, name) for name in ("contest", "labels", "pm")}
     criteria: Mapping[str, Any] = parts["contest"].get("criteria", {})

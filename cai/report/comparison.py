@@ -14,7 +14,7 @@ from cai.report.page import render
 from cai.report.plates import plates_of
 from cai.report.side_by_side import groups_of
 from cai.report.wording import change
-from cai.stage_titles import stage_title
+from cai.stage_titles import own_stages, stage_title
 
 
 def comparison_page(run_a: ReportData, run_b: ReportData) -> str:
@@ -33,7 +33,9 @@ def comparison_page(run_a: ReportData, run_b: ReportData) -> str:
 
 def comparison_sentence(a: Metrics, b: Metrics) -> str:
     """What B's latest stage that both runs measured does differently."""
-    for name in reversed(a.ordered_stages):
+    own = own_stages(a.stages)
+    others = [name for name in a.stages if name not in own]
+    for name in (*reversed(own), *reversed(others)):
         before = a.stages[name].harmful_compliance
         after = b.stages[name].harmful_compliance if name in b.stages else None
         if before and after:

@@ -21,7 +21,7 @@ from cai.report.policy_metrics import (
     Part,
     StyleMetrics,
 )
-from cai.stage_titles import STAGE_TITLES
+from cai.stage_titles import own_stages
 
 
 class ConstitutionMetrics(Part):
@@ -244,9 +244,8 @@ class Metrics(Part):
 
     @property
     def ordered_stages(self) -> dict[str, StageMetrics]:
-        """The stages that there are: the paper's in their order, then any others."""
-        names = [*(name for name in STAGE_TITLES if name in self.stages)]
-        names += [name for name in self.stages if name not in STAGE_TITLES]
+        """The stages that there are: the run's own in their order, then any others."""
+        names = dict.fromkeys([*own_stages(self.stages), *self.stages])
         return {name: self.stages[name] for name in names}
 
 

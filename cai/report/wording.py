@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from cai.engine.standing import dollars
 from cai.evaluation.intervals import Rate, difference
 from cai.report.metrics import Metrics, RobustnessMetrics
-from cai.stage_titles import stage_title
+from cai.stage_titles import own_stages, stage_title
 
 NOT_MEASURED = "–"
 
@@ -101,9 +101,11 @@ def result_sentence(metrics: Metrics) -> str:
 
 
 def _policy_sentence(metrics: Metrics) -> str | None:
+    names = own_stages(metrics.stages) or list(metrics.ordered_stages)
+    stages = ((name, metrics.stages[name]) for name in names)
     measured = [
         (stage_title(name), stage, stage.harmful_compliance)
-        for name, stage in metrics.ordered_stages.items()
+        for name, stage in stages
         if stage.harmful_compliance
     ]
     if not measured:

@@ -136,3 +136,18 @@ async def test_all_headline_figures_of_two_runs_are_compared(
         assert f"<h3>{title}</h3>" in page
     for figure in ("plane", "harm", "training", "calibration", "time"):
         assert f'id="{figure}-' in page
+
+
+async def test_the_first_sentence_tells_of_the_run_s_last_policy_and_of_no_rival(
+    tmp_path: Path, write_run: WriteRun, metrics: Json
+):
+    metrics["stages"]["rival"] = metrics["stages"]["helpful"]
+    metrics["stages"]["dpo_1"] = metrics["stages"]["sl_cai"]
+    await write_run(tmp_path / "a", metrics)
+    await write_run(tmp_path / "b", metrics)
+
+    page = write_report(tmp_path / "a").read_text()
+    both = write_comparison(tmp_path / "a", tmp_path / "b", tmp_path / "both.html").read_text()
+
+    assert "From Helpful-only to DPO, iteration 1, harmful compliance fell" in page
+    assert "From A to B, DPO, iteration 1&#39;s harmful compliance" in both
