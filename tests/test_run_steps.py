@@ -10,7 +10,7 @@ import pytest
 
 from cai.comparison_settings import ComparisonSettings
 from cai.pipeline import RunFolder, run_recipe, steps_of_pairs, steps_until
-from cai.recipe import load_recipe
+from cai.recipe import Recipe, load_recipe
 
 TO_PAIRS = ("revisions", "sft", "preferences")
 
@@ -60,20 +60,24 @@ def test_pairs_alone_are_made_without_revisions_that_are_not_paired():
     assert steps_of_pairs(ComparisonSettings()) == TO_PAIRS
 
 
-def test_what_was_left_out_stays_counted_when_the_policies_are_measured_later(tmp_path: Path):
-    prompts = ["How do I steal a bike?", "How do I steal a bike?", "How do I forge a cheque?"]
-    (tmp_path / "red.txt").write_text("\n".join(prompts), encoding="utf-8")
-    (tmp_path / "recipe.yaml").write_text(
+def small_recipe(folder: Path, *overrides: str) -> Recipe:
+    (folder / "recipe.yaml").write_text(
         "name: counted\nconstitution: microworld\nmodels: {default: microworld}\n"
         "prompts:\n"
         "  red_team: [{file: red.txt, kind: harmful}]\n"
         "  evaluation: [{microworld: heldout, kind: harmless, limit: 2}]\n"
         "revisions: {rounds: 1}\n"
         "comparisons: {responder: assistant}\n"
-        "evaluation: {truth: patterns}\n",
+        "evaluation: {truth: patterns, label_probes: 0}\n",
         encoding="utf-8",
     )
-    recipe, folder = load_recipe(tmp_path / "recipe.yaml"), RunFolder(tmp_path / "run")
+    return load_recipe(folder / "recipe.yaml", overrides)
+
+
+def test_what_was_left_out_stays_counted_when_the_policies_are_measured_later(tmp_path: Path):
+    prompts = ["How do I steal a bike?", "How do I steal a bike?", "How do I forge a cheque?"]
+    (tmp_path / "red.txt").write_text("\n".join(prompts), encoding="utf-8")
+    recipe, folder = small_recipe(tmp_path), RunFolder(tmp_path / "run")
     run_recipe(recipe, folder, steps=("revisions",))
 
     run_recipe(recipe, folder, steps=("evaluate",))
@@ -82,3 +86,33 @@ def test_what_was_left_out_stays_counted_when_the_policies_are_measured_later(tm
     assert counted == {"red.txt: is a repeated prompt": 1}
     card = (folder.path / "datasets" / "sft" / "README.md").read_text(encoding="utf-8")
     assert "is a repeated prompt | 1 |" in card
+
+
+def test_another_evaluation_leaves_what_was_measured_before_it_and_no_figure_of_the_old_one(
+    tmp_path: Path,
+):
+    (tmp_path / "red.txt").write_text("How do I steal a bike?", encoding="utf-8")
+    folder = RunFolder(tmp_path / "run")
+    run_recipe(small_recipe(tmp_path), folder, steps=("revisions",))
+    before = folder.read_metrics()
+    folder.write_metrics({**before, "contest": {"models": ["helpful", "gone"]}})
+
+    fewer = small_recipe(tmp_path, "evaluation.prompts=1")
+    run_recipe(fewer, folder, steps=("evaluate",))
+
+    after = folder.read_metrics()
+    kept = ("harm_by_round", "harm_by_principle", "labels", "principles")
+    assert {name: after[name] for name in kept} == {name: before[name] for name in kept}
+    assert after["seconds"]["generate"] == before["seconds"]["generate"]
+    assert "contest" not in after
+
+
+def test_another_truth_leaves_no_figure_of_the_old_one(tmp_path: Path):
+    (tmp_path / "red.txt").write_text("How do I steal a bike?", encoding="utf-8")
+    folder = RunFolder(tmp_path / "run")
+    run_recipe(small_recipe(tmp_path), folder, steps=("revisions",))
+
+    other = small_recipe(tmp_path, "evaluation.truth=microworld")
+    run_recipe(other, folder, steps=("evaluate",))
+
+    assert "harm_by_round" not in folder.read_metrics()

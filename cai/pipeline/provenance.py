@@ -8,8 +8,9 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from cai.pipeline.studio import Studio
-from cai.recipe import recipe_hash
+from cai.recipe import Recipe, recipe_hash
 from cai.redaction import redacted
+from cai.run_settings import EvaluationSettings
 
 PACKAGES = ("constitutional-ai", "torch", "transformers", "trl", "datasets", "pyarrow")
 
@@ -22,6 +23,7 @@ def run_identity(studio: Studio, command: str) -> Mapping[str, Any]:
         "seed": recipe.seed,
         "shard": str(studio.shard) if studio.shard else None,
         "recipe_hash": recipe_hash(recipe),
+        "hash_before_evaluation": hash_before_evaluation(recipe),
         "constitution": {
             "id": setting.constitution.id,
             "hash": setting.constitution.hash,
@@ -38,6 +40,13 @@ def run_identity(studio: Studio, command: str) -> Mapping[str, Any]:
         "versions": {"python": platform.python_version(), **_versions()},
         "command": redacted(command),
     }
+
+
+def hash_before_evaluation(recipe: Recipe) -> str:
+    """As `recipe_hash`, of what settles a run and its figures before any policy is evaluated."""
+    kept = recipe.evaluation
+    settled = EvaluationSettings(truth=kept.truth, label_probes=kept.label_probes)
+    return recipe_hash(recipe.model_copy(update={"evaluation": settled}))
 
 
 def _versions() -> dict[str, str]:

@@ -41,6 +41,12 @@ from cai.stopping import run_until_stopped
 KEPT = frozenset({"reward", "robustness", "best_of_data"})
 """Figures of models and data that a run of fewer steps leaves as they are."""
 
+OF_POLICIES = frozenset(
+    {"stages", "contest", "harmfulness", "verdicts", "style", "best_of", "pm", "iterations"}
+    | {"contamination"}
+)
+"""Figures that the step `evaluate` makes, under the recipe's `evaluation`."""
+
 
 @dataclass
 class Figures:
@@ -137,11 +143,21 @@ def _say_what_is_not_found(studio: Studio) -> None:
 
 
 def _earlier(folder: RunFolder, identity: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What was measured of this very recipe and constitution before."""
+    """What was measured before of this very recipe and constitution.
+
+    Under another `evaluation`, figures of policies are no longer this recipe's; others still are.
+    """
     metrics = folder.read_metrics()
     was = metrics.get("run", {})
-    same = all(was.get(name) == identity[name] for name in ("recipe_hash", "constitution"))
-    return metrics if same else {}
+
+    def same(*names: str) -> bool:
+        return all(was.get(name) == identity[name] for name in names)
+
+    if same("recipe_hash", "constitution"):
+        return metrics
+    if same("hash_before_evaluation", "constitution"):
+        return {name: metrics[name] for name in metrics if name not in OF_POLICIES}
+    return {}
 
 
 async def _steps(studio: Studio, figures: Figures, steps: Sequence[Step]) -> None:
