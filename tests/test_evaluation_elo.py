@@ -170,7 +170,26 @@ def test_a_model_that_always_wins_gets_a_bound_and_a_note():
     # 60 wins and a tie: 400 log10(60.5 / 0.5).
     assert figures.separated
     assert figures.elo["new"].value == pytest.approx(833.1, abs=0.1)
-    assert "at least" in figures.notes[0]
+    assert "open upwards" in figures.notes[0]
+
+
+@pytest.mark.parametrize("n", [5, 30, 100])
+def test_unanimous_wins_leave_a_near_end_by_wilson_and_an_open_far_one(n: int):
+    score = elo_figures(won("new", "old", n, 0), ["old", "new"]).elo["new"]
+
+    near = rate(n, n).low
+    assert score.low == pytest.approx(400 * math.log10(near / (1 - near)), abs=60)
+    assert score.low < score.value - 200
+    assert score.high > score.value + 200
+
+
+def test_one_soft_verdict_says_neither_a_score_nor_a_rate():
+    games = [Game("a", "b", 0.73, "p1")]
+
+    score, (_, _, share) = elo_figures(games, NAMES[:2]).elo["b"], win_rates(games, NAMES)[0]
+
+    assert score.low < -300 < 0 < 300 < score.high
+    assert share.low < 0.2 < 0.9 < share.high
 
 
 def test_a_group_that_wins_every_game_against_another_is_told_too():

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cai.evaluation import Rate, difference, mean_interval, rate
-from cai.evaluation.intervals import bootstrapped
+from cai.evaluation.intervals import bootstrapped, mean_share
 
 
 @pytest.mark.parametrize(
@@ -105,3 +105,14 @@ def test_a_bootstrap_is_the_same_every_time():
 def test_a_bootstrap_of_nothing_is_refused(sample: list[float], draws: int):
     with pytest.raises(ValueError, match="a bootstrap needs cases"):
         bootstrapped(sample, sum, draws=draws)
+
+
+@pytest.mark.parametrize("n", [1, 2, 29])
+def test_few_values_are_worth_as_many_counts(n: int):
+    assert mean_share([0.7] * n) == rate(0.7 * n, n)
+
+
+def test_values_that_never_vary_leave_some_width():
+    found = mean_share([0.73] * 30)
+
+    assert found.low < 0.71 < 0.75 < found.high

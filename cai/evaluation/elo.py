@@ -12,6 +12,13 @@ stands at 0. What the likelihood leaves open is told, and never becomes a number
 - If a group of models wins each and every comparison with the others, the likelihood has no
   maximum (Ford 1957). Then each two models that were compared get one tie more, and this is told:
   the scores are finite, and how far apart the groups are is at least so much.
+
+Intervals are a bootstrap's over prompts, which by itself takes what was unanimous for certain. So a
+resample that has no maximum gets drawn wins, of the exponential distribution with mean 1, on both
+sides of each two models: with two models the share of wins is then drawn about as from
+Beta(wins + 1, 1), whose lower end is nearly Wilson's, and the far end stays far. And of fewer than
+30 prompts each resampled verdict is drawn to be a win or a loss, by its probability; of more, soft
+verdicts that never vary leave no width.
 """
 
 from __future__ import annotations
@@ -21,7 +28,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from cai.evaluation.intervals import Rate, mean_share
+from cai.evaluation.intervals import FEW, Rate, mean_share
 from cai.untyped import untyped
 
 if TYPE_CHECKING:
@@ -86,7 +93,7 @@ class EloFigures:
         if self.separated:
             notes.append(
                 "some models won every comparison with the others: one tie for each two models was "
-                "added, and the distance between them is at least what is told"
+                "added, and how far they are apart is open upwards"
             )
         return tuple(notes)
 
@@ -96,7 +103,8 @@ def elo_figures(
 ) -> EloFigures:
     """Fit Elo scores, with percentile intervals of a bootstrap over prompts (Efron 1979).
 
-    Prompts are drawn, not games: the comparisons of one prompt share its replies.
+    Prompts are drawn, not games: the comparisons of one prompt share its replies. See the module
+    for resamples that would have no width.
 
     Args:
         games: the judgements.
@@ -118,7 +126,7 @@ def elo_figures(
     named = [models[place] for place in there]
     whole_1_M_M = wins_P_M_M.sum(axis=0, keepdims=True)
     ties_M_M = _ties(whole_1_M_M[0])
-    values_M = _fit(whole_1_M_M, ties_M_M)[0] * SCALE
+    values_M = _fit(whole_1_M_M, 0.5 * ties_M_M)[0] * SCALE
     drawn_D_M = _resampled(wins_P_M_M, ties_M_M, draws, seed) * SCALE
     lows_M, highs_M = numpy.quantile(drawn_D_M, (0.025, 0.975), axis=0)
     met_P_M = (wins_P_M_M + wins_P_M_M.swapaxes(1, 2)).any(axis=2)
@@ -186,8 +194,8 @@ def _wins_by_prompt(games: Iterable[Game], models: Sequence[str]) -> Array:
 
 
 def _ties(wins_M_M: Array) -> Array:
-    """Half a win to each side of every two models that were compared."""
-    return ((wins_M_M + wins_M_M.T) > 0) * 0.5
+    """1 for each side of every two models that were compared; half of it is a tie."""
+    return ((wins_M_M + wins_M_M.T) > 0) * 1.0
 
 
 def _connected(wins_M_M: Array) -> list[int]:
@@ -221,20 +229,37 @@ def _resampled(wins_P_M_M: Array, ties_M_M: Array, draws: int, seed: int) -> Arr
     fitted: list[Array] = []
     for begin in range(0, draws, DRAWS_AT_ONCE):
         number = min(DRAWS_AT_ONCE, draws - begin)
-        counts_D_P = source.multinomial(prompts, [1 / prompts] * prompts, size=number)
-        fitted.append(_fit(numpy.tensordot(counts_D_P, wins_P_M_M, axes=1), ties_M_M))
+        if prompts < FEW:
+            wins_D_M_M = _drawn_verdicts(wins_P_M_M, number, source)
+        else:
+            counts_D_P = source.multinomial(prompts, [1 / prompts] * prompts, size=number)
+            wins_D_M_M = numpy.tensordot(counts_D_P, wins_P_M_M, axes=1)
+        extra_D_M_M = ties_M_M * source.exponential(size=wins_D_M_M.shape)
+        fitted.append(_fit(wins_D_M_M, extra_D_M_M))
     return numpy.concatenate(fitted)
 
 
-def _fit(wins_D_M_M: Array, ties_M_M: Array) -> Array:
+def _drawn_verdicts(wins_P_M_M: Array, number: int, source: Any) -> Array:
+    """Wins of resamples whose verdicts are drawn to be wins or losses, (D, M, M)."""
+    numpy = untyped("numpy")
+    prompts = len(wins_P_M_M)
+    wins_D_P_M_M = wins_P_M_M[source.integers(prompts, size=(number, prompts))]
+    # Each two models once, above the diagonal; below it stands what the other one has.
+    games_D_P_M_M = numpy.triu(wins_D_P_M_M + wins_D_P_M_M.swapaxes(2, 3))
+    is_win_D_P_M_M = source.random(games_D_P_M_M.shape) * games_D_P_M_M < wins_D_P_M_M
+    won_D_P_M_M = games_D_P_M_M * is_win_D_P_M_M
+    return (won_D_P_M_M + (games_D_P_M_M - won_D_P_M_M).swapaxes(2, 3)).sum(axis=1)
+
+
+def _fit(wins_D_M_M: Array, extra_D_M_M: Array) -> Array:
     """Scores of greatest likelihood, in nats, the first model's 0, (D, M): Newton's method.
 
     Args:
         wins_D_M_M: of the row's model over the column's; of D samples.
-        ties_M_M: added to the samples that have no greatest likelihood.
+        extra_D_M_M: wins added to the samples that have no greatest likelihood.
     """
     numpy = untyped("numpy")
-    wins_D_M_M = wins_D_M_M + _separated(wins_D_M_M)[:, None, None] * ties_M_M
+    wins_D_M_M = wins_D_M_M + _separated(wins_D_M_M)[:, None, None] * extra_D_M_M
     games_D_M_M = wins_D_M_M + wins_D_M_M.swapaxes(1, 2)
     scores_D_M = numpy.zeros(wins_D_M_M.shape[:2])
     if scores_D_M.shape[1] < 2:

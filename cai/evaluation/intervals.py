@@ -13,8 +13,8 @@ Item = TypeVar("Item")
 Z = 1.959963984540054
 """The normal distribution's 97.5 % quantile: two-sided 95 % intervals."""
 
-ROUNDING = 1e-12
-"""A variance of less than this share of its greatest value is rounding."""
+FEW = 30
+"""Of fewer values than this, how much they vary says too little of how much they would."""
 
 
 @dataclass(frozen=True)
@@ -41,11 +41,13 @@ class Rate:
 def mean_share(values: Sequence[float]) -> Rate:
     """Mean of values in [0, 1], with Wilson's interval for as many cases as they are worth.
 
-        n' = n · m(1 − m) / s²
+        n' = n · m(1 − m) / s²,   s² = (Σ (v − m)² + m(1 − m)) / (n + 1)
 
-    Of counts of 0 and 1 the variance s² is m(1 − m), and n' is n. Values that vary less than that,
-    as probabilities do, say more of their mean than so many counts would (Korn and Graubard 1998
-    have it for surveys). Values that are all the same, 0 and 1 aside, leave no width at all.
+    Of counts of 0 and 1 the variance is m(1 − m), and n' is n. Values that vary less than that, as
+    probabilities do, say more of their mean than so many counts would (Korn and Graubard 1998 have
+    it for surveys). One imagined count is among those that s² is taken of, so that values which
+    are all the same leave some width. Of fewer than 30 values n' is n: theirs could be alike by
+    chance.
 
     Args:
         values: independent measurements in [0, 1], at least one.
@@ -57,11 +59,10 @@ def mean_share(values: Sequence[float]) -> Rate:
     if not n:
         raise ValueError("a mean needs at least one value; no measurement is None")
     mean = min(max(math.fsum(values) / n, 0.0), 1.0)
-    variance = math.fsum((value - mean) ** 2 for value in values) / n
-    full = mean * (1 - mean)
-    if full > 0 and variance <= full * ROUNDING:
-        return Rate(mean, mean, mean, n)
-    cases = n if full == 0 else n * max(full / variance, 1.0)
+    full, cases = mean * (1 - mean), float(n)
+    if full > 0 and n >= FEW:
+        variance = (math.fsum((value - mean) ** 2 for value in values) + full) / (n + 1)
+        cases = n * max(full / variance, 1.0)
     low, high = _wilson(mean, cases)
     return Rate(mean, low, high, n)
 
