@@ -20,7 +20,9 @@ TRUST = {True: "yes", False: "NO", None: "not known"}
 def contest_tables(contest: ContestMetrics) -> Iterator[Table]:
     """Scores first, then how often which model wins, then the judgements themselves."""
     yield _scores(contest)
-    yield _wins(contest)
+    for name, criterion in contest.criteria.items():
+        if criterion.wins:
+            yield _wins(name, criterion)
     yield _judgements(contest)
 
 
@@ -54,15 +56,13 @@ def _score(criterion: CriterionMetrics, name: str) -> str:
     return f"{points(score)}\nn={score.n}"
 
 
-def _wins(contest: ContestMetrics) -> Table:
-    columns = ["criterion", "first", "second", "first is better", "95% interval", "n"]
-    columns.append("at equal\nlength")
-    table = plain_table("Win rates", columns)
-    for name, criterion in contest.criteria.items():
-        for win in criterion.wins:
-            titles = (stage_title(win.a), stage_title(win.b))
-            share = (percent(win.rate.value), interval(win.rate), str(win.rate.n))
-            add_row(table, [name, *titles, *share, _controlled(win.length_controlled)])
+def _wins(name: str, criterion: CriterionMetrics) -> Table:
+    columns = ["first", "second", "first is better", "95% interval", "n", "at equal\nlength"]
+    table = plain_table(f"Win rates, {name}", columns)
+    for win in criterion.wins:
+        titles = (stage_title(win.a), stage_title(win.b))
+        share = (percent(win.rate.value), interval(win.rate), str(win.rate.n))
+        add_row(table, [*titles, *share, _controlled(win.length_controlled)])
     return table
 
 
