@@ -169,6 +169,22 @@ def test_two_recipes_cannot_share_a_folder(tmp_path: Path):
         asyncio.run(ask())
 
 
+def test_a_judge_writes_nothing_into_the_folder_of_a_run(tmp_path: Path):
+    judge, run = source(tmp_path), tmp_path / "run"
+    run.mkdir()
+    (run / "metrics.json").write_text('{"run": {"name": "finished"}}')
+
+    with pytest.raises(RunError, match=r"has the figures of a run.*name a folder of the judge's"):
+        JudgeSource(judge.recipe, run)
+
+
+def test_a_judge_goes_on_in_its_own_folder(tmp_path: Path):
+    judge = source(tmp_path)
+    judged(judge, (Asked("rating"), KIND, None))
+
+    assert judged(JudgeSource(judge.recipe, judge.folder), (Asked("rating"), KIND, None))
+
+
 def test_a_judge_is_opened_anew_in_another_event_loop(tmp_path: Path):
     judges, judge = OpenJudges(), source(tmp_path)
 

@@ -62,7 +62,8 @@ def judged(
         kind: what the prompts of the file are taken to be.
         column: of the file, that holds the prompt.
         reference: column of the file that holds the reply to compare with.
-        folder: keeps what the judge was asked; ``runs/inspect-NAME`` of the recipe by default.
+        folder: keeps what the judge was asked, and is no run's; ``runs/inspect-NAME`` of the recipe
+            by default.
     """
     with _shown():
         read = _recipe(recipe)
@@ -106,8 +107,8 @@ def judge(
             raise CaiError(f"way is {way!r}; choose from {', '.join(get_args(Way))}")
         asked = Asked(way, principle)
         check_asked(load_constitution(read.constitution), asked, read.comparisons.label)
-    # Inspect may change to another folder until it scores.
-    source = JudgeSource(read, Path(folder or f"runs/inspect-{read.name}").resolve())
+        # Inspect may change to another folder until it scores.
+        source = JudgeSource(read, Path(folder or f"runs/inspect-{read.name}").resolve())
 
     async def score(state: Any, target: Any) -> Any:
         text = state.output.completion

@@ -15,6 +15,9 @@ from cai.pipeline.folder import RunFolder
 from cai.pipeline.studio import Studio
 from cai.recipe import Recipe, save_recipe
 
+BOUGHT = "bought"
+"""The one figure of a judge's folder: what its answers cost."""
+
 
 @dataclass(frozen=True)
 class JudgeSource:
@@ -22,11 +25,23 @@ class JudgeSource:
 
     Args:
         recipe: whose judge it is.
-        folder: keeps what it is asked.
+        folder: keeps what it is asked; its own, for its recipe and its costs are written there.
+
+    Raises:
+        RunError: the folder is that of a run, or of another evaluation.
     """
 
     recipe: Recipe
     folder: Path
+
+    def __post_init__(self) -> None:
+        """Refuse a folder whose recipe and figures would be written over."""
+        if set(RunFolder(self.folder).read_metrics()) - {BOUGHT}:
+            raise RunError(
+                f"{self.folder} has the figures of a run, and a judge would write its own over "
+                "them; name a folder of the judge's own, such as "
+                f"{self.folder.with_name(f'judge-{self.folder.name}')}"
+            )
 
 
 @dataclass
@@ -72,7 +87,7 @@ class OpenJudges:
                 await opened.studio.close()
                 studio = opened.studio
                 judge = studio.recipe.models.of("judge").name
-                studio.folder.write_metrics({"bought": {"judge": judge, **studio.tally.to_json()}})
+                studio.folder.write_metrics({BOUGHT: {"judge": judge, **studio.tally.to_json()}})
 
 
 def _open(source: JudgeSource, loop: asyncio.AbstractEventLoop) -> _Opened:
