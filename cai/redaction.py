@@ -7,6 +7,7 @@ logging is without it. Logging and traces belong to the process, so the command 
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import re
@@ -32,8 +33,10 @@ KEY_SHAPES = re.compile(
       | AIza[\w-]{30,}                      # Google
       | AKIA[0-9A-Z]{16}                    # AWS
       | eyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]+   # a signed token
-      | gh[pousr]_\w{30,}
-    )|\bBearer\s+\S{8,}""",
+      | gh[pousr]_\w{30,} | github_pat_\w{20,} | glpat-[\w-]{20,}
+      | xox[a-z]-[\w-]{10,}                 # Slack
+    )|\bBearer\s+\S{8,}
+    |-----BEGIN\ (?:[A-Z]+\ )*PRIVATE\ KEY-----""",
     re.VERBOSE,
 )
 """What the keys of well-known providers look like."""
@@ -42,9 +45,11 @@ _SECRETS: list[str] = []
 
 
 def note_secret(secret: str | None) -> None:
-    """Keep a secret out of all that is written from now on."""
-    if secret and len(secret) >= SHORTEST and secret not in _SECRETS:
-        _SECRETS.append(secret)
+    """Keep a secret out of all that is written from now on, JSON too."""
+    if secret and len(secret) >= SHORTEST:
+        for text in (secret, json.dumps(secret, ensure_ascii=False)[1:-1]):
+            if text not in _SECRETS:
+                _SECRETS.append(text)
 
 
 def note_secrets_of(environment: Mapping[str, str]) -> None:

@@ -39,6 +39,10 @@ LITERALS = {
     "google": "AIzaSyA0123456789abcdefghijklmnopqrstuvw",
     "aws": "AKIAIOSFODNN7EXAMPLE",
     "hugging face": "hf_abcdefghijklmnopqrstuvwxyz0123",
+    "github": "github_pat_0123456789abcdefghijklmn",
+    "gitlab": "glpat-0123456789abcdefghij",
+    "slack": "xoxb-0123456789-abcdefghij",
+    "private key": "-----BEGIN RSA PRIVATE " + "KEY-----",
     "a header": "Bearer abcdefgh12345678",
 }
 
@@ -148,6 +152,14 @@ def test_a_key_in_the_place_of_its_variable_is_refused_and_not_shown():
         ModelSettings(name="openai:m", api_key_env="my-secret-0123")
 
     assert "my-secret" not in refused.value.errors()[0]["msg"]
+
+
+@pytest.mark.parametrize("end", ["/v1", "/v1/"])
+def test_an_address_with_a_password_is_refused_and_not_shown(end: str):
+    with pytest.raises(ValidationError, match="leave them out, and name the env") as refused:
+        ModelSettings(name="openai:m", endpoint=f"https://anna:battery@llm.example.com{end}")
+
+    assert "battery" not in refused.value.errors()[0]["msg"]
 
 
 @pytest.mark.parametrize("key", LITERALS.values(), ids=LITERALS)

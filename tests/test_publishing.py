@@ -252,6 +252,14 @@ def test_a_secret_of_the_environment_is_refused_whatever_its_shape(tmp_path: Pat
         data_of(run)
 
 
+def test_a_secret_is_found_in_rows_that_escape_its_signs(tmp_path: Path):
+    note_secret('quoted-"horse"\\battery')
+    run = published_run(tmp_path / "run", said='it is quoted-"horse"\\battery')
+
+    with pytest.raises(CaiError, match="looks like an API key"):
+        data_of(run)
+
+
 @pytest.mark.parametrize(
     ("text", "secret"),
     [
@@ -259,6 +267,8 @@ def test_a_secret_of_the_environment_is_refused_whatever_its_shape(tmp_path: Pat
         ("Authorization: Bearer abcdef0123456789abcdef", True),
         ("hf_" + "b1" * 15, True),
         ("a task-oriented model", False),
+        ("endpoint: https://anna:correct-horse@llm.example.com/v1", True),
+        ("see https://example.com:8000/v1, or mail anna@example.com", False),
     ],
 )
 def test_words_about_keys_are_no_keys(text: str, secret: bool):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, cast
-from urllib.parse import urlsplit
 
 from pydantic import (
     BaseModel,
@@ -21,6 +20,7 @@ from pydantic import (
 )
 
 from cai.errors import Fault, InputError
+from cai.models.address import check_address
 from cai.models.capabilities import Api, Capabilities, Server
 from cai.models.family import broken_family
 from cai.models.limits import Allowance
@@ -220,15 +220,11 @@ class ModelSettings(BaseModel):
             raise ValueError("names the variable that holds the key, such as OPENAI_API_KEY")
         return name
 
-    @field_validator("endpoint")
+    @field_validator("endpoint", mode="before")
     @classmethod
-    def _an_address(cls, endpoint: str | None) -> str | None:
-        try:
-            port = urlsplit(endpoint or "").port
-        except ValueError as error:
-            raise ValueError(f"{endpoint!r} is no address: {error}") from error
-        if port == 0:
-            raise ValueError(f"{endpoint!r} is no address: no server can have port 0")
+    def _an_address(cls, endpoint: Any) -> Any:
+        if isinstance(endpoint, str):
+            check_address(endpoint)
         return endpoint
 
     @model_validator(mode="wrap")

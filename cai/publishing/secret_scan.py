@@ -23,6 +23,9 @@ SHOWN = 5
 _LIKE_A_TOKEN = re.compile(r"Bearer\s+(?=\S*\d)\S{16,}")
 """`Bearer` before a word is no key in a text about authentication: keys are long, with digits."""
 
+_PASSWORD_IN_ADDRESS = re.compile(r"://[^/\s:@\"']+:[^/\s@\"']+@")
+"""A user and a password before the name of a server."""
+
 ROWS_PER_BATCH = 1000
 
 
@@ -33,8 +36,8 @@ def refuse_secrets(files: Mapping[str, Path]) -> None:
         files: by the names that an error shows.
 
     Raises:
-        CaiError: some have a key of this environment, or a text in the shape of a known provider's
-            key; says where, and never which.
+        CaiError: some have a key of this environment, a text in the shape of a known provider's
+            key, or an address with a password; says where, and never which.
     """
     found = [
         f"{name}, {place}"
@@ -45,7 +48,7 @@ def refuse_secrets(files: Mapping[str, Path]) -> None:
     if found:
         more = f"\n… and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
         raise CaiError(
-            "nothing was sent: there is what looks like an API key in\n"
+            "nothing was sent: there is what looks like an API key or a password in\n"
             + "\n".join(found[:SHOWN])
             + more
             + "\nrevoke it if it is one; then take the rows out (`cai rows show` tells their "
@@ -54,12 +57,13 @@ def refuse_secrets(files: Mapping[str, Path]) -> None:
 
 
 def has_secret(text: str) -> bool:
-    """Whether a text has a key: one that this process knows of, or one by its shape."""
+    """Whether a text has a key that this process knows of, one by its shape, or a password."""
     shaped = (
         not key.startswith("Bearer") or _LIKE_A_TOKEN.fullmatch(key) is not None
         for key in keys_in(text)
     )
-    return redacted(text) != text or any(shaped)
+    known = redacted(text) != text or _PASSWORD_IN_ADDRESS.search(text) is not None
+    return known or any(shaped)
 
 
 def _texts(file: Path) -> Iterator[tuple[str, str]]:
