@@ -199,6 +199,23 @@ def test_of_copies_the_first_source_s_is_kept(ledger: Ledger, tmp_path: Path):
     assert written.left_out == {"second": {"is in first too": 1, "is a repeated row": 1}}
 
 
+@pytest.mark.parametrize("by_prompt", [False, True], ids=["rows", "prompts"])
+def test_a_row_that_its_source_may_not_give_is_left_to_the_next_one(
+    ledger: Ledger, tmp_path: Path, by_prompt: bool
+):
+    rows = chats("row", 5)
+    none, few = part("none", rows, weight=0), part("few", rows, most=2)
+
+    written = mixed(ledger, tmp_path / "sft", none, few, part("all", rows), by_prompt=by_prompt)
+
+    given = {name: counts["train"] for name, counts in written.rows.items()}
+    assert given == {"none": 0, "few": 2, "all": 3}
+    assert sorted(texts_of(tmp_path / "sft")) == [f"row {index}" for index in range(5)]
+    why = f"{'its prompt is' if by_prompt else 'is'} in few too"
+    assert written.left_out["few"] == {"more than its most": 3}
+    assert written.left_out["all"] == {why: 2}
+
+
 async def test_the_run_s_own_rows_come_first_unless_they_are_named(ledger: Ledger, tmp_path: Path):
     await ledger.put_rows([helpful("shared", "Gladly."), helpful("own", "Of course.")])
     own, other = Part[Conversation]("helpful"), part("other", [chat("shared")])

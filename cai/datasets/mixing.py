@@ -1,9 +1,10 @@
 """Put the rows of several sources together: in proportion, each once, and counted by source.
 
 The sources are read twice. The first time their hashes are noted in a temporary file of SQLite's
-own, 60 bytes or so a row, and it is settled there which rows stay; the second time these are given
-in their sources' order. So memory does not grow with the rows, and which rows stay is a function
-of the rows alone, never of their order in a file.
+own, and it is settled there which rows stay; the second time these are given in their sources'
+order. So memory does not grow with the rows, and which rows stay is a function of the rows alone,
+not of their order in a file: but of rows of one rank, as of a pair whose labels contradict each
+other, the first in a file stays.
 """
 
 from __future__ import annotations
@@ -135,7 +136,6 @@ class Mixture:
         with closing(_Notes()) as notes:
             for place, source in enumerate(self.sources):
                 self._note(place, source, notes)
-            self._cut_to_most(notes)
             for split in SPLITS:
                 self._cut_to_weights(split, notes)
             yield from self._given_of(lambda place, example: notes.take(place, example.rank))
@@ -160,20 +160,20 @@ class Mixture:
         for example in source.read():
             if isinstance(example, LeftOut):
                 self._leave_out(source.name, example.reason)
-            elif (owner := notes.claim(place, example.once)) != place:
+            elif (owner := notes.owner(example.once)) is not None:
                 self._leave_out(source.name, self.repeated.format(self.sources[owner].name))
             elif not notes.note(place, example):
                 self._leave_out(source.name, REPEATED)
+        if source.most is not None and (cut := notes.cut(place, source.most)):
+            self._leave_out(source.name, OVER_MOST, cut)
+        # Rows that are left out for good take none from the sources after this one.
+        if source.weight != 0:
+            notes.claim(place)
 
     def _leave_out(self, name: str, reason: str, number: int = 1) -> None:
         counted = self._left_out.setdefault(name, Counter[str]())
         known = reason in counted or len(counted) < MOST_REASONS
         counted[reason if known else OTHER_REASONS] += number
-
-    def _cut_to_most(self, notes: _Notes) -> None:
-        for place, source in enumerate(self.sources):
-            if source.most is not None and (cut := notes.cut(place, source.most)):
-                self._leave_out(source.name, OVER_MOST, cut)
 
     def _cut_to_weights(self, split: Split, notes: _Notes) -> None:
         places = {source.name: place for place, source in enumerate(self.sources)}
@@ -205,24 +205,28 @@ class _Notes:
         self._file.execute("PRAGMA journal_mode = OFF")
         self._file.execute("PRAGMA synchronous = OFF")
         self._file.execute(
-            "CREATE TABLE stays (source INTEGER, rank BLOB, split TEXT, "
+            "CREATE TABLE stays (source INTEGER, rank BLOB, split TEXT, once BLOB, "
             "PRIMARY KEY (source, rank)) WITHOUT ROWID"
         )
         self._file.execute("CREATE TABLE owners (once BLOB PRIMARY KEY, source INT) WITHOUT ROWID")
         self._file.execute("BEGIN")
 
-    def claim(self, source: int, once: str) -> int:
-        """The first source that has claimed a hash, which is this one if none has before."""
-        values = (bytes.fromhex(once), source)
-        if self._file.execute("INSERT OR IGNORE INTO owners VALUES (?, ?)", values).rowcount:
-            return source
-        found = self._file.execute("SELECT source FROM owners WHERE once = ?", values[:1])
-        return int(found.fetchone()[0])
+    def claim(self, source: int) -> None:
+        """Make a source the owner of what its noted rows have."""
+        taken = "INSERT OR IGNORE INTO owners SELECT once, source FROM stays WHERE source = ?"
+        self._file.execute(taken, (source,))
+
+    def owner(self, once: str) -> int | None:
+        """The source that has claimed a hash; None if none has."""
+        values = (bytes.fromhex(once),)
+        found = self._file.execute("SELECT source FROM owners WHERE once = ?", values).fetchone()
+        return None if found is None else int(found[0])
 
     def note(self, source: int, example: Example) -> bool:
         """Note that a row stays; False if its source has one of this rank already."""
-        values = (source, bytes.fromhex(example.rank), example.split)
-        done = self._file.execute("INSERT OR IGNORE INTO stays VALUES (?, ?, ?)", values)
+        once, rank = (bytes.fromhex(one) for one in (example.once, example.rank))
+        values = (source, rank, example.split, once)
+        done = self._file.execute("INSERT OR IGNORE INTO stays VALUES (?, ?, ?, ?)", values)
         return done.rowcount == 1
 
     def count(self, source: int, split: Split) -> int:
