@@ -191,10 +191,8 @@ async def probe_labels(studio: Studio) -> None:
 
     Only the microworld has such pairs; elsewhere there is nothing to do.
     """
-    wanted = studio.recipe.evaluation.label_probes
-    if studio.recipe.evaluation.truth != "microworld" or not wanted:
+    if not _has_probes(studio):
         return
-    probes = PairSet(kind="harmful", microworld="heldout", limit=wanted)
 
     async def label(pair: Comparison, log: RowLog) -> None:
         key = _probe_key(pair)
@@ -204,12 +202,25 @@ async def probe_labels(studio: Studio) -> None:
         await log.ok(key, asdict(comparison), calls_of(comparison), comparison.refusals)
 
     def pairs() -> Iterator[Comparison]:
-        read = read_pairs(probes, studio.recipe.seed)
-        judged = (pair for pair in read if isinstance(pair, Comparison))
-        held = (pair for pair in judged if studio.holds(pair.prompt))
-        return (pair for pair in held if studio.takes(_probe_key(pair)))
+        return (pair for pair in probe_pairs(studio) if studio.takes(_probe_key(pair)))
 
     await studio.run_rows("probe the judge", pairs, label, stages=("label_probe",))
+
+
+def probe_pairs(studio: Studio) -> Iterator[Comparison]:
+    """The held-out pairs of known truth that the judge labels; none outside the microworld."""
+    if not _has_probes(studio):
+        return
+    wanted = studio.recipe.evaluation.label_probes
+    probes = PairSet(kind="harmful", microworld="heldout", limit=wanted)
+    for pair in read_pairs(probes, studio.recipe.seed):
+        if isinstance(pair, Comparison) and studio.holds(pair.prompt):
+            yield pair
+
+
+def _has_probes(studio: Studio) -> bool:
+    settings = studio.recipe.evaluation
+    return settings.truth == "microworld" and settings.label_probes > 0
 
 
 def _probe_key(pair: Comparison) -> RowKey:

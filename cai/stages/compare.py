@@ -27,6 +27,9 @@ from cai.stages.labelling import Labelling
 from cai.stages.rate import rate_replies
 from cai.stages.setting import Setting
 
+ORDERS_DISAGREE = "the two orders disagree"
+"""How the reason begins of a pair that the judge was asked about and gave no label."""
+
 
 async def compare(
     pair: Pair, key: RowKey, *, judge: LanguageModel, setting: Setting, labelling: Labelling
@@ -128,7 +131,7 @@ def _counted(votes: Sequence[Votes], key: RowKey, labelling: Labelling) -> list[
             first, second = both[0]
             told = f"p(a) is {first:.3f} with a at (A) and {second:.3f} with b there"
             calls = _calls(order for vote in votes for order in vote.orders)
-            raise RowEnded(key, "filtered", f"the two orders disagree: {told}", calls)
+            raise RowEnded(key, "filtered", f"{ORDERS_DISAGREE}: {told}", calls)
         both = agreed
     return [mean_probability(p) for p in both]
 
