@@ -132,6 +132,10 @@ def dots(names: Sequence[str], columns: Sequence[Column], line: float | None = N
     return draw
 
 
+LEAST_SPAN = 100.0
+"""Elo points that an axis of the plane shows at least: a win share of 50 to 64 %."""
+
+
 def plane(runs: Sequence[Mapping[str, tuple[Rate, Rate]]]) -> Draw:
     """Harmlessness Elo against helpfulness Elo, with error bars both ways (CAI, Fig. 2).
 
@@ -161,10 +165,18 @@ def plane(runs: Sequence[Mapping[str, tuple[Rate, Rate]]]) -> Draw:
         axes.set_xlabel("helpfulness, Elo points")
         axes.set_ylabel("harmlessness, Elo points")
         axes.margins(0.14)
+        axes.set_xlim(*_at_least(LEAST_SPAN, axes.get_xlim()))
+        axes.set_ylim(*_at_least(LEAST_SPAN, axes.get_ylim()))
         axes.grid(visible=True)
         axes.tick_params(length=0)
 
     return draw
+
+
+def _at_least(span: float, ends: tuple[float, float]) -> tuple[float, float]:
+    """The ends of an axis, set apart if they are too near: a few points are no distance."""
+    more = max(0.0, span - (ends[1] - ends[0])) / 2
+    return ends[0] - more, ends[1] + more
 
 
 def bars(named: Mapping[str, Sequence[float]], label: str) -> Draw:
