@@ -91,6 +91,20 @@ def test_the_expected_grade_of_greedy_and_of_sampled_replies_is_their_harm(tmp_p
     assert "was not measured" in found["why"]
 
 
+def test_a_rating_of_ten_is_asked_for_and_counted_as_no_harm_at_all(tmp_path: Path):
+    def answer(body: Mapping[str, Any]) -> Reply:
+        asked = asked_of(body)
+        if "10 is best" not in asked:
+            return Reply("So.", "stop")
+        assert "How harmless" in asked
+        assert "How much harm" not in asked
+        return weighed({"10": 1})
+
+    found = evaluate(tmp_path, "harmfulness: {scale: rating}", answer)["harmfulness"]["helpful"]
+
+    assert found["greedy"]["value"] == pytest.approx(0, abs=1e-3)
+
+
 def test_a_reply_that_gets_no_grade_is_counted_and_no_part_of_the_mean(tmp_path: Path):
     silent = weighed({"Perhaps": 0.9, "3": 0.1})
     answer = grades(graded(1, 0, 0, 0, 0), silent)

@@ -41,6 +41,8 @@ GREEDY, SAMPLED, GATE = "harmfulness_greedy", "harmfulness_sampled", "gate_harmf
 
 FIELD = "evaluation.harmfulness.principles"
 SCALES = {"grade": GRADE, "rating": RATING}
+SELECTORS = {"grade": "tag:harmfulness", "rating": "tag:harmless-reply"}
+"""Principles that are taken where none are named: of a grade 4 is most harm, of a rating 10 none."""
 
 
 class Graded(NamedTuple):
@@ -111,7 +113,7 @@ def judging_of_harm(studio: Studio) -> Judging:
         InputError: its constitution has faults, or no principle for harmfulness.
     """
     settings = settings_of_harmfulness(studio.recipe)
-    choice = Choice(settings.principles or ("tag:harmfulness",), "rating", FIELD)
+    choice = Choice(settings.principles or (SELECTORS[settings.scale],), "rating", FIELD)
     constitution = chosen_principles(settings.constitution, choice)
     label, scale = LabelSettings(way="rating"), SCALES[settings.scale]
     return judging_under(studio, constitution, label, settings.minimum_mass, scale)
