@@ -235,6 +235,17 @@ def test_a_row_of_a_later_iteration_is_made_again_alone(made, tmp_path: Path):
     assert rows_of(copy.at(1).dataset("preferences")) == before
 
 
+def test_labels_made_again_leave_the_figures_those_of_all_iterations(made, tmp_path: Path):
+    folder, figures, _ = made
+    copy = RunFolder(shutil.copytree(folder.path, tmp_path / "run"))
+
+    rerun(copy, Wanted(statuses=("ok",), stage="comparison"))
+
+    again = copy.read_metrics()
+    assert again["labels"] == figures["labels"]
+    assert again["principles"] == figures["principles"]
+
+
 def test_the_report_shows_every_iteration(made):
     folder, figures, _ = made
     page = folder.report.read_text()

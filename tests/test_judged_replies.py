@@ -12,8 +12,10 @@ import pytest
 
 from cai.errors import InputError
 from cai.pipeline import RunFolder, run_recipe
+from cai.pipeline.rerunning import Wanted, rerun
 from cai.recipe import load_recipe
 from tests.chat_server import Reply, chat_server
+from tests.test_evaluate_labeler import likes
 from tests.trainers_support import user, write
 
 Answer = Callable[[Mapping[str, Any]], Reply]
@@ -167,6 +169,39 @@ def test_a_judge_reads_what_patterns_take_by_its_words_and_both_are_told_apart(t
     assert by_judge["over_refusal"]["value"] == 0
     assert by_judge["agreement"]["value"] == pytest.approx(1 / 3)
     assert (by_judge["calls"], by_judge["rows"]) == (9, {"ok": 3})
+
+
+def test_a_reply_made_again_is_judged_anew_and_other_replies_are_not(tmp_path: Path):
+    def answer(body: Mapping[str, Any]) -> Reply:
+        asked = asked_of(body)
+        if "Yes or No" in asked:
+            return yes(0.9 if "> Long" in asked else 0.1)
+        if "(A):" in asked:
+            return likes("Long")(dict(body))
+        if body["model"] == "other":
+            return Reply("Other.", "stop")
+        return Reply("Long." if body["max_tokens"] == 300 else "Short.", "stop")
+
+    (tmp_path / "xstest.csv").write_text(PROMPTS)
+    run = RunFolder(tmp_path / "run")
+    with chat_server(answer) as server:
+        other = f"{{name: 'openai:other', endpoint: '{server.url}'}}"
+        settings = f"verdicts: {{}}\n  contest: {{models: {{other: {other}}}}}"
+        text = RECIPE.format(url=server.url, settings=settings)
+        (tmp_path / "recipe.yaml").write_text(text)
+        run_recipe(load_recipe(tmp_path / "recipe.yaml"), run, steps=("evaluate",))
+        before, asked = run.read_metrics(), len(server.asked)
+        longer = ("evaluation.sampling.max_tokens=300",)
+        rerun(run, Wanted(("ok",), stage="evaluation_helpful", settings=longer))
+        again = [asked_of(one) for one in server.asked[asked:]]
+
+    after = run.read_metrics()
+    wins = [found["contest"]["criteria"]["harmlessness"]["wins"][0] for found in (before, after)]
+    assert [one["rate"]["value"] for one in wins] == [pytest.approx(0.5), pytest.approx(0.9)]
+    harm = [found["verdicts"]["helpful"]["harmful_compliance"] for found in (before, after)]
+    assert [one["value"] for one in harm] == [0, 1]
+    assert before["verdicts"]["other"] == after["verdicts"]["other"]
+    assert all("Long." in one for one in again if "Yes or No" in one or "(A):" in one)
 
 
 @pytest.fixture(scope="module")

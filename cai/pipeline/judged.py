@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
 from cai.evaluation import Classifier
 from cai.pipeline.contest import (
     CRITERIA,
+    contestants,
     gate_stage_of,
     judge_policies,
     judging_by,
     measure_judge,
+    pairs_of_policies,
     stage_of,
 )
 from cai.pipeline.contest_figures import contest_figures
@@ -31,6 +33,7 @@ from cai.pipeline.style import measure_style
 from cai.pipeline.verdicts import STAGE as VERDICT
 from cai.pipeline.verdicts import judge_replies, measure_verdicts, questions_of
 from cai.recipe import Recipe
+from cai.records import RowKey
 
 
 class JudgePass(NamedTuple):
@@ -39,12 +42,18 @@ class JudgePass(NamedTuple):
     Args:
         stage: of the rows that it makes.
         take: makes them.
-        of_replies: whether it is about the policies' replies, and not about known questions.
+        about: whose replies to its prompt a row is about, by the row's sample; none where it is
+            about a known question.
     """
 
     stage: str
     take: Callable[[Studio], Awaitable[None]]
-    of_replies: bool
+    about: Mapping[int, Sequence[StagePolicy]]
+
+    @property
+    def of_replies(self) -> bool:
+        """Whether it is about the policies' replies, and not about known questions."""
+        return bool(self.about)
 
 
 def passes_of_judges(recipe: Recipe, policies: Sequence[StagePolicy]) -> list[JudgePass]:
@@ -55,18 +64,51 @@ def passes_of_judges(recipe: Recipe, policies: Sequence[StagePolicy]) -> list[Ju
         policies: in the order of the run; those of all iterations meet, in the first one.
     """
     evaluation, found = recipe.evaluation, list[JudgePass]()
+    answering = contestants(policies)
     for one in CRITERIA if evaluation.contest is not None else ():
         judging = partial(judge_policies, policies=policies, criterion=one)
-        found.append(JudgePass(gate_stage_of(one), partial(measure_judge, criterion=one), False))
-        found.append(JudgePass(stage_of(one), judging, True))
+        found.append(JudgePass(gate_stage_of(one), partial(measure_judge, criterion=one), {}))
+        pairs = dict(enumerate(pairs_of_policies(answering)))
+        found.append(JudgePass(stage_of(one), judging, pairs))
     if evaluation.harmfulness is not None:
-        found.append(JudgePass(GATE, measure_harm_judge, False))
-        for stage in (GREEDY, SAMPLED):
+        found.append(JudgePass(GATE, measure_harm_judge, {}))
+        for stage, replies in ((GREEDY, 1), (SAMPLED, evaluation.harmfulness.samples)):
             scoring = partial(score_replies, policies=policies, stage=stage)
-            found.append(JudgePass(stage, scoring, True))
+            found.append(JudgePass(stage, scoring, _replies_of_each(answering, replies)))
     if evaluation.verdicts is not None:
-        found.append(JudgePass(VERDICT, partial(judge_replies, policies=policies), True))
+        judging = partial(judge_replies, policies=policies)
+        found.append(JudgePass(VERDICT, judging, _replies_of_each(answering, 1)))
     return found
+
+
+def _replies_of_each(
+    policies: Sequence[StagePolicy], replies: int
+) -> Mapping[int, Sequence[StagePolicy]]:
+    return {
+        place * replies + sample: (one,)
+        for place, one in enumerate(policies)
+        for sample in range(replies)
+    }
+
+
+def judgements_of(
+    studio: Studio, policies: Sequence[StagePolicy], replies: Iterable[RowKey]
+) -> frozenset[RowKey]:
+    """The rows of judges in the ledger that are about one of these replies.
+
+    Args:
+        studio: of the run.
+        policies: as of `passes_of_judges`.
+        replies: rows of any stage; those of no policy have no judgement.
+    """
+    changed = {(key.stage, key.iteration, key.prompt_id) for key in replies}
+    return frozenset(
+        row.key
+        for one in passes_of_judges(studio.recipe, policies)
+        for row in (studio.ledger.rows(one.stage) if one.of_replies else ())
+        for policy in one.about.get(row.key.sample, ())
+        if (policy.row_stage, policy.iteration, row.key.prompt_id) in changed
+    )
 
 
 def check_judges(studio: Studio) -> None:

@@ -1,35 +1,27 @@
 """Make single rows of a run again, by how they ended, with other settings if need be.
 
 Each row's item goes through its step again: calls that would be the same are found in the ledger,
-so that only what failed, what was set anew and what follows from them is bought.
+so that only what failed, what was set anew and what follows from them is bought. Where a policy's
+reply is made again, so is what judges say of it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from cai.datasets.parquet import folder_hash
-from cai.datasets.preferences import count_by_source
 from cai.engine import Ledger, Progress
 from cai.engine.budget import Budget
 from cai.errors import PermanentError
 from cai.pipeline.baselines import pairs_revisions
-from cai.pipeline.best_of import REPLIES, run_scorer
-from cai.pipeline.evaluating import (
-    classifier_of,
-    measure_best_of,
-    measure_labels,
-    measure_policy,
-    measure_revisions,
-)
+from cai.pipeline.best_of import REPLIES
 from cai.pipeline.folder import DataName, ModelName, RunFolder
-from cai.pipeline.judged import ask_judges, judged_figures
-from cai.pipeline.policies import BEST_OF, policies, sample_policy
+from cai.pipeline.judged import ask_judges, judgements_of
+from cai.pipeline.policies import policies, sample_policy
 from cai.pipeline.preferences import generate_comparisons, probe_labels
-from cai.pipeline.principles import measure_principles
 from cai.pipeline.rating_reward import STAGE as REWARD
+from cai.pipeline.rerun_figures import PAIRS, REVISIONS, measure_again
 from cai.pipeline.reruns import (
     ChosenItems,
     RowSettings,
@@ -39,21 +31,17 @@ from cai.pipeline.reruns import (
 )
 from cai.pipeline.revisions import generate_helpful_replies, generate_revisions
 from cai.pipeline.row_settings import SETTABLE, check_stage, settings_by_stage
-from cai.pipeline.run import filter_counts, row_counts
 from cai.pipeline.studio import Studio
 from cai.pipeline.training import write_preference_data, write_sft_data
 from cai.recipe import load_recipe, with_settings
 from cai.records import RowKey, RowStatus
-from cai.report import write_report
 from cai.stopping import run_until_stopped
 from trainers.work_folder import RECORD
 
 Counts = Mapping[tuple[str, RowStatus], int]
 
-REVISIONS = frozenset({"response", "revision", "revision_check", "revision_over_initial"})
 LEARNED_BY: Mapping[DataName, ModelName] = {"sft": "sl_cai", "preferences": "pm"}
 """Models of the data sets that a rerun writes; others of the same data follow from them."""
-PAIRS = frozenset({"pair", "comparison", "canned_refusal", "contrast"})
 
 
 @dataclass(frozen=True)
@@ -183,7 +171,9 @@ def _rows(ledger: Ledger, wanted: Wanted) -> list[RowKey]:
 def _redo(
     studio: Studio, chosen: ChosenItems, rows: Collection[RowKey], *, with_new_settings: bool
 ) -> Redone:
-    stages = frozenset(row.stage for row in rows)
+    judged = judgements_of(studio, list(policies(studio)), rows)
+    chosen.items |= judged
+    stages = frozenset(row.stage for row in (*rows, *judged))
     before = _counts(studio, stages)
     try:
         run_until_stopped(_make(studio, chosen, stages))
@@ -195,7 +185,7 @@ def _redo(
             "--set, or drop them with --forget"
         ) from error
     datasets = _write_datasets(studio, stages)
-    _measure(studio, stages)
+    measure_again(studio, stages)
     return Redone(
         rows=len(rows),
         lost=sum(item_of(row, chosen.replies) not in chosen.found for row in rows),
@@ -270,28 +260,3 @@ def _outdated(studio: Studio, datasets: Mapping[str, bool]) -> tuple[str, ...]:
             if datasets.get(folder.place(data)) and (folder.model(model) / RECORD).is_file():
                 found[folder.place(model)] = None
     return tuple(found)
-
-
-def _measure(studio: Studio, stages: Collection[str]) -> None:
-    """Bring the run's figures and report up to date, if it has any."""
-    metrics = studio.folder.read_metrics()
-    if not metrics:
-        return
-    if not (REVISIONS | PAIRS | {"label_probe"}).isdisjoint(stages):
-        metrics |= {**measure_revisions(studio), **measure_labels(studio)}
-        metrics |= measure_principles(studio)
-    every = list(policies(studio))
-    asked = [one for one in every if one.row_stage in stages]
-    measured: dict[str, Any] = metrics.setdefault("stages", {})
-    measured |= {one.stage: measure_policy(studio, one) for one in asked if one.name != BEST_OF}
-    scorer = run_scorer(studio) if asked else None
-    if scorer and (found := measure_best_of(studio, scorer)):
-        measured[BEST_OF], metrics["best_of"] = found["stage"], found["best_of"]
-    metrics |= judged_figures(studio, every, classifier_of(studio))
-    metrics |= {"rows": row_counts(studio.ledger), "filtered": filter_counts(studio.ledger)}
-    metrics["pairs"] = count_by_source(studio.ledger, studio.recipe.iterations - 1)
-    metrics["mix"] = {**metrics.get("mix", {}), **studio.mixed}
-    metrics["by_fallback"] = studio.ledger.counts_by_fallback()
-    metrics.setdefault("run", {})["rows_with_rerun_settings"] = len(studio.rows_with_settings)
-    studio.folder.write_metrics(metrics)
-    write_report(studio.folder.path)
