@@ -82,13 +82,20 @@ LABELS = Ablation(
     question="Are soft labels better than hard ones, and what does the clamp do?",
     source="Bai et al. (2022), §4.1, §4.3",
     variants=(
-        Variant("soft", until="pm"),
-        Variant("hard", ("comparisons.label.clamp=hard",), "pm"),
-        Variant("clamped to 0.4–0.6", ("comparisons.label.clamp=[0.4, 0.6]",), "pm"),
+        Variant("soft"),
+        Variant("hard", ("comparisons.label.clamp=hard", LEAN)),
+        Variant("clamped to 0.4–0.6", ("comparisons.label.clamp=[0.4, 0.6]", LEAN)),
     ),
     panels=(
         Panel("Preference model: right", "labels", PAIRS, accuracy, joined=False),
         Panel("Preference model: calibrated", "labels", "mean", brier, shares=False, joined=False),
+        Panel(
+            "What RL makes of it",
+            "labels",
+            SHARE,
+            with_borderline({"": "rl_cai"}, HARM | FAULTS | BROKEN),
+            joined=False,
+        ),
     ),
 )
 
