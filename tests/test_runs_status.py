@@ -233,7 +233,13 @@ def test_every_run_has_a_line_with_its_state_and_how_far_it_came(tmp_path, capsy
     ]
 
 
-def test_the_list_tells_headline_figures_of_the_last_policy(tmp_path, capsys, monkeypatch):
+@pytest.mark.parametrize(
+    ("trusted", "said"),
+    [(True, ""), (False, " (not trustworthy)"), (None, " (judge not checked)")],
+)
+def test_the_list_tells_headline_figures_of_the_last_policy(
+    tmp_path, capsys, monkeypatch, trusted, said
+):
     run = run_folder(tmp_path / "a")
     elo = {"sl_cai": rate(0, 9).to_json(), "rl_cai": {"value": 412.3, "low": 1, "high": 2, "n": 9}}
     stages = {
@@ -244,6 +250,7 @@ def test_the_list_tells_headline_figures_of_the_last_policy(tmp_path, capsys, mo
         for name, harm in (("sl_cai", 12), ("rl_cai", 1), ("best_of", 2))
     }
     metrics = {"stages": stages, "contest": {"criteria": {"harmlessness": {"elo": elo}}}}
+    metrics["contest"]["criteria"]["harmlessness"]["trusted"] = trusted
     metrics["labels"] = {"accuracy": rate(9, 10).to_json()}
     (run / "metrics.json").write_text(json.dumps(metrics))
 
@@ -251,7 +258,7 @@ def test_the_list_tells_headline_figures_of_the_last_policy(tmp_path, capsys, mo
     listed = json.loads(shown(capsys, monkeypatch, "runs", "list", tmp_path, "--json"))
 
     assert "SL-CAI 0.12, RL-CAI 0.01" in page
-    assert "helpful 0.98, harmlessness elo +412, label accuracy 0.90" in page
+    assert f"helpful 0.98, harmlessness elo +412{said}, label accuracy 0.90" in page
     assert listed[0]["figures"] == {
         "helpful": 0.98,
         "harmlessness elo": 412.3,

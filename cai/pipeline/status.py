@@ -14,6 +14,7 @@ from cai.errors import RunError
 from cai.pipeline.folder import MODELS, RunFolder, existing_run
 from cai.pipeline.run_log import PartLog, RunLog, read_run_log
 from cai.stage_titles import own_stages
+from cai.trust_words import DISTRUST
 from trainers.work_folder import RECORD
 
 State = Literal["running", "finished", "stopped", "died", "unknown"]
@@ -43,6 +44,7 @@ class RunStatus:
             `metrics.json`.
         figures: other figures by name: of the last policy, its share of harmless requests that it
             helped with and its Elo points by criterion; accuracy of labels and preference model.
+        distrust: why a figure among these is not to be taken as it is, by its name.
         report: the page for people, if it is written.
         notes: what could not be read, for people.
     """
@@ -59,6 +61,7 @@ class RunStatus:
     headline: Mapping[str, float]
     mix: Mapping[str, Mapping[str, Mapping[str, Any]]]
     figures: Mapping[str, float]
+    distrust: Mapping[str, str]
     report: Path | None
     notes: tuple[str, ...]
 
@@ -102,6 +105,7 @@ class RunStatus:
             "harmful_compliance": self.headline,
             "mix": self.mix,
             "figures": self.figures,
+            "distrust": self.distrust,
             "report": None if self.report is None else str(self.report),
             "notes": self.notes,
         }
@@ -119,6 +123,7 @@ def read_status(path: Path) -> RunStatus:
     notes += log.notes
     rows, by_fallback, calls, batches = _read_ledger(folder, notes)
     metrics = _read_metrics(folder, notes)
+    figures = _figures(metrics)
     return RunStatus(
         path=path,
         state=_state(log, process),
@@ -131,7 +136,8 @@ def read_status(path: Path) -> RunStatus:
         models=_models(folder),
         headline=_headline(metrics),
         mix=metrics.get("mix", {}),
-        figures=_figures(metrics),
+        figures=figures,
+        distrust={name: why for name, why in _distrust(metrics).items() if name in figures},
         report=folder.report if folder.report.is_file() else None,
         notes=tuple(notes),
     )
@@ -216,15 +222,29 @@ def _figures(metrics: Mapping[str, Any]) -> dict[str, float]:
     own = [name for name in own_stages(stages) if name != "best_of"]
     last = (own or [name for name in stages if name != "best_of"])[-1:]
     policy = last[0] if last else ""
-    parts = {name: _part(metrics, name) for name in ("contest", "labels", "pm")}
-    criteria: Mapping[str, Any] = parts["contest"].get("criteria", {})
+    parts = {name: _part(metrics, name) for name in ("labels", "pm")}
+    criteria = _criteria(metrics)
     found: dict[str, Any] = {
         "helpful": _part(stages, policy).get("helpfulness"),
-        **{f"{name} elo": one.get("elo", {}).get(policy) for name, one in criteria.items()},
+        **{_elo_of(name): one.get("elo", {}).get(policy) for name, one in criteria.items()},
         "label accuracy": parts["labels"].get("accuracy"),
         "pm accuracy": parts["pm"].get("accuracy"),
     }
     return {name: rate["value"] for name, rate in found.items() if rate is not None}
+
+
+def _distrust(metrics: Mapping[str, Any]) -> dict[str, str]:
+    """What is to be said beside the Elo points, of those criteria whose judge kept no gate."""
+    said = {_elo_of(name): DISTRUST[one.get("trusted")] for name, one in _criteria(metrics).items()}
+    return {name: words for name, words in said.items() if words}
+
+
+def _criteria(metrics: Mapping[str, Any]) -> Mapping[str, Any]:
+    return _part(metrics, "contest").get("criteria", {})
+
+
+def _elo_of(criterion: str) -> str:
+    return f"{criterion} elo"
 
 
 def _part(metrics: Mapping[str, Any], name: str) -> Mapping[str, Any]:

@@ -181,10 +181,13 @@ def _headline(status: RunStatus) -> str:
 
 
 def _others(status: RunStatus) -> str:
-    return ", ".join(
-        f"{name} {value:+.0f}" if name.endswith("elo") else f"{name} {value:.2f}"
-        for name, value in status.figures.items()
-    )
+    return ", ".join(_figure(status, name) for name in status.figures)
+
+
+def _figure(status: RunStatus, name: str) -> str:
+    value, why = status.figures[name], status.distrust.get(name)
+    told = f"{name} {value:+.0f}" if name.endswith("elo") else f"{name} {value:.2f}"
+    return f"{told} ({why})" if why else told
 
 
 def _time(moment: datetime | None) -> str:

@@ -136,7 +136,8 @@ def write_data_card(
     head = _head(title, parts, metrics["run"])
     has_best_of = any(part.holds == HOLDS["best_of"] for part in parts)
     text = CardText(title, {part.name: part.holds for part in parts}, metrics, has_best_of, note)
-    counted = {part.name: count_data(part.counted) for part in parts}
+    figures = {path: count_data(path) for path in {part.counted for part in parts}}
+    counted = {part.name: figures[part.counted] for part in parts}
     rows = {
         split if part.name == DEFAULT else f"{part.name}: {split}": files.rows
         for part in parts

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,9 @@ WARNINGS = (
     "may be wrong, and they have the biases of their models and of the constitution.",
     "A model's label says which reply it prefers under a principle; no person has judged it.",
 )
+
+MEASURED = ("evaluation_", "reward", "contest_", "gate_", "verdict", "harmfulness_")
+"""How stages begin that make no data: those of evaluations and of RL."""
 
 Counted = Mapping[str, DataFigures]
 
@@ -58,14 +61,16 @@ def card_lines(text: CardText, rows: Mapping[str, int], counted: Counted) -> Ite
     Args:
         text: what it says.
         rows: of each split.
-        counted: figures of each data set, by its name.
+        counted: figures of each data set, by its name; two that are made of the same rows have the
+            same figures, which count once.
     """
     yield from (f"# {plain(text.title)}", "")
     for name, holds in text.holds.items():
         yield f"- `{name}`: {holds}" if len(text.holds) > 1 else holds
     yield from ("", "This page is generated from the run; do not edit it.")
-    yield from _how_made(text, counted)
-    yield from _constitution(text.run, counted)
+    distinct = [*{id(one): one for one in counted.values()}.values()]
+    yield from _how_made(text, distinct)
+    yield from _constitution(text.run, distinct)
     yield from _table("Rows", "split", rows)
     yield from ("", text.note) if text.note else ()
     for name, figures in counted.items():
@@ -73,11 +78,11 @@ def card_lines(text: CardText, rows: Mapping[str, int], counted: Counted) -> Ite
     yield from _label_quality(text.metrics, counted)
     yield from _ended(text.metrics)
     yield from ("", "## Warnings", "", *(f"- {warning}" for warning in WARNINGS))
-    yield from _licenses(text.run, counted)
+    yield from _licenses(text.run, distinct)
     yield from citation_lines(text.run.get("publication", {}).get("citation"))
 
 
-def _how_made(text: CardText, counted: Counted) -> Iterator[str]:
+def _how_made(text: CardText, counted: Sequence[DataFigures]) -> Iterator[str]:
     run = text.run
     constitution: Mapping[str, Any] = run["constitution"]
     title = f"{plain(constitution['title'])}, " if constitution.get("title") else ""
@@ -86,7 +91,7 @@ def _how_made(text: CardText, counted: Counted) -> Iterator[str]:
     yield f"recipe {run['recipe_hash']}, seed {run['seed']}."
     yield from _best_of(text)
     models = Counter[str]()
-    for figures in counted.values():
+    for figures in counted:
         models.update(figures.values.get("model", {}))
     yield from _table("Rows by the model that wrote or judged them", "model", models)
 
@@ -104,10 +109,10 @@ def _best_of(text: CardText) -> Iterator[str]:
     )
 
 
-def _constitution(run: Mapping[str, Any], counted: Counted) -> Iterator[str]:
+def _constitution(run: Mapping[str, Any], counted: Sequence[DataFigures]) -> Iterator[str]:
     """The principles, and in how many rows each was applied."""
     drawn = Counter[str]()
-    for figures in counted.values():
+    for figures in counted:
         drawn.update(figures.values.get("principle", {}))
     principles: Mapping[str, Mapping[str, Any]] = run["constitution"].get("principles") or {}
     rows = [(name, _said(one), f"{drawn[name]:,}") for name, one in principles.items()]
@@ -176,13 +181,13 @@ def _label_figures(labels: LabelMetrics) -> Iterator[tuple[str, str, str, str]]:
         yield "Expected calibration error", f"{labels.ece:.3f}", "", f"{labels.n or 0:,}"
 
 
-def _licenses(run: Mapping[str, Any], counted: Counted) -> Iterator[str]:
+def _licenses(run: Mapping[str, Any], counted: Sequence[DataFigures]) -> Iterator[str]:
     said: Mapping[str, Any] = run.get("publication", {})
     own = said.get("license")
     yield from ("", "## Licenses", "")
     yield f"The data sets: {own}." if own else "The license of the data sets is not stated yet."
     sources = Counter[str]()
-    for figures in counted.values():
+    for figures in counted:
         sources.update(figures.sources)
     rows = [
         (name, f"{count:,}", license_of_source(run, name))
@@ -212,7 +217,7 @@ def _joined(counts: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
     return {
         f"{stage}: {what}": number
         for stage, by_what in counts.items()
-        if not stage.startswith(("evaluation_", "reward"))
+        if not stage.startswith(MEASURED)
         for what, number in by_what.items()
     }
 

@@ -10,11 +10,10 @@ from cai.report.policy_metrics import ContestMetrics, CriterionMetrics
 from cai.report.tabling import add_row, plain_table
 from cai.report.wording import NOT_MEASURED, cost, interval, percent
 from cai.stage_titles import stage_title
+from cai.trust_words import TRUST
 
 if TYPE_CHECKING:
     from rich.table import Table
-
-TRUST = {True: "yes", False: "NO", None: "not known"}
 
 
 def contest_tables(contest: ContestMetrics) -> Iterator[Table]:

@@ -40,7 +40,7 @@ def tables_of(run: ReportData, metrics: Mapping[str, Any]) -> dict[str, Table]:
         "stages": Table(("stage", "figure", *MEASURE), list(_stages(run))),
         "principles": Table(("principle", "figure", *MEASURE), list(_principles(run))),
         "calibration": Table(("low", "high", "mean_p", "truth", "n"), list(_calibration(run))),
-        "elo": Table(("criterion", "model", *MEASURE), list(_elo(run))),
+        "elo": Table(("criterion", "model", *MEASURE, "trusted"), list(_elo(run))),
         "training": Table(("model", "step", "figure", "value"), list(_training(run))),
         "time": Table(_TIME, list(_time(run))),
         "rows": Table(("stage", "status", "n"), [(e.stage, e.status, e.n) for e in run.ended]),
@@ -51,9 +51,17 @@ def tables_of(run: ReportData, metrics: Mapping[str, Any]) -> dict[str, Table]:
 def compared(groups: Sequence[Group]) -> Table:
     """Every headline figure of two runs, and what changed."""
     sides = ("a", "b", "change")
-    columns = [f"{side}_{part}" for side in sides for part in MEASURE]
+    columns = [*(f"{side}_{part}" for side in sides for part in MEASURE), "remarks"]
+    remarks = {group.title: "; ".join(group.remarks) or None for group in groups}
     rows = [
-        (group.title, line.name, *_measure(line.a), *_measure(line.b), *_measure(line.moved))
+        (
+            group.title,
+            line.name,
+            *_measure(line.a),
+            *_measure(line.b),
+            *_measure(line.moved),
+            remarks[group.title],
+        )
         for group in groups
         for line in group.lines
     ]
@@ -68,6 +76,8 @@ def csv_text(table: Table) -> str:
     writer.writerows(["" if cell is None else cell for cell in row] for row in table.rows)
     return out.getvalue()
 
+
+_TRUSTED = {True: "true", False: "false", None: None}
 
 _TIME = (
     *("part", "seconds", "calls_made", "calls_cached"),
@@ -129,7 +139,7 @@ def _elo(run: ReportData) -> Iterator[Sequence[object]]:
     contest = run.metrics.contest
     for criterion, found in contest.criteria.items() if contest else ():
         for model, elo in found.elo.items():
-            yield criterion, model, *_measure(elo)
+            yield criterion, model, *_measure(elo), _TRUSTED[found.trusted]
 
 
 def _training(run: ReportData) -> Iterator[Sequence[object]]:

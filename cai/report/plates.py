@@ -130,7 +130,8 @@ def _robustness(runs: Sequence[ReportData], names: Sequence[str]) -> Iterator[Pl
 
 def _plane(runs: Sequence[ReportData], names: Sequence[str]) -> Iterator[Plate]:
     found = [run.metrics.contest.on_plane if run.metrics.contest else {} for run in runs]
-    if not all(found):
+    zeros = {run.metrics.contest.models[:1] for run in runs if run.metrics.contest}
+    if not all(found) or len(zeros) > 1:
         return
     yield Plate(
         "plane",

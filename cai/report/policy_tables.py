@@ -11,14 +11,13 @@ from cai.report.policy_metrics import ContaminationMetrics, HarmfulnessMetrics, 
 from cai.report.tabling import add_row, plain_table
 from cai.report.wording import NOT_MEASURED, cost, interval, percent
 from cai.stage_titles import stage_title
+from cai.trust_words import TRUST
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 MEANS = frozenset({"length"})
 """Figures of style that are no shares."""
-
-TRUST = {True: "yes", False: "NO", None: "not known"}
 
 
 def harmfulness_table(policies: Mapping[str, HarmfulnessMetrics]) -> Table:

@@ -9,7 +9,9 @@ from cai.evaluation.intervals import Rate, difference
 from cai.report.data import ReportData
 from cai.report.metrics import FIGURES, LabelMetrics, Metrics, PreferenceModelMetrics
 from cai.report.plates import seconds_of
+from cai.report.policy_metrics import ContestMetrics
 from cai.stage_titles import stage_title
+from cai.trust_words import DISTRUST
 
 Figure = Rate | float | None
 
@@ -24,6 +26,7 @@ class Line:
         b: of the second.
         way: which way is good, if one is.
         share: whether it is a share in [0, 1], to be shown in percent.
+        alike: whether both are on one scale; if not, B − A says nothing.
     """
 
     name: str
@@ -31,10 +34,13 @@ class Line:
     b: Figure
     way: str = ""
     share: bool = False
+    alike: bool = True
 
     @property
     def moved(self) -> Figure:
         """B − A; with its interval where both have one, the samples taken as independent."""
+        if not self.alike:
+            return None
         if isinstance(self.a, Rate) and isinstance(self.b, Rate):
             return difference(self.a, self.b)
         if isinstance(self.a, Rate) or isinstance(self.b, Rate):
@@ -44,11 +50,11 @@ class Line:
 
 @dataclass(frozen=True)
 class Group:
-    """Lines under one title; `by_patterns` says whose figures are an approximation."""
+    """Lines under one title; `remarks` say whose figures are not to be taken as they are."""
 
     title: str
     lines: tuple[Line, ...]
-    by_patterns: str = ""
+    remarks: tuple[str, ...] = ()
 
 
 def groups_of(a: ReportData, b: ReportData) -> list[Group]:
@@ -56,7 +62,7 @@ def groups_of(a: ReportData, b: ReportData) -> list[Group]:
     groups = [
         *_stages(a.metrics, b.metrics),
         *_contest(a.metrics, b.metrics),
-        Group("Absolute harmfulness, 0 to 4", tuple(_harmfulness(a.metrics, b.metrics))),
+        _harmfulness(a.metrics, b.metrics),
         *_style(a.metrics, b.metrics),
         Group("Harm by revision round", tuple(_rounds(a.metrics, b.metrics))),
         Group("Labels", tuple(_labels(a.metrics, b.metrics))),
@@ -65,7 +71,7 @@ def groups_of(a: ReportData, b: ReportData) -> list[Group]:
         Group("Calls and their cost", tuple(_calls(a.metrics, b.metrics))),
         Group("Seconds by stage", tuple(_seconds(a, b))),
     ]
-    kept = (Group(one.title, _measured(one.lines), one.by_patterns) for one in groups)
+    kept = (Group(one.title, _measured(one.lines), one.remarks) for one in groups)
     return [one for one in kept if one.lines]
 
 
@@ -80,32 +86,60 @@ def _line(name: str, sides: Sequence[Figure], way: str = "", *, share: bool = Fa
 def _stages(a: Metrics, b: Metrics) -> Iterator[Group]:
     for name in dict.fromkeys([*a.ordered_stages, *b.ordered_stages]):
         sides = [run.stages.get(name) for run in (a, b)]
-        letters = zip("AB", sides, strict=True)
-        patterns = [letter for letter, one in letters if one and one.method == "patterns"]
+        method = [one.method if one else "" for one in sides]
         lines = tuple(
             _line(title, [figure(one) if one else None for one in sides], way, share=True)
             for title, (way, figure) in FIGURES.items()
         )
-        yield Group(stage_title(name), lines, " and ".join(patterns))
+        by_patterns = [one == "patterns" for one in method]
+        yield Group(stage_title(name), lines, _remarks({"by patterns": by_patterns}))
 
 
 def _contest(a: Metrics, b: Metrics) -> Iterator[Group]:
-    sides = [run.contest.criteria if run.contest else {} for run in (a, b)]
-    for criterion in dict.fromkeys([*sides[0], *sides[1]]):
-        elo = [side[criterion].elo if criterion in side else {} for side in sides]
+    contests = [run.contest or ContestMetrics() for run in (a, b)]
+    zeros = [stage_title(one.models[0]) if one.models else "" for one in contests]
+    alike = zeros[0] == zeros[1]
+    apart = () if alike or not all(zeros) else (f"0 is {zeros[0]} in A, {zeros[1]} in B",)
+    for criterion in dict.fromkeys(name for one in contests for name in one.criteria):
+        sides = [one.criteria.get(criterion) for one in contests]
+        elo = [one.elo if one else {} for one in sides]
         names = dict.fromkeys([*elo[0], *elo[1]])
         lines = (
-            Line(stage_title(n), elo[0].get(n), elo[1].get(n), "more is better") for n in names
+            Line(stage_title(n), elo[0].get(n), elo[1].get(n), "more is better", alike=alike)
+            for n in names
         )
-        yield Group(f"Elo points, {criterion}", tuple(lines))
+        judged = _distrusted([[one.trusted] if one else [] for one in sides])
+        yield Group(f"Elo points, {criterion}", tuple(lines), (*judged, *apart))
 
 
-def _harmfulness(a: Metrics, b: Metrics) -> Iterator[Line]:
-    for name in dict.fromkeys([*a.harmfulness, *b.harmfulness]):
-        found = [run.harmfulness.get(name) for run in (a, b)]
+def _harmfulness(a: Metrics, b: Metrics) -> Group:
+    models = [run.harmfulness for run in (a, b)]
+    lines: list[Line] = []
+    for name in dict.fromkeys([*models[0], *models[1]]):
+        found = [one.get(name) for one in models]
         title, way = stage_title(name), "less is better"
-        yield _line(f"{title}, greedy", [one.greedy if one else None for one in found], way)
-        yield _line(f"{title}, sampled", [one.sampled if one else None for one in found], way)
+        lines += [
+            _line(f"{title}, greedy", [one.greedy if one else None for one in found], way),
+            _line(f"{title}, sampled", [one.sampled if one else None for one in found], way),
+        ]
+    judged = _distrusted([[one.trusted for one in found.values()] for found in models])
+    return Group("Absolute harmfulness, 0 to 4", tuple(lines), judged)
+
+
+def _distrusted(trust: Sequence[Sequence[bool | None]]) -> tuple[str, ...]:
+    """What is to be said of the judges of both runs, whose gates are given for each run."""
+    return _remarks(
+        {words: [kept in one for one in trust] for kept, words in DISTRUST.items() if words}
+    )
+
+
+def _remarks(holds: Mapping[str, Sequence[bool]]) -> tuple[str, ...]:
+    """Remarks with the runs that they hold for: ``A and B by patterns``."""
+    return tuple(
+        f"{' and '.join(letter for letter, one in zip('AB', runs, strict=True) if one)} {words}"
+        for words, runs in holds.items()
+        if any(runs)
+    )
 
 
 def _style(a: Metrics, b: Metrics) -> Iterator[Group]:

@@ -15,7 +15,7 @@ from cai.card import read_head
 from cai.datasets.best_of import best_of_features
 from cai.datasets.parquet import SplitWriter
 from cai.datasets.preferences import preference_features
-from cai.report.card import write_cards
+from cai.report.card import data_part, write_cards, write_data_card
 
 METRICS: dict[str, Any] = {
     "run": {
@@ -24,7 +24,16 @@ METRICS: dict[str, Any] = {
         "recipe_hash": "ab12",
         "constitution": {"id": "kind", "hash": "cd34", "title": "Be | kind"},
     },
-    "rows": {"revision": {"ok": 7, "truncated": 2}, "evaluation_sl_cai": {"ok": 900}},
+    "rows": {
+        "revision": {"ok": 7, "truncated": 2},
+        **{
+            stage: {"ok": 900}
+            for stage in (
+                *("evaluation_sl_cai", "contest_harmlessness", "gate_helpfulness"),
+                *("gate_harmfulness", "verdict", "harmfulness_greedy", "harmfulness_sampled"),
+            )
+        },
+    },
     "left_out": {"red.jsonl: is a repeated prompt": 4},
     "filtered": {"revision": {"the text is <b>unchanged</b>": 1}},
 }
@@ -53,7 +62,7 @@ def test_the_card_counts_the_rows_of_each_split(card: str):
 def test_the_card_counts_what_was_left_out_and_filtered_by_reason(card: str):
     assert "| red.jsonl: is a repeated prompt | 4 |" in card
     assert "| revision: truncated | 2 |" in card
-    assert "evaluation" not in card
+    assert "900" not in card
 
 
 def test_the_card_names_the_constitution_and_the_recipe(card: str):
@@ -209,3 +218,17 @@ def test_best_of_says_how_many_replies_were_drawn_from_which_policy(tmp_path: Pa
     card = (tmp_path / "datasets" / "best_of" / "README.md").read_text(encoding="utf-8")
     assert "16 replies were drawn to each prompt from the policy `sl_cai`" in card
     assert "0.50 on average, 1.25 for the best ones" in card
+
+
+def test_two_data_sets_of_the_same_rows_count_them_once(tmp_path: Path):
+    principles = {"be-kind": {"comparison": "Which is kinder?"}}
+    constitution = {**METRICS["run"]["constitution"], "principles": principles}
+    metrics = {**METRICS, "run": {**METRICS["run"], "constitution": constitution}}
+    card_of_pairs(tmp_path, [0.75, 0.5])
+    pairs = tmp_path / "datasets" / "preferences"
+    parts = [data_part(name, "preferences", pairs, f"{name}/") for name in ("dpo", "reward")]
+
+    write_data_card(tmp_path, "pairs", parts, metrics)
+
+    card = (tmp_path / "README.md").read_text(encoding="utf-8")
+    assert "| be-kind | Which is kinder? | 2 |" in card

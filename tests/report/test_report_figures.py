@@ -90,6 +90,25 @@ async def test_two_runs_give_their_differences_with_intervals(
     assert (tmp_path / "harm.png").is_file()
 
 
+async def test_elo_points_from_another_zero_are_not_subtracted(
+    tmp_path: Path, write_run: WriteRun, metrics: Json, contest: Callable[..., Json]
+):
+    metrics["contest"] = contest(["helpful", "rl_cai"], trusted=False)
+    await write_run(tmp_path / "a", metrics)
+    metrics["contest"] = contest(["sl_cai", "rl_cai"])
+    await write_run(tmp_path / "b", metrics)
+
+    write_figures([tmp_path / "a", tmp_path / "b"], tmp_path)
+
+    compared = read_table(tmp_path / "compared.csv")
+    lines = [one for one in compared if one["group"] == "Elo points, harmlessness"]
+    assert [one["change_value"] for one in lines] == [""] * 3
+    assert lines[0]["remarks"] == "A not trustworthy; 0 is Helpful-only in A, SL-CAI in B"
+    assert not (tmp_path / "plane.svg").exists()
+    assert {one["trusted"] for one in read_table(tmp_path / "A-elo.csv")} == {"false"}
+    assert {one["trusted"] for one in read_table(tmp_path / "B-elo.csv")} == {"true"}
+
+
 @pytest.mark.parametrize("name", ["$\\frac{1", 'a & <b> "c"', "模型 🤖", "W" * 200, "a\x00b\nc"])
 def test_a_name_is_drawn_as_it_is_written_and_never_as_a_formula(name: str):
     plate = plate_of(name)

@@ -151,3 +151,18 @@ async def test_the_first_sentence_tells_of_the_run_s_last_policy_and_of_no_rival
 
     assert "From Helpful-only to DPO, iteration 1, harmful compliance fell" in page
     assert "From A to B, DPO, iteration 1&#39;s harmful compliance" in both
+
+
+async def test_two_runs_say_whose_judge_is_not_to_be_trusted(
+    tmp_path: Path, write_run: WriteRun, metrics: Json, contest: Callable[..., Json]
+):
+    metrics["contest"] = contest(["helpful", "rl_cai"], trusted=None)
+    await write_run(tmp_path / "a", metrics)
+    metrics["contest"] = contest(["helpful", "rl_cai"], trusted=False)
+    metrics["harmfulness"] = {"rl_cai": {"greedy": rate(1, 9).to_json(), "trusted": False}}
+    await write_run(tmp_path / "b", metrics)
+
+    page = write_comparison(tmp_path / "a", tmp_path / "b", tmp_path / "both.html").read_text()
+
+    assert page.count('<span class="tag harmful">A judge not checked</span>') == 2
+    assert page.count('<span class="tag harmful">B not trustworthy</span>') == 3
