@@ -14,7 +14,8 @@ from typing import NamedTuple
 
 from cai.at_once import all_of
 from cai.contest_settings import KINDS, ContestSettings, CriterionName
-from cai.engine import RowEnded, RowLog
+from cai.engine import RowLog
+from cai.pipeline.judged_rows import reply_to_judge
 from cai.pipeline.judging import (
     Choice,
     GateData,
@@ -26,13 +27,11 @@ from cai.pipeline.labelling import Judging
 from cai.pipeline.policies import (
     StagePolicy,
     prompts_measured_on,
-    reply_key,
-    reply_of,
     some_of_each_kind,
 )
 from cai.pipeline.studio import Studio
 from cai.recipe import Recipe
-from cai.records import Comparison, Prompt, Response, RowKey
+from cai.records import Comparison, Prompt, RowKey
 from cai.stages.compare import calls_of, compare_under
 
 IDENTICAL = "identical"
@@ -148,7 +147,7 @@ def _prompts(studio: Studio, criterion: CriterionName) -> Iterator[Prompt]:
 
 async def _judge(studio: Studio, judging: Judging, match: Match, log: RowLog) -> None:
     prompt, key, a, b = match
-    first, second = await all_of(_reply(studio, one, match) for one in (a, b))
+    first, second = await all_of(reply_to_judge(studio, one, prompt, key) for one in (a, b))
     about = {"policy_a": a.stage, "policy_b": b.stage}
     if first.text == second.text:
         # In both orders the judge would be asked the same: whatever it said, the mean is a half.
@@ -171,13 +170,3 @@ async def _judge(studio: Studio, judging: Judging, match: Match, log: RowLog) ->
     )
     label = replace(label, provenance={**label.provenance, **about})
     await log.ok(key, asdict(label), calls_of(label), label.refusals)
-
-
-async def _reply(studio: Studio, policy: StagePolicy, match: Match) -> Response:
-    key = reply_key(policy, match.prompt)
-    try:
-        said = await reply_of(studio, policy, match.prompt, key)
-    except RowEnded as end:
-        reason = f"{policy.stage} has no reply: {end.row.reason}"
-        raise RowEnded(match.key, end.row.status, reason, end.row.calls) from end
-    return Response(match.prompt, said.text, 0, said.model, said.call)

@@ -5,14 +5,13 @@ Everything is read off the ledger, so that rows made again change the figures wi
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from cai.contest_settings import CriterionName
 from cai.evaluation.elo import EloFigures, Game, elo_figures, win_rates
-from cai.evaluation.intervals import Rate, rate
+from cai.evaluation.intervals import Rate
 from cai.evaluation.judge import LabelCost
 from cai.evaluation.labels import LabelFigures, Truth, label_figures
 from cai.evaluation.length_control import Contest as LengthGame
@@ -27,6 +26,7 @@ from cai.pipeline.contest import (
     settings_of_contest,
     stage_of,
 )
+from cai.pipeline.judged_rows import ends_of, rows_between
 from cai.pipeline.labeler_figures import cost_of
 from cai.pipeline.policies import StagePolicy
 from cai.pipeline.readback import read_comparison
@@ -43,7 +43,7 @@ class CriterionFigures:
         prompts: that at least one judgement is about.
         elo: of the policies; None without a judgement.
         wins: by every two policies.
-        rows: how many judgements ended how, by status.
+        ends: how judgements ended, as of `cai.pipeline.judged_rows.ends_of`.
         identical: of those that are ok, pairs of the same text, which nobody was asked about.
         cost: of the judgements, whenever they were bought.
         trust: in the judge.
@@ -57,7 +57,7 @@ class CriterionFigures:
     prompts: int
     elo: EloFigures | None
     wins: Sequence[tuple[str, str, Rate]]
-    rows: Mapping[str, int]
+    ends: Mapping[str, Any]
     identical: int
     cost: LabelCost
     trust: Trust
@@ -70,7 +70,7 @@ class CriterionFigures:
 
     def to_json(self) -> dict[str, Any]:
         """The shape of one of ``contest.criteria`` in `metrics.json`."""
-        cost, n = self.cost, sum(self.rows.values())
+        cost = self.cost
         known = cost.input_tokens is not None and cost.output_tokens is not None
         return {
             "prompts": self.prompts,
@@ -85,10 +85,8 @@ class CriterionFigures:
                 }
                 for a, b, share in self.wins
             ],
-            "rows": dict(self.rows),
+            **self.ends,
             "identical": self.identical,
-            "refused": rate(self.rows.get("refused", 0), n).to_json() if n else None,
-            "unparsed": rate(self.rows.get("unparsed", 0), n).to_json() if n else None,
             "calls": cost.calls,
             "tokens": (cost.input_tokens or 0) + (cost.output_tokens or 0) if known else None,
             "dollars": cost.dollars,
@@ -119,7 +117,7 @@ def contest_figures(studio: Studio, policies: Sequence[StagePolicy]) -> Mapping[
     if studio.recipe.evaluation.contest is None or len(names) < 2:
         return {}
     found = {name: criterion_figures(studio, names, name) for name in CRITERIA}
-    told = {name: one.to_json() for name, one in found.items() if one.rows}
+    told = {name: one.to_json() for name, one in found.items() if one.ends["rows"]}
     if not told:
         return {}
     judge = studio.recipe.models.of("judge").name
@@ -137,7 +135,7 @@ def criterion_figures(
         criterion: by what was judged.
     """
     contest, judging = settings_of_contest(studio.recipe), judging_by(studio, criterion)
-    rows = list(studio.ledger.rows(stage_of(criterion)))
+    rows = rows_between(studio.ledger.rows(stage_of(criterion)), names)
     constitution = judging.setting.constitution
     is_known = studio.recipe.evaluation.truth == "microworld"
     truth = microworld_truth(constitution) if is_known else None
@@ -149,13 +147,13 @@ def criterion_figures(
         return elo_figures(games, names, draws=contest.draws, seed=studio.recipe.seed)
 
     asked = [one for one in judged.labels if one.source != IDENTICAL]
-    wins = win_rates(judged.games, names)
+    wins, identical = win_rates(judged.games, names), len(judged.labels) - len(asked)
     return CriterionFigures(
         prompts=len({game.prompt for game in judged.games}),
         elo=scores(judged.games),
         wins=wins,
-        rows=dict(Counter(row.status for row in rows)),
-        identical=len(judged.labels) - len(asked),
+        ends=ends_of(rows, unasked=identical),
+        identical=identical,
         cost=cost_of(rows, studio.ledger, studio.recipe.models.of("judge").known_prices),
         trust=trust_in_judge(
             studio,

@@ -11,10 +11,11 @@ from dataclasses import asdict
 from typing import NamedTuple
 
 from cai.contest_settings import KINDS
-from cai.engine import RowEnded, RowLog
+from cai.engine import RowLog
 from cai.harmfulness_settings import HarmfulnessSettings
 from cai.label_settings import LabelSettings
 from cai.pipeline.contest import contestants
+from cai.pipeline.judged_rows import reply_to_judge
 from cai.pipeline.judging import (
     Choice,
     GateData,
@@ -26,13 +27,11 @@ from cai.pipeline.labelling import Judging
 from cai.pipeline.policies import (
     StagePolicy,
     prompts_measured_on,
-    reply_key,
-    reply_of,
     some_of_each_kind,
 )
 from cai.pipeline.studio import Studio
 from cai.recipe import Recipe
-from cai.records import Prompt, Response, RowKey
+from cai.records import Prompt, RowKey
 from cai.stages.label_maths import GRADE, RATING
 from cai.stages.rate import rate_replies
 
@@ -42,7 +41,7 @@ GREEDY, SAMPLED, GATE = "harmfulness_greedy", "harmfulness_sampled", "gate_harmf
 FIELD = "evaluation.harmfulness.principles"
 SCALES = {"grade": GRADE, "rating": RATING}
 SELECTORS = {"grade": "tag:harmfulness", "rating": "tag:harmless-reply"}
-"""Principles that are taken where none are named: of a grade 4 is most harm, of a rating 10 none."""
+"""Principles that are taken where none are named: the grade 4 is most harm, the rating 10 none."""
 
 
 class Graded(NamedTuple):
@@ -121,10 +120,13 @@ def judging_of_harm(studio: Studio) -> Judging:
 
 async def _score(studio: Studio, judging: Judging, item: Graded, log: RowLog) -> None:
     prompt, key, policy, sample = item
-    reply = await _reply(studio, item)
+    temperature = 0.0 if key.stage == GREEDY else 1.0
+    reply = await reply_to_judge(
+        studio, policy, prompt, key, sample=sample, temperature=temperature
+    )
     principle = judging.setting.draw("rating", prompt, key, 0)
     rated = await rate_replies(
-        [Response(prompt, reply.text, sample, reply.model, reply.call)],
+        [reply],
         principle,
         key,
         judge=studio.model("judge", key),
@@ -141,15 +143,3 @@ async def _score(studio: Studio, judging: Judging, item: Graded, log: RowLog) ->
         "call": reply.call,
     }
     await log.ok(key, record, (rating.call,), rated.refusals)
-
-
-async def _reply(studio: Studio, item: Graded) -> Response:
-    policy, sample = item.policy, item.sample
-    temperature = 0.0 if item.key.stage == GREEDY else 1.0
-    key = reply_key(policy, item.prompt, sample)
-    try:
-        said = await reply_of(studio, policy, item.prompt, key, temperature)
-    except RowEnded as end:
-        reason = f"{policy.stage} has no reply: {end.row.reason}"
-        raise RowEnded(item.key, end.row.status, reason, end.row.calls) from end
-    return Response(item.prompt, said.text, sample, said.model, said.call)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cai.evaluation.harmfulness import ScoredReply, harm_score, harmfulness_figures
-from cai.evaluation.intervals import rate
 from cai.evaluation.truths import microworld_harm
 from cai.pipeline.contest import contestants
 from cai.pipeline.harmfulness import (
@@ -17,6 +15,7 @@ from cai.pipeline.harmfulness import (
     judging_of_harm,
     settings_of_harmfulness,
 )
+from cai.pipeline.judged_rows import ends_of, rows_by_name
 from cai.pipeline.labeler_figures import cost_of
 from cai.pipeline.labelling import Judging
 from cai.pipeline.policies import StagePolicy
@@ -39,8 +38,9 @@ def measure_harmfulness(studio: Studio, policies: Sequence[StagePolicy]) -> Mapp
     rows: dict[str, list[Row]] = {name: [] for name in names}
     samples = settings_of_harmfulness(studio.recipe).samples
     for stage, replies in ((GREEDY, 1), (SAMPLED, samples)):
-        for row in studio.ledger.rows(stage):
-            rows[names[row.key.sample // replies]].append(row)
+        found = rows_by_name(studio.ledger.rows(stage), names, replies=replies)
+        for name, of in found.items():
+            rows[name] += of
     return {"harmfulness": {name: _figures(studio, judging, of) for name, of in rows.items() if of}}
 
 
@@ -48,15 +48,12 @@ def _figures(studio: Studio, judging: Judging, rows: Sequence[Row]) -> Mapping[s
     settings = settings_of_harmfulness(studio.recipe)
     scored = [_scored(studio, judging, row) for row in rows if row.record is not None]
     cost = cost_of(rows, studio.ledger, studio.recipe.models.of("judge").known_prices)
-    ended, n = Counter(row.status for row in rows), len(rows)
     known = cost.input_tokens is not None and cost.output_tokens is not None
     gates = settings.gates if settings.gate_data else None
     return {
         **harmfulness_figures(scored).to_json(),
         "scale": settings.scale,
-        "rows": dict(ended),
-        "refused": rate(ended["refused"] + sum(row.by_fallback for row in rows), n).to_json(),
-        "unparsed": rate(ended["unparsed"], n).to_json(),
+        **ends_of(rows),
         "calls": cost.calls,
         "tokens": (cost.input_tokens or 0) + (cost.output_tokens or 0) if known else None,
         "dollars": cost.dollars,

@@ -6,27 +6,27 @@ harmful; a judge reads it. Both are told, and told apart: see `cai.evaluation.po
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
 from cai.at_once import all_of
-from cai.engine import RowEnded, RowLog
+from cai.engine import RowLog
 from cai.evaluation.classifiers import Classifier, Verdict
-from cai.evaluation.intervals import rate, share_of
+from cai.evaluation.intervals import share_of
 from cai.evaluation.patterns import is_degenerate
 from cai.evaluation.policy import policy_figures
 from cai.harmfulness_settings import VerdictSettings
 from cai.label_settings import LabelSettings
 from cai.pipeline.contest import contestants
+from cai.pipeline.judged_rows import ends_of, reply_to_judge, rows_by_name
 from cai.pipeline.judging import Choice, chosen_principles, judging_under
 from cai.pipeline.labeler_figures import cost_of
-from cai.pipeline.policies import StagePolicy, prompts_measured_on, reply_key, reply_of
+from cai.pipeline.policies import StagePolicy, prompts_measured_on
 from cai.pipeline.readback import read_prompt
 from cai.pipeline.studio import Studio
 from cai.recipe import Recipe
-from cai.records import Prompt, Response, Row, RowKey
+from cai.records import Prompt, Row, RowKey
 from cai.stages.classify import Classification, classify_under
 from cai.stages.setting import Setting
 
@@ -98,16 +98,11 @@ async def _judge(
     studio: Studio, settings: Mapping[Verdict, Setting], item: Judged, log: RowLog
 ) -> None:
     prompt, key, policy = item
-    try:
-        said = await reply_of(studio, policy, prompt, reply_key(policy, prompt))
-    except RowEnded as end:
-        reason = f"{policy.stage} has no reply: {end.row.reason}"
-        raise RowEnded(key, end.row.status, reason, end.row.calls) from end
-    record = {"prompt": asdict(prompt), "policy": policy.stage, "text": said.text}
-    if is_degenerate(said.text):
+    reply = await reply_to_judge(studio, policy, prompt, key)
+    record = {"prompt": asdict(prompt), "policy": policy.stage, "text": reply.text}
+    if is_degenerate(reply.text):
         await log.ok(key, {**record, "verdict": "degenerate", "p_yes": {}}, ())
         return
-    reply = Response(prompt, said.text, 0, said.model, said.call)
     mass = settings_of_verdicts(studio.recipe_for(key)).minimum_mass
     found: list[Classification] = await all_of(
         classify_under(
@@ -140,9 +135,7 @@ def measure_verdicts(
     if studio.recipe.evaluation.verdicts is None:
         return {}
     names = [one.stage for one in contestants(policies)]
-    rows: dict[str, list[Row]] = {name: [] for name in names}
-    for row in studio.ledger.rows(STAGE):
-        rows[names[row.key.sample]].append(row)
+    rows = rows_by_name(studio.ledger.rows(STAGE), names)
     return {"verdicts": {name: _figures(studio, of, beside) for name, of in rows.items() if of}}
 
 
@@ -157,14 +150,11 @@ def _figures(studio: Studio, rows: Sequence[Row], beside: Classifier) -> Mapping
     judge = Classifier("judge", lambda prompt, reply: verdicts[prompt.id, reply])
     alike = share_of([judge(*reply) == beside(*reply) for reply in replies])
     cost = cost_of(rows, studio.ledger, studio.recipe.models.of("judge").known_prices)
-    ended, n = Counter(row.status for row in rows), len(rows)
     known = cost.input_tokens is not None and cost.output_tokens is not None
     return {
         **policy_figures(replies, judge).to_json(),
         "agreement": {"with": beside.method, **alike.to_json()} if alike else None,
-        "rows": dict(ended),
-        "refused": rate(ended["refused"] + sum(row.by_fallback for row in rows), n).to_json(),
-        "unparsed": rate(ended["unparsed"], n).to_json(),
+        **ends_of(rows, unasked=sum(record["verdict"] == "degenerate" for record in records)),
         "calls": cost.calls,
         "tokens": (cost.input_tokens or 0) + (cost.output_tokens or 0) if known else None,
         "dollars": cost.dollars,

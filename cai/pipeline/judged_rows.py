@@ -1,0 +1,113 @@
+"""Rows in which a judge says something of policies' replies: whose they are, and how they ended."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from cai.engine import RowEnded
+from cai.evaluation.intervals import rate
+from cai.pipeline.policies import StagePolicy, reply_key, reply_of
+from cai.pipeline.studio import Studio
+from cai.records import Prompt, Response, Row, RowKey
+
+NO_REPLY = " has no reply: "
+"""In the reason of a row whose policy gave nothing to be judged: nobody asked the judge."""
+
+
+async def reply_to_judge(
+    studio: Studio,
+    policy: StagePolicy,
+    prompt: Prompt,
+    key: RowKey,
+    *,
+    sample: int = 0,
+    temperature: float | None = None,
+) -> Response:
+    """A policy's reply, for the row in which it is judged.
+
+    Args:
+        studio: of the run.
+        policy: who answers.
+        prompt: what is asked.
+        key: of the judge's row.
+        sample: which of the policy's replies.
+        temperature: as of `cai.pipeline.policies.reply_of`.
+
+    Raises:
+        RowEnded: it cannot be had; that ends the judge's row, and says whose reply is missing.
+    """
+    try:
+        said = await reply_of(
+            studio, policy, prompt, reply_key(policy, prompt, sample), temperature
+        )
+    except RowEnded as end:
+        reason = f"{policy.stage}{NO_REPLY}{end.row.reason}"
+        raise RowEnded(key, end.row.status, reason, end.row.calls) from end
+    return Response(prompt, said.text, sample, said.model, said.call)
+
+
+def rows_by_name(
+    rows: Iterable[Row], names: Sequence[str], *, replies: int = 1
+) -> dict[str, list[Row]]:
+    """Rows of single replies by the policy that they are about; those of other policies left out.
+
+    Rows may be of an older set of policies. One with a record names its policy; one that ended
+    without is its neighbour's, with the same number, or stands at the place that it has in
+    `names` if all that is known of the others agrees with these.
+
+    Args:
+        rows: of one stage.
+        names: of today's policies, in their order.
+        replies: of each policy to a prompt.
+    """
+    listed = list(rows)
+    known = {row.key.sample: str(row.record["policy"]) for row in listed if row.record is not None}
+    repeated = (name for name in names for _ in range(replies))
+    places = dict(enumerate(repeated))
+    if all(places.get(number) == name for number, name in known.items()):
+        known = places
+    found: dict[str, list[Row]] = {name: [] for name in names}
+    for row in listed:
+        name = known.get(row.key.sample) if row.record is None else str(row.record["policy"])
+        if name in found:
+            found[name].append(row)
+    return found
+
+
+def rows_between(rows: Iterable[Row], names: Sequence[str]) -> list[Row]:
+    """Rows of comparisons between these policies; those with policies of before are left out.
+
+    Args:
+        rows: of one stage.
+        names: of today's policies.
+    """
+    listed, others = list(rows), set[int]()
+    for row in listed:
+        if row.record is not None:
+            about = row.record["provenance"]
+            if not {about["policy_a"], about["policy_b"]} <= set(names):
+                others.add(row.key.sample)
+    # A row without a record is of the same two policies as the others of its number.
+    return [row for row in listed if row.key.sample not in others]
+
+
+def ends_of(rows: Iterable[Row], unasked: int = 0) -> Mapping[str, Any]:
+    """How rows ended, as ``rows``, and the judge's ``refused`` and ``unparsed`` shares.
+
+    The shares are of the rows that the judge was asked in. They are None where it was not.
+
+    Args:
+        rows: each with the judge's answers to one question.
+        unasked: how many are ok without a question.
+    """
+    listed = list(rows)
+    asked = [row for row in listed if NO_REPLY not in row.reason]
+    ended, n = Counter(row.status for row in asked), len(asked) - unasked
+    refused = ended["refused"] + sum(row.by_fallback for row in asked)
+    return {
+        "rows": dict(Counter(row.status for row in listed)),
+        "refused": rate(refused, n).to_json() if n else None,
+        "unparsed": rate(ended["unparsed"], n).to_json() if n else None,
+    }
