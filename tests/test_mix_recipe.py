@@ -88,6 +88,20 @@ def again(made: Path, tmp_path: Path) -> Path:
     return shutil.copytree(made, tmp_path / "again")
 
 
+def test_a_file_put_right_is_no_longer_told_as_it_was(again: Path):
+    run, recipe = RunFolder(again / "run"), recipe_of(again)
+    before = run.read_metrics()["left_out"]
+    right = (again / "pairs.jsonl").read_text().splitlines()[:-1]
+    (again / "pairs.jsonl").write_text("\n".join(right))
+
+    run_recipe(recipe, run, steps=("preferences",))
+
+    after = run.read_metrics()["left_out"]
+    faults = [reason for reason in before if "feedback" in reason and "most" not in reason]
+    assert len(faults) == 1 and faults[0] not in after
+    assert {reason for reason in before if reason.startswith("sft")} <= after.keys()
+
+
 def test_every_row_of_a_mix_names_its_source_and_all_are_counted(made: Path):
     data = made / "run" / "datasets"
     counts = RunFolder(made / "run").read_metrics()["mix"]

@@ -18,6 +18,7 @@ from cai.datasets.parquet import folder_hash
 from cai.engine import Ledger
 from cai.errors import BudgetReached, CaiError, InputError, PermanentError, RunError
 from cai.pipeline import RunFolder, run_recipe
+from cai.pipeline.rerunning import Wanted, rerun
 from cai.pipeline.reruns import KeptSettings, RerunFile, RowSettings, read_reruns
 from cai.recipe import load_recipe
 from cai.records import Row, RowKey
@@ -168,6 +169,36 @@ def test_the_data_and_the_figures_have_the_rows_made_again(run):
     revisions = [one["revisions"] for one in metrics["principles"].values() if one["revisions"]]
     asked = sum(n for status, n in metrics["rows"]["revision"].items() if status != "error")
     assert sum(rate["n"] for rate in revisions) == asked
+
+
+def test_the_data_keep_their_card_and_it_tells_of_the_rows_made_again(run):
+    card = run / "datasets" / "sft" / "README.md"
+    before, left_out = card.read_text(), json.loads((run / "metrics.json").read_text())["left_out"]
+
+    cai("rows", "rerun", run, "--status", "truncated", *LONGER)
+
+    rows = sum(parquet.read_metadata(path).num_rows for path in run.glob("datasets/sft/*/*"))
+    sizes = [re.findall(r"num_examples: (\d+)", text) for text in (before, card.read_text())]
+    assert sum(map(int, sizes[0])) < sum(map(int, sizes[1])) == rows
+    assert json.loads((run / "metrics.json").read_text())["left_out"] == left_out
+
+
+def test_a_rerun_of_other_rows_opens_no_judge_of_policies(tmp_path):
+    (tmp_path / "recipe.yaml").write_text(
+        "name: apart\nconstitution: microworld\n"
+        "models: {default: microworld, judge: ./nowhere}\n"
+        "prompts: {red_team: [{microworld: train, kind: harmful, limit: 6}]}\n"
+        "revisions: {rounds: 1}\n"
+        "evaluation:\n"
+        "  label_probes: 0\n"
+        "  contest: {models: {other: microworld}, harmlessness: {gate_data: [gate.jsonl]}}\n"
+    )
+    folder = RunFolder(tmp_path / "run")
+    run_recipe(load_recipe(tmp_path / "recipe.yaml"), folder, steps=("revisions",))
+
+    redone = rerun(folder, Wanted(("ok",), stage="response"))
+
+    assert redone.rows > 0
 
 
 def test_a_later_run_keeps_the_settings_of_the_rows_and_says_of_how_many(server, recipe, run):

@@ -17,9 +17,9 @@ from cai.pipeline.evaluating import (
 from cai.pipeline.judged import judged_figures, passes_of_judges
 from cai.pipeline.policies import BEST_OF, policies
 from cai.pipeline.principles import measure_principles
-from cai.pipeline.run import filter_counts, row_counts
+from cai.pipeline.run import filter_counts, left_out_counts, row_counts
 from cai.pipeline.studio import Studio
-from cai.report import write_report
+from cai.report import write_cards, write_report
 
 REVISIONS = frozenset({"response", "revision", "revision_check", "revision_over_initial"})
 """Stages whose rows are made together with an SL-CAI response."""
@@ -57,5 +57,7 @@ def measure_again(studio: Studio, stages: Collection[str]) -> None:
     metrics["mix"] = {**metrics.get("mix", {}), **studio.mixed}
     metrics["by_fallback"] = studio.ledger.counts_by_fallback()
     metrics.setdefault("run", {})["rows_with_rerun_settings"] = len(studio.rows_with_settings)
+    metrics |= left_out_counts(studio, metrics)
     studio.folder.write_metrics(metrics)
+    write_cards(studio.folder.path, metrics)
     write_report(studio.folder.path)

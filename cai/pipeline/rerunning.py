@@ -174,9 +174,9 @@ def _redo(
     judged = judgements_of(studio, list(policies(studio)), rows)
     chosen.items |= judged
     stages = frozenset(row.stage for row in (*rows, *judged))
-    before = _counts(studio, stages)
+    before, datasets = _counts(studio, stages), dict[str, bool]()
     try:
-        run_until_stopped(_make(studio, chosen, stages))
+        run_until_stopped(_make_and_measure(studio, chosen, stages, datasets))
     except PermanentError as error:
         if not with_new_settings:
             raise
@@ -184,8 +184,6 @@ def _redo(
             f"{error}\nthe settings of this rerun are kept for its rows: correct them with another "
             "--set, or drop them with --forget"
         ) from error
-    datasets = _write_datasets(studio, stages)
-    measure_again(studio, stages)
     return Redone(
         rows=len(rows),
         lost=sum(item_of(row, chosen.replies) not in chosen.found for row in rows),
@@ -197,27 +195,36 @@ def _redo(
     )
 
 
-async def _make(studio: Studio, chosen: ChosenItems, stages: Collection[str]) -> None:
-    """Take the chosen items of these stages through their steps."""
+async def _make_and_measure(
+    studio: Studio, chosen: ChosenItems, stages: Collection[str], datasets: dict[str, bool]
+) -> None:
+    """Make rows, data sets and figures; `datasets` gets those written and whether they changed."""
     try:
-        if not REVISIONS.isdisjoint(stages):
-            await generate_revisions(studio)
-        if "helpful" in stages:
-            await generate_helpful_replies(studio)
-        if not PAIRS.isdisjoint(stages):
-            for iteration in sorted({item.iteration for item in chosen.items}):
-                studio.begin_iteration(iteration)
-                await generate_comparisons(studio)
-            studio.begin_iteration(0)
-        if "label_probe" in stages:
-            await probe_labels(studio)
-        for one in policies(studio):
-            if one.row_stage in stages:
-                studio.begin_iteration(one.iteration)
-                await sample_policy(studio, one)
-        await ask_judges(studio, list(policies(studio)), stages)
+        await _make(studio, chosen, stages)
+        datasets |= _write_datasets(studio, stages)
+        measure_again(studio, stages)  # It may open a judge, to say which one it was.
     finally:
         await studio.close()
+
+
+async def _make(studio: Studio, chosen: ChosenItems, stages: Collection[str]) -> None:
+    """Take the chosen items of these stages through their steps."""
+    if not REVISIONS.isdisjoint(stages):
+        await generate_revisions(studio)
+    if "helpful" in stages:
+        await generate_helpful_replies(studio)
+    if not PAIRS.isdisjoint(stages):
+        for iteration in sorted({item.iteration for item in chosen.items}):
+            studio.begin_iteration(iteration)
+            await generate_comparisons(studio)
+        studio.begin_iteration(0)
+    if "label_probe" in stages:
+        await probe_labels(studio)
+    for one in policies(studio):
+        if one.row_stage in stages:
+            studio.begin_iteration(one.iteration)
+            await sample_policy(studio, one)
+    await ask_judges(studio, list(policies(studio)), stages)
 
 
 def _counts(studio: Studio, stages: frozenset[str]) -> Counts:

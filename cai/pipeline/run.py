@@ -115,10 +115,7 @@ def run_recipe(
         figures.add({name: earlier[name] for name in earlier if goes_on or name in KEPT})
         figures.add({"run": identity})
         run_until_stopped(_steps(studio, figures, steps))
-        # A command that goes on reads only some of the sets: what was counted before stands.
-        before: dict[str, int] = figures.values.get("left_out", {})
-        left_out = Counter(before) | Counter(studio.left_out)
-        figures.add({"rows": row_counts(ledger), "left_out": dict(left_out)})
+        figures.add({"rows": row_counts(ledger), **left_out_counts(studio, figures.values)})
         figures.add({"mix": {**figures.values.get("mix", {}), **studio.mixed}})
         pairs = count_by_source(ledger, studio.iteration)
         figures.add({"filtered": filter_counts(ledger), "pairs": pairs})
@@ -263,3 +260,19 @@ def row_counts(ledger: Ledger) -> dict[str, dict[str, int]]:
     for (stage, status), number in ledger.counts().items():
         counts.setdefault(stage, {})[status] = number
     return counts
+
+
+def left_out_counts(studio: Studio, before: Mapping[str, Any]) -> dict[str, Any]:
+    """What was left out: of each set that was read as it is now, of others as was counted before.
+
+    Args:
+        studio: that has read some of the sets.
+        before: the figures of the run so far.
+
+    Returns:
+        ``left_out`` by source and reason, and ``left_out_of`` the same of each set.
+    """
+    counted: dict[str, dict[str, int]] = {**before.get("left_out_of", {})}
+    counted |= {name: dict(counts) for name, counts in studio.left_out_of.items()}
+    total = sum(map(Counter, counted.values()), Counter[str]())
+    return {"left_out": dict(total), "left_out_of": counted}

@@ -65,7 +65,7 @@ class Studio:
     budget: Budget = field(default_factory=Budget)
     tally: Tally = field(default_factory=Tally)
     mixed: dict[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
-    _left_out: dict[str, Counter[str]] = field(default_factory=dict[str, "Counter[str]"])
+    left_out_of: dict[str, Counter[str]] = field(default_factory=dict[str, "Counter[str]"])
     _open: dict[str, LanguageModel] = field(default_factory=dict[str, LanguageModel])
     _playing: dict[tuple[RoleName, bool, tuple[str, ...]], LanguageModel] = field(
         default_factory=dict[tuple[RoleName, bool, tuple[str, ...]], LanguageModel]
@@ -213,7 +213,7 @@ class Studio:
                         left_out[f"{prompt.source}: {reason}"] += 1
                     else:
                         yield prompt
-        self._left_out[name] = left_out
+        self.left_out_of[name] = left_out
 
     def judged_pairs(self) -> Iterator[Comparison]:
         """The pairs of the recipe that people judged and that are worked on; others are counted."""
@@ -228,22 +228,22 @@ class Studio:
                     left_out[f"{pair.prompt.source}: {reason}"] += 1
                 else:
                     yield pair
-        self._left_out["judged pairs"] = left_out
+        self.left_out_of["judged pairs"] = left_out
 
     def note_left_out(self, name: str, counts: Mapping[str, int]) -> None:
         """Keep how many rows were left out of something, in place of what was said of it before."""
-        self._left_out[name] = Counter(counts)
+        self.left_out_of[name] = Counter(counts)
 
     def note_mixed(self, name: DataName, mixed: Mixed) -> None:
         """Keep how many rows of each source a data set has, and what was left out of it."""
         place = self.folder.place(name)
         self.mixed[place] = mixed.to_json()
-        self._left_out[place] = Counter(mixed.reasons(place))
+        self.left_out_of[place] = Counter(mixed.reasons(place))
 
     @property
     def left_out(self) -> dict[str, int]:
         """Prompts and pairs that were left out, by source and reason; each counts once."""
-        return dict(sum(self._left_out.values(), Counter[str]()))
+        return dict(sum(self.left_out_of.values(), Counter[str]()))
 
     def purpose_of(self, prompt: Prompt) -> Purpose:
         """Whether a prompt serves the supervised stage or the preference stage."""
@@ -252,7 +252,7 @@ class Studio:
 
     def note_unreadable(self, row: Unreadable) -> None:
         """Count a row of a file that is no pair to be measured on."""
-        counted = self._left_out.setdefault("measured on", Counter())
+        counted = self.left_out_of.setdefault("measured on", Counter())
         counted[f"{row.source}: {row.reason}"] += 1
 
     async def run_rows(
