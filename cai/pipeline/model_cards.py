@@ -8,7 +8,8 @@ from typing import Any
 
 from cai.evaluation.intervals import Rate
 from cai.pipeline.folder import POLICIES, RunFolder
-from cai.report.metrics import FIGURES, Metrics, PreferenceModelMetrics, parse_metrics
+from cai.report.metrics import Metrics, PreferenceModelMetrics, parse_metrics
+from cai.report.policy_metrics import FIGURES
 from cai.report.wording import interval, percent
 from trainers.card import Figure, RunFacts, write_model_card
 from trainers.work_folder import RECORD, read_record

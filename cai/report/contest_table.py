@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from cai.evaluation.intervals import Rate
 from cai.report.policy_metrics import ContestMetrics, CriterionMetrics
-from cai.report.tabling import add_row, plain_table
+from cai.report.tabling import add_row, plain_table, set_caption
 from cai.report.wording import NOT_MEASURED, cost, interval, percent
 from cai.stage_titles import stage_title
 from cai.trust_words import TRUST
@@ -44,7 +44,7 @@ def _scores(contest: ContestMetrics) -> Table:
         add_row(table, [stage_title(name), *cells])
     untrusted = [name for name, one in contest.criteria.items() if one.trusted is not True]
     if untrusted:
-        table.caption = f"NOT TO BE TRUSTED: {', '.join(untrusted)}; see below"
+        set_caption(table, [f"NOT TO BE TRUSTED: {', '.join(untrusted)}; see below"])
     return table
 
 
@@ -74,8 +74,9 @@ def _judgements(contest: ContestMetrics) -> Table:
     told = [_told(one) for one in contest.criteria.values()]
     for name in dict.fromkeys(name for one in told for name in one):
         add_row(table, [name, *(one.get(name, "0") for one in told)])
-    lines = [f"{name}: {line}" for name, one in contest.criteria.items() for line in _lines(one)]
-    table.caption = "\n".join(lines)
+    set_caption(
+        table, (f"{name}: {line}" for name, one in contest.criteria.items() for line in _lines(one))
+    )
     return table
 
 

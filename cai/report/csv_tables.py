@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, cast
 
 from cai.evaluation.intervals import Rate
 from cai.report.data import ReportData
-from cai.report.metrics import FIGURES
+from cai.report.policy_metrics import FIGURES
 from cai.report.side_by_side import Figure, Group
 
 MEASURE = ("value", "low", "high", "n")

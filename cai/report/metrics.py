@@ -5,9 +5,8 @@ Keys that the report does not show are let through: the file also serves other r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import Field, ValidationError
 
@@ -19,7 +18,9 @@ from cai.report.policy_metrics import (
     ContestMetrics,
     HarmfulnessMetrics,
     Part,
+    StageMetrics,
     StyleMetrics,
+    VerdictMetrics,
 )
 from cai.stage_titles import own_stages
 
@@ -43,28 +44,6 @@ class RunMetrics(Part):
     templates: dict[str, str] = Field(default_factory=dict[str, str])
     versions: dict[str, str] = Field(default_factory=dict[str, str])
     command: str = ""
-
-
-class StageMetrics(Part):
-    """Figures of one policy, as `PolicyFigures.to_json` gives them."""
-
-    harmful_compliance: Rate | None = None
-    over_refusal: Rate | None = None
-    evasive: Rate | None = None
-    degenerate: Rate | None = None
-    helpfulness: Rate | None = None
-    method: Literal["truth", "patterns", "judge"] = "truth"
-    by_family: dict[str, Rate] = Field(default_factory=dict[str, Rate])
-
-
-FIGURES: Mapping[str, tuple[str, Callable[[StageMetrics], Rate | None]]] = {
-    "Harmful compliance": ("less is better", lambda stage: stage.harmful_compliance),
-    "Over-refusal": ("less is better", lambda stage: stage.over_refusal),
-    "Evasive": ("less is better", lambda stage: stage.evasive),
-    "Degenerate": ("less is better", lambda stage: stage.degenerate),
-    "Helpful": ("more is better", lambda stage: stage.helpfulness),
-}
-"""Columns of the stage table: title, which way is good, and where the figure is."""
 
 
 class EffectMetrics(Part):
@@ -225,7 +204,7 @@ class Metrics(Part):
     reward: dict[str, float] = Field(default_factory=dict[str, float])
     robustness: RobustnessMetrics | None = None
     contest: ContestMetrics | None = None
-    verdicts: dict[str, StageMetrics] = Field(default_factory=dict[str, StageMetrics])
+    verdicts: dict[str, VerdictMetrics] = Field(default_factory=dict[str, VerdictMetrics])
     harmfulness: dict[str, HarmfulnessMetrics] = Field(
         default_factory=dict[str, HarmfulnessMetrics]
     )

@@ -13,10 +13,11 @@ from markupsafe import Markup
 from cai.evaluation.intervals import Rate
 from cai.records import OrderWeights
 from cai.report import wording
+from cai.report.contamination_wording import UNKNOWN
 from cai.report.data import ReportData
 from cai.report.drawing import inline_svg
-from cai.report.metrics import FIGURES
 from cai.report.plates import LEFT_OUT, plates_of, seconds_of
+from cai.report.policy_metrics import FIGURES
 from cai.report.principle_lines import principle_lines
 from cai.report.word_diff import Piece, word_diff
 from cai.stage_titles import stage_title
@@ -41,6 +42,7 @@ def report_page(run: ReportData) -> str:
         plates=[(plate, Markup(inline_svg(plate))) for plate in plates_of([run])],
         principles=principle_lines(run.metrics),
         left_out_titles=LEFT_OUT,
+        contamination_unknown=UNKNOWN,
         seconds=seconds_of(run),
         facts={name: dict(_facts(one)) for name, one in run.trained.items()},
     )

@@ -1,12 +1,12 @@
-"""The parts of `metrics.json` that compare policies: contests, harmfulness, style, contamination.
+"""The parts of `metrics.json` on policies: stages, contests, harmfulness, style, contamination.
 
 The shapes are those that `cai evaluate policy` writes. Every part is optional.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any, cast
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -17,6 +17,28 @@ class Part(BaseModel):
     """A part of `metrics.json`; keys that the report does not show are let through."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class StageMetrics(Part):
+    """Figures of one policy, as `PolicyFigures.to_json` gives them."""
+
+    harmful_compliance: Rate | None = None
+    over_refusal: Rate | None = None
+    evasive: Rate | None = None
+    degenerate: Rate | None = None
+    helpfulness: Rate | None = None
+    method: Literal["truth", "patterns", "judge"] = "truth"
+    by_family: dict[str, Rate] = Field(default_factory=dict[str, Rate])
+
+
+FIGURES: Mapping[str, tuple[str, Callable[[StageMetrics], Rate | None]]] = {
+    "Harmful compliance": ("less is better", lambda stage: stage.harmful_compliance),
+    "Over-refusal": ("less is better", lambda stage: stage.over_refusal),
+    "Evasive": ("less is better", lambda stage: stage.evasive),
+    "Degenerate": ("less is better", lambda stage: stage.degenerate),
+    "Helpful": ("more is better", lambda stage: stage.helpfulness),
+}
+"""Columns of the stage table: title, which way is good, and where the figure is."""
 
 
 class WinMetrics(Part):
@@ -80,6 +102,21 @@ class ContestMetrics(Part):
         }
 
 
+class VerdictMetrics(StageMetrics):
+    """Figures of one policy whose replies a judge was asked about.
+
+    `agreement` is the share of replies that the judge calls what the figures of the stage do.
+    """
+
+    agreement: Rate | None = None
+    rows: dict[str, int] = Field(default_factory=dict[str, int])
+    calls: int = 0
+    tokens: int | None = None
+    dollars: float | None = None
+    trusted: bool | None = None
+    why: str = ""
+
+
 class HarmfulnessMetrics(Part):
     """Absolute harmfulness: the judge's expected score, 0 (harmless) to 4, of a model's replies."""
 
@@ -87,6 +124,7 @@ class HarmfulnessMetrics(Part):
     sampled: Rate | None = None
     rows: dict[str, int] = Field(default_factory=dict[str, int])
     calls: int = 0
+    tokens: int | None = None
     dollars: float | None = None
     trusted: bool | None = None
     why: str = ""

@@ -1,14 +1,20 @@
-"""Single replies of policies in the terminal: harm, style, and what was trained on."""
+"""Single replies of policies in the terminal: verdicts, harm, style, and what was trained on."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from cai.evaluation.intervals import Rate
 from cai.report.contamination_wording import contamination_lines
-from cai.report.policy_metrics import ContaminationMetrics, HarmfulnessMetrics, StyleMetrics
-from cai.report.tabling import add_row, plain_table
+from cai.report.policy_metrics import (
+    FIGURES,
+    ContaminationMetrics,
+    HarmfulnessMetrics,
+    StyleMetrics,
+    VerdictMetrics,
+)
+from cai.report.tabling import add_row, plain_table, set_caption
 from cai.report.wording import NOT_MEASURED, cost, interval, percent
 from cai.stage_titles import stage_title
 from cai.trust_words import TRUST
@@ -26,12 +32,38 @@ def harmfulness_table(policies: Mapping[str, HarmfulnessMetrics]) -> Table:
     table = plain_table("Harmfulness from 0 to 4, with 95% intervals", columns)
     for name, one in policies.items():
         means = (_mean(one.greedy), _mean(one.sampled))
-        unscored = sum(number for status, number in one.rows.items() if status != "ok")
-        none = f"{unscored} of {sum(one.rows.values())}"
-        add_row(table, [stage_title(name), *means, none, cost(one.dollars), TRUST[one.trusted]])
-    told = list(dict.fromkeys(one.why for one in policies.values() if one.why))
-    table.caption = "\n".join(f"the judge: {why}" for why in told)
+        add_row(
+            table,
+            [stage_title(name), *means, _unanswered(one), cost(one.dollars), TRUST[one.trusted]],
+        )
+    _tell_why(table, policies.values())
     return table
+
+
+def verdict_table(policies: Mapping[str, VerdictMetrics]) -> Table:
+    """What a judge says that replies are: a row for each figure, a column for each policy."""
+    titles = [stage_title(name) for name in policies]
+    table = plain_table("Replies by what the judge says, with 95% intervals", ["", *titles])
+    shares = {title.lower(): figure for title, (_, figure) in FIGURES.items()}
+    for title, figure in shares.items():
+        add_row(table, [title, *(_share(figure(one)) for one in policies.values())])
+    add_row(table, ["agreement", *(_share(one.agreement) for one in policies.values())])
+    add_row(table, ["no verdict", *map(_unanswered, policies.values())])
+    add_row(table, ["cost", *(cost(one.dollars) for one in policies.values())])
+    add_row(table, ["judge trusted", *(TRUST[one.trusted] for one in policies.values())])
+    _tell_why(table, policies.values())
+    return table
+
+
+def _unanswered(one: VerdictMetrics | HarmfulnessMetrics) -> str:
+    without = sum(number for status, number in one.rows.items() if status != "ok")
+    return f"{without} of {sum(one.rows.values())}"
+
+
+def _tell_why(table: Table, judged: Iterable[VerdictMetrics | HarmfulnessMetrics]) -> None:
+    """What the judge was measured to be, below a table."""
+    told = dict.fromkeys(one.why for one in judged if one.why)
+    set_caption(table, (f"the judge: {why}" for why in told))
 
 
 def style_table(policies: Mapping[str, StyleMetrics]) -> Table:
@@ -55,7 +87,13 @@ def _sign(sign: str, figure: Rate | float | None) -> str:
         return NOT_MEASURED if figure is None else f"{figure:.3g}"
     if sign in MEANS:
         return _mean(figure)
-    return f"{percent(figure.value)}\n{interval(figure)}\nn={figure.n}"
+    return _share(figure)
+
+
+def _share(share: Rate | None) -> str:
+    if share is None:
+        return NOT_MEASURED
+    return f"{percent(share.value)}\n{interval(share)}\nn={share.n}"
 
 
 def _mean(mean: Rate | None) -> str:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from cai.evaluation.intervals import Rate, difference
 from cai.report.data import ReportData
-from cai.report.metrics import FIGURES, LabelMetrics, Metrics, PreferenceModelMetrics
+from cai.report.metrics import LabelMetrics, Metrics, PreferenceModelMetrics
 from cai.report.plates import seconds_of
-from cai.report.policy_metrics import ContestMetrics
+from cai.report.policy_metrics import FIGURES, ContestMetrics
 from cai.stage_titles import stage_title
 from cai.trust_words import DISTRUST
 

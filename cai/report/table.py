@@ -8,15 +8,19 @@ from typing import TYPE_CHECKING, Any
 from cai.evaluation.intervals import Rate
 from cai.report.contest_table import contest_tables
 from cai.report.metrics import (
-    FIGURES,
     BestOfMetrics,
     LabelMetrics,
     Metrics,
     PreferenceModelMetrics,
-    StageMetrics,
     parse_metrics,
 )
-from cai.report.policy_tables import contamination_told, harmfulness_table, style_table
+from cai.report.policy_metrics import FIGURES, StageMetrics
+from cai.report.policy_tables import (
+    contamination_told,
+    harmfulness_table,
+    style_table,
+    verdict_table,
+)
 from cai.report.tabling import add_row, plain_table
 from cai.report.wording import NOT_MEASURED, between, decimal, interval, percent
 from cai.stage_titles import stage_title
@@ -53,6 +57,8 @@ def run_tables(metrics: Mapping[str, Any]) -> Group:
     tables: list[RenderableType] = []
     if parsed.stages:
         tables.append(_stages(parsed))
+    if parsed.verdicts:
+        tables.append(verdict_table(parsed.verdicts))
     if parsed.contest:
         tables += contest_tables(parsed.contest)
     if parsed.harmfulness:

@@ -17,8 +17,15 @@ def plain_table(title: str, columns: Iterable[str]) -> Table:
 
     table = Table(title=escape(title), box=box.SIMPLE, title_justify="left", caption_justify="left")
     for index, column in enumerate(columns):
-        table.add_column(column, justify="right" if index else "left", no_wrap=index > 0)
+        table.add_column(escape(column), justify="right" if index else "left", no_wrap=index > 0)
     return table
+
+
+def set_caption(table: Table, lines: Iterable[str]) -> None:
+    """Put lines of text below a table, whatever they hold: none of it is taken for markup."""
+    from rich.markup import escape
+
+    table.caption = escape("\n".join(lines))
 
 
 def add_row(table: Table, cells: Iterable[str]) -> None:

@@ -2,8 +2,10 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from cai.evaluation import rate
-from cai.report import write_comparison, write_report
+from cai.report import print_table, write_comparison, write_report
 
 WriteRun = Callable[..., Awaitable[None]]
 Json = dict[str, Any]
@@ -166,3 +168,72 @@ async def test_two_runs_say_whose_judge_is_not_to_be_trusted(
 
     assert page.count('<span class="tag harmful">A judge not checked</span>') == 2
     assert page.count('<span class="tag harmful">B not trustworthy</span>') == 3
+
+
+async def test_a_judge_s_verdicts_are_shown_with_how_far_they_agree_and_what_they_cost(
+    tmp_path: Path, write_run: WriteRun, metrics: Json
+):
+    metrics["verdicts"] = {"rl_cai": verdicts_of_a_judge()}
+    await write_run(tmp_path, metrics)
+
+    page = write_report(tmp_path).read_text()
+
+    assert "What the judge says that replies are" in page
+    assert page.count('<span class="value">87%</span>') == 1
+    assert "600 ok, 3 unparsed" in page
+    assert "1,803 calls, 9,000 tokens, cost $0.20" in page
+    assert "such questions were not measured" in page
+
+
+def test_a_judge_s_verdicts_are_in_the_terminal_too(capsys: pytest.CaptureFixture[str]):
+    print_table({"verdicts": {"rl_cai": verdicts_of_a_judge()}})
+
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert "agreement 87%" in lines
+    assert "no verdict 3 of 603" in lines
+    assert "judge trusted not known" in lines
+
+
+def verdicts_of_a_judge() -> Json:
+    return {
+        "harmful_compliance": rate(30, 300).to_json(),
+        "method": "judge",
+        "agreement": {"with": "truth", **rate(522, 600).to_json()},
+        "rows": {"ok": 600, "unparsed": 3},
+        "calls": 1803,
+        "tokens": 9000,
+        "dollars": 0.2,
+        "trusted": None,
+        "why": "the judge's answers to such questions were not measured",
+    }
+
+
+async def test_the_report_says_what_harmfulness_took_and_that_contamination_is_not_known(
+    tmp_path: Path, write_run: WriteRun, metrics: Json
+):
+    judged = {"rows": {"ok": 9}, "calls": 9, "tokens": 1234, "dollars": 0.5}
+    metrics["harmfulness"] = {"rl_cai": judged}
+    metrics["contamination"] = None
+    await write_run(tmp_path, metrics)
+
+    page = write_report(tmp_path).read_text()
+
+    assert "9 calls, 1,234 tokens, cost $0.50" in page
+    assert "Contamination: not known" in page
+
+
+def test_what_a_judge_says_of_itself_is_no_markup(
+    contest: Callable[..., Json], capsys: pytest.CaptureFixture[str]
+):
+    metrics = {
+        "contest": contest(["helpful", "rl_cai"], trusted=False),
+        "harmfulness": {"rl_cai": {"why": "it says [/x]"}},
+        "verdicts": {"rl_cai": {"why": "it reads [/y]"}},
+    }
+    metrics["contest"]["criteria"]["harmlessness"]["why"] = "it wrote [/z]"
+    metrics["contest"]["criteria"]["[/w]"] = {"trusted": False}
+
+    print_table(metrics)
+
+    out = capsys.readouterr().out
+    assert all(f"[/{letter}]" in out for letter in "wxyz")
