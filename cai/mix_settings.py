@@ -66,7 +66,7 @@ class MixedSource(HubSource):
     @property
     def title(self) -> str:
         """What its rows are called; it never holds a folder of this machine."""
-        return self.name or self.origin or (self.file.name if self.file else self.dataset or "")
+        return self.name or self.origin or self.short_name or ""
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:

@@ -23,13 +23,16 @@ def turn(role: str, content: str) -> dict[str, str]:
     return {"role": role, "content": content}
 
 
-def published_run(folder: Path, license: str | None = "cc-by-4.0", said: str = "hello") -> Path:
+def published_run(
+    folder: Path, license: str | None = "cc-by-4.0", said: str = "hello", **columns: str
+) -> Path:
     """Write the folder.
 
     Args:
         folder: of the run.
         license: that its recipe states.
         said: a reply that is in the data.
+        columns: of every row, in place of what stands here or is empty.
     """
     overrides = [] if license is None else [f"publication.license={license}"]
     recipe, run = load_recipe(RECIPE, overrides), RunFolder(folder)
@@ -38,6 +41,7 @@ def published_run(folder: Path, license: str | None = "cc-by-4.0", said: str = "
     save_recipe(recipe, run.recipe)
     save_made_with(run, recipe, Setting(constitution, templates_of(recipe, constitution)))
     about = {"prompt_id": "id", "source": "red.jsonl", "kind": "harmful", "model": "m"}
+    about |= columns
     asked = [turn("user", "hi")]
     learned = {**about, "messages": [*asked, turn("assistant", said)], "origin": "revision"}
     SplitWriter(run.dataset("sft"), sft_features()).write([("train", learned), ("test", learned)])

@@ -11,10 +11,14 @@ import pytest
 
 from cai.constitution import load_constitution
 from cai.errors import RunError
+from cai.mix_settings import SftSource
+from cai.movable import movable
 from cai.pipeline.folder import RunFolder
 from cai.pipeline.made_with import OWN_ENDPOINT, made_with, save_made_with
 from cai.pipeline.templates import templates_of
 from cai.recipe import Recipe, load_recipe, recipe_hash, save_recipe
+from cai.sources.pairs import PairSet
+from cai.sources.prompt_sets import PromptSet
 from cai.stages.setting import Setting
 
 RECIPE = """
@@ -95,6 +99,32 @@ def test_a_public_server_stays_in_it(tmp_path: Path):
     _, kept = saved(tmp_path)
 
     assert "https://api.example.com/v1" in (kept / "recipe.yaml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("value", "found"),
+    [
+        ("/home/anna/qwen", "qwen"),
+        ("openai:/srv/models/qwen", "openai:qwen"),
+        ("https://api.example.com/v1", "https://api.example.com/v1"),
+        ("hf:org/model", "hf:org/model"),
+        ({"stop": ["/", "/end"], "citation": "/x"}, {"stop": ["/", "/end"], "citation": "/x"}),
+        ({"models": [{"name": "/srv/qwen"}]}, {"models": [{"name": "qwen"}]}),
+    ],
+    ids=str,
+)
+def test_folders_are_left_out_of_paths_and_texts_stay(value: Any, found: Any):
+    assert movable(value) == found
+
+
+def test_a_data_set_in_a_folder_is_called_by_its_last_part(tmp_path: Path):
+    folder = str(tmp_path / "reds")
+
+    prompts = PromptSet(dataset=folder, kind="harmful")
+    mixed = SftSource(dataset=folder)
+
+    assert (prompts.name, PairSet(dataset=folder).name, mixed.title) == ("reds", "reds", "reds")
+    assert SftSource(dataset="org/reds").title == "org/reds"
 
 
 def earlier_run(tmp_path: Path, constitution: str) -> RunFolder:

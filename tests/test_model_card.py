@@ -23,6 +23,7 @@ from trainers.card import RunFacts, write_model_card
 from trainers.preference_model import train_preference_model
 from trainers.settings import PreferenceModelSettings, SftSettings
 from trainers.sft import train_sft
+from trainers.work_folder import read_record
 
 RECORD: dict[str, Any] = {
     "kind": "rl",
@@ -169,6 +170,7 @@ def test_a_later_iteration_has_figures_of_its_own(tmp_path: Path):
         model = folder.at(iteration).model("rl_cai")
         model.mkdir(parents=True)
         (model / "training.json").write_text(json.dumps(RECORD))
+    folder.recipe.write_text("iterations: 2\n")
     rates = {"rl_cai": share, "rl_cai_1": {**share, "value": 0.25}}
     metrics = {
         "run": {"name": "demo"},
@@ -181,6 +183,34 @@ def test_a_later_iteration_has_figures_of_its_own(tmp_path: Path):
     first, second = (card_of(folder.at(one).model("rl_cai")) for one in (0, 1))
     assert "| 50% |" in first
     assert "| 25% |" in second and "iteration-1/rl\\_cai of the run demo" in second
+
+
+def test_a_model_keeps_what_made_it_when_its_run_gets_another_recipe(tmp_path: Path):
+    model = tmp_path / "models" / "sl_cai"
+    model.mkdir(parents=True)
+    (model / "training.json").write_text(json.dumps(RECORD))
+    run = {"name": "demo", "recipe_hash": "ab12", "constitution": {"id": "kind", "hash": "cd34"}}
+
+    write_model_cards(RunFolder(tmp_path), {"run": run})
+    write_model_cards(RunFolder(tmp_path), {"run": {**run, "recipe_hash": "ef56"}})
+
+    assert "| recipe | ab12 |" in card_of(model)
+    assert read_record(model) == {**RECORD, "made_by": read_record(model)["made_by"]}
+
+
+def test_no_folder_of_the_machine_is_on_a_card(tmp_path: Path):
+    model = tmp_path / "models" / "sl_cai"
+    model.mkdir(parents=True)
+    settings = {"reward": {"model": "/home/anna/pm", "stop": ["/"]}}
+    (model / "training.json").write_text(json.dumps({**RECORD, "settings": settings}))
+    command = "cai run x.yaml --run=/home/anna/x --set models.default.name=/home/anna/qwen"
+
+    write_model_cards(RunFolder(tmp_path), {"run": {"name": "demo", "command": command}})
+
+    card = card_of(model)
+    assert "anna" not in card
+    assert "cai run x.yaml --run=x --set models.default.name=qwen" in card
+    assert '"stop":\\["/"\\]' in card
 
 
 def test_the_card_of_a_runs_model_says_its_language_whom_to_cite_and_its_license(tmp_path: Path):

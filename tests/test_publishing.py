@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from typer.testing import CliRunner
 
 from cai.cli import app
 from cai.errors import CaiError
+from cai.export.run_export import export_run
 from cai.microworld import MODEL
 from cai.pipeline.folder import RunFolder
 from cai.publishing.gather import gather
@@ -188,6 +190,56 @@ def test_an_adapter_of_a_folder_here_is_refused_with_the_way_to_merge_it(
         gather(RunFolder(run), "rl_cai")
 
 
+@pytest.mark.parametrize("base", ["/home/anna/gone", "~/gone"])
+def test_an_adapter_of_a_folder_that_is_not_here_is_refused_too(run: Path, base: str):
+    config = json.dumps({"base_model_name_or_path": base, "peft_type": "LORA"})
+    more = {"adapter_config.json": config, "adapter_model.safetensors": "weights"}
+    folder = trained(run, **more)
+    for whole in ("config.json", "model.safetensors"):
+        (folder / whole).unlink()
+
+    with pytest.raises(CaiError, match="a folder of this machine"):
+        gather(RunFolder(run), "rl_cai")
+
+
+def test_what_an_earlier_recipe_of_more_iterations_has_left_is_not_published(run: Path):
+    trained(run, "iteration-1/rl_cai")
+    shutil.copytree(run / "datasets" / "preferences", run / "datasets/iteration-1/preferences")
+
+    assert not [one.path for one in data_of(run).files if "iteration-1" in one.path]
+    with pytest.raises(CaiError, match=r"it has data$"):
+        gather(RunFolder(run), "iteration-1/rl_cai")
+
+    recipe = (run / "recipe.yaml").read_text()
+    (run / "recipe.yaml").write_text(recipe.replace("iterations: 1", "iterations: 2"))
+    paths = [one.path for one in data_of(run).files]
+    assert "preferences-iteration-1/train/data.parquet" in paths
+    assert gather(RunFolder(run), "iteration-1/rl_cai").kind == "model"
+
+
+def test_rows_of_another_constitution_are_neither_published_nor_exported(tmp_path: Path):
+    run = published_run(tmp_path / "run", constitution="0123")
+
+    told = r"constitution 0123, and the run goes by cd34 now; make them anew with: cai run"
+    with pytest.raises(CaiError, match=told):
+        data_of(run)
+    with pytest.raises(CaiError, match=told):
+        export_run(run, tmp_path / "out", "trl", minimum_margin=0, file_type="jsonl")
+
+
+def test_rows_of_the_run_s_constitution_are_published(tmp_path: Path):
+    assert data_of(published_run(tmp_path / "run", constitution="cd34")).files
+
+
+def test_rows_that_name_a_folder_of_this_machine_are_not_published(tmp_path: Path):
+    run = published_run(tmp_path / "run", model="/home/anna/qwen")
+    assert CliRunner().invoke(app, ["export", str(run), "--format", "trl"]).exit_code == 0
+
+    for what in ("data", "trl"):
+        with pytest.raises(CaiError, match=r"column model \(/home/anna/qwen\); write it anew"):
+            gather(RunFolder(run), what)
+
+
 def test_what_a_run_does_not_have_is_refused_with_what_it_has(run: Path):
     trained(run)
 
@@ -202,6 +254,20 @@ def test_an_export_goes_as_it_lies_without_its_record(run: Path):
 
     assert {"README.md", "sft/train.jsonl", "preferences/train.jsonl"} <= set(paths)
     assert "export.json" not in paths
+
+
+def test_an_export_tells_its_sources_without_a_license_too(run: Path):
+    assert CliRunner().invoke(app, ["export", str(run), "--format", "trl"]).exit_code == 0
+
+    assert "red.jsonl" in " ".join(gather(RunFolder(run), "trl").notes)
+
+
+def test_a_model_whose_base_has_a_license_that_is_not_known_says_so(run: Path):
+    trained(run)
+
+    (note,) = gather(RunFolder(run), "rl_cai").notes
+
+    assert "the license of ORG/base is not known here, and holds for rl_cai too" in note
 
 
 def test_a_run_without_a_license_is_refused(tmp_path: Path):

@@ -202,6 +202,7 @@ def test_a_teacher_that_is_killed_goes_on_behind_the_parts_that_it_has_stored(
         while not parts_in(tmp_path / "killed"):
             assert child.poll() is None, "the training ended before it could be killed"
             assert time.monotonic() < deadline
+            time.sleep(0.01)  # between two looks, so that the training has the core
         kill_all(child)
     stored = parts_in(tmp_path / "killed")
     assert not list(tmp_path.glob("killed-teacher/*/left_out.json"))

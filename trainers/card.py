@@ -16,6 +16,7 @@ import orjson
 
 from cai.card import citation_lines, plain, read_head, table, write_card
 from cai.models.weights import ADAPTER_FILES, MICROWORLD
+from cai.movable import movable
 from trainers.work_folder import read_record
 
 SCORES = "preference_model"
@@ -117,7 +118,7 @@ def _head(record: Mapping[str, Any], run: RunFacts | None, library: str) -> Mapp
         "datasets": [_word(f"{run.name}-{name}" if run else name) for name in data] or None,
         "library_name": library,
         "pipeline_tag": "text-classification" if kind == SCORES else "text-generation",
-        "license": _licence(root) or (run.license if run else None),
+        "license": root_license(root) or (run.license if run else None),
         "language": [run.language] if run and run.language else None,
         "tags": ["constitutional-ai", "trl", kind.replace("_", "-")],
     }
@@ -173,8 +174,8 @@ def _shown(model: str) -> str:
     return path.name if path.is_absolute() or path.is_dir() else model
 
 
-def _licence(root: str) -> str | None:
-    """That of the model at the root, which holds for what is made of it; None if not known."""
+def root_license(root: str) -> str | None:
+    """That of a model at the root, which holds for what is made of it; None if not known here."""
     if Path(root) == MICROWORLD:
         return "apache-2.0"  # as of the package that it is shipped with
     return read_head(Path(root)).get("license")
@@ -186,7 +187,7 @@ def _word(name: str) -> str:
 
 
 def _value(value: Any) -> str:
-    return _shown(value) if isinstance(value, str) else orjson.dumps(value).decode()
+    return _shown(value) if isinstance(value, str) else orjson.dumps(movable(value)).decode()
 
 
 def _number(value: float) -> str:

@@ -23,7 +23,15 @@ from trainers.adapters import is_adapter, load_merged
 from trainers.environment import main_process_first
 from trainers.fit import model_digest
 from trainers.rollouts import padded
-from trainers.rows import BadRow, Dropped, EncodedRows, Row, checked_turns, encoded_batches
+from trainers.rows import (
+    ROWS_PER_BATCH,
+    BadRow,
+    Dropped,
+    EncodedRows,
+    Row,
+    checked_turns,
+    encoded_batches,
+)
 from trainers.settings import DistillationSettings
 from trainers.tokens import Conversation, ReplySpans, reply_spans
 
@@ -83,10 +91,8 @@ def teacher_rows(
         *(folder_hash(file) for file in files),
         model_digest(teacher.model),
         sorted(tokenizer.get_vocab().items()),
-        tokenizer.chat_template,
-        teacher.context,
-        [settings.learned, settings.max_length, settings.top_k],
-        ROWS_OF_A_PART,
+        [tokenizer.chat_template, teacher.context],
+        [settings.learned, settings.max_length, settings.top_k, ROWS_OF_A_PART, ROWS_PER_BATCH],
     ]
     folder = place / digest(named)
     if not (folder / LEFT_OUT).is_file():

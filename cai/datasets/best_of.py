@@ -51,7 +51,7 @@ def best_of_row(draws: Draws, rows: Sequence[Row], provenance: Mapping[str, Any]
     return {
         "messages": [*(asdict(turn) for turn in prompt.messages), reply],
         "prompt_id": prompt.id,
-        "source": prompt.source,
+        "source": movable(prompt.source),
         "kind": prompt.kind,
         "score": draws.scores[best],
         "best": rows[best].key.sample,

@@ -193,7 +193,7 @@ def _preference_row(row: Row, plan: PreferencePlan) -> tuple[Split, dict[str, An
         "iteration": row.key.iteration,
         "prompt_id": row.key.prompt_id,
         "source": record["source"],
-        "prompt_source": prompt["source"],
+        "prompt_source": movable(prompt["source"]),
         "kind": prompt["kind"],
         "principle": record["principle"],
         "constitution": provenance.get("constitution", ""),

@@ -166,7 +166,7 @@ def _fields(row: Row) -> dict[str, Any]:
         "messages": [*prompt["messages"], reply],
         "iteration": row.key.iteration,
         "prompt_id": row.key.prompt_id,
-        "source": prompt["source"],
+        "source": movable(prompt["source"]),
         "kind": prompt["kind"],
         "round": row.key.round,
         "principle": record.get("principle", ""),

@@ -16,9 +16,10 @@ from cai.export.files import FileType
 from cai.export.formats import FORMATS
 from cai.export.llm_swarm import write_llm_swarm
 from cai.export.reward_bench import write_reward_bench
-from cai.export.source import Exporter, Source, Written
+from cai.export.source import DataSet, Exporter, Source, Written
 from cai.export.trainer_rows import write_for_trainer
 from cai.pipeline.folder import RunFolder
+from cai.pipeline.given_away import refuse_other_constitution
 from cai.pipeline.made_with import made_with
 from cai.report.card import DEFAULT, DataPart, SplitFiles, write_data_card
 
@@ -79,8 +80,8 @@ def export_run(
         file_type: JSON lines or Parquet.
 
     Raises:
-        CaiError: the run has no data set, the format has no use for a setting, or `out` holds
-            something else.
+        CaiError: the run has no data set, or rows of another constitution than its own; the format
+            has no use for a setting, or `out` holds something else.
     """
     source = Source(RunFolder(run), minimum_margin, file_type)
     if not (source.has("sft") or source.has("preferences")):
@@ -89,6 +90,7 @@ def export_run(
             "as with `cai run RECIPE --until preferences`"
         )
     _check_place(out)
+    _check_constitution(source)
     new = out.with_name(out.name + ".new")
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir(parents=True)
@@ -139,6 +141,14 @@ def _part(source: Source, made: Written, new: Path) -> DataPart:
     name = DEFAULT if made.folder == "." else made.name
     schema = next(iter(paths.values()), None) if made.suffix == "parquet" else None
     return DataPart(name, made.holds, splits, source.folder(made.made_of), schema)
+
+
+def _check_constitution(source: Source) -> None:
+    run = source.run.read_metrics().get("run")
+    if run is not None:
+        names: Sequence[DataSet] = ("sft", "preferences")
+        data = [source.folder(name) for name in names if source.has(name)]
+        refuse_other_constitution(source.run, run, data)
 
 
 def _check_place(out: Path) -> None:

@@ -129,6 +129,12 @@ class RunFolder:
             raise RunError(f"{self.recipe} is not YAML ({error}); run the recipe again") from error
         return int(cast("dict[str, Any]", saved).get("iterations", 1))
 
+    def is_left_over(self, path: Path) -> bool:
+        """Whether a data set or a model is of an iteration that the run's recipe has no more."""
+        of_recipe = {f"iteration-{number}" for number in range(1, self.iterations)}
+        parts = path.relative_to(self.path).parts
+        return any(part.startswith("iteration-") and part not in of_recipe for part in parts)
+
     def last_with(self, name: ModelName | Literal["preferences"]) -> RunFolder:
         """The run at the last iteration that has a model, or the pairs; else at the first one.
 

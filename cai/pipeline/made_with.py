@@ -1,8 +1,9 @@
 """What a run was made with, as it travels beside its data: constitution, templates, recipe.
 
-The folder ``made_with`` needs nothing of the machine that the run was on, but for the files of
-prompts and the models that the recipe names: ``cai run made_with/recipe.yaml`` asks the same
-questions under the same principles.
+The folder ``made_with`` needs nothing of the machine that the run was on, but for what the recipe
+names and does not travel: files of prompts, of judged pairs and of ``mix``, data sets in folders,
+and models in folders or on servers of its own. With these in their places,
+``cai run made_with/recipe.yaml`` asks the same questions under the same principles.
 """
 
 from __future__ import annotations

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from cai.evaluation.intervals import Rate
+from cai.movable import movable
 from cai.pipeline.folder import POLICIES, RunFolder
 from cai.report.metrics import Metrics, PreferenceModelMetrics, parse_metrics
 from cai.report.policy_metrics import FIGURES
 from cai.report.wording import interval, percent
 from trainers.card import Figure, RunFacts, write_model_card
-from trainers.work_folder import RECORD, read_record
+from trainers.work_folder import RECORD, read_record, write_record
 
 REPLIES = "Shares of the replies to the recipe's evaluation prompts, one to each."
 PAIRS = "Shares of pairs of replies to evaluation prompts, and of the recipe's held-out pairs."
+
+MADE_BY = "made_by"
+"""Where the record of a training has the recipe, the constitution and the command behind it."""
 
 
 def write_model_cards(folder: RunFolder, metrics: Mapping[str, Any]) -> None:
@@ -26,7 +31,16 @@ def write_model_cards(folder: RunFolder, metrics: Mapping[str, Any]) -> None:
         metrics: its figures so far.
     """
     for file in sorted((folder.path / "models").rglob(RECORD)):
-        write_card_of(folder, metrics, file.parent, file.parent)
+        if not folder.is_left_over(file):
+            _keep_made_by(file.parent, _made_by(parse_metrics(metrics, folder.metrics)))
+            write_card_of(folder, metrics, file.parent, file.parent)
+
+
+def _keep_made_by(model: Path, made_by: Mapping[str, str]) -> None:
+    """Note in the record of a new model what made it: later recipes of the run have not."""
+    record = read_record(model)
+    if record is not None and MADE_BY not in record:
+        write_record(model, {**record, MADE_BY: made_by}, model)
 
 
 def write_card_of(folder: RunFolder, metrics: Mapping[str, Any], model: Path, out: Path) -> None:
@@ -41,7 +55,8 @@ def write_card_of(folder: RunFolder, metrics: Mapping[str, Any], model: Path, ou
     read, record = parse_metrics(metrics, folder.metrics), read_record(model)
     if record is not None:
         measured, said = _measured(folder, read), _said(metrics.get("run", {}))
-        facts = RunFacts(read.run.name, _made_by(read), *measured.get(model, _NOTHING), **said)
+        made_by = record.get(MADE_BY) or _made_by(read)
+        facts = RunFacts(read.run.name, made_by, *measured.get(model, _NOTHING), **said)
         name = model.relative_to(folder.path / "models").as_posix()
         write_model_card(model, name, record, facts, out)
 
@@ -82,9 +97,13 @@ def _made_by(metrics: Metrics) -> dict[str, str]:
 
 
 def _without_folders(command: str) -> str:
-    """A command with paths of this machine cut to their last part."""
-    words = (Path(word).name if Path(word).is_absolute() else word for word in command.split())
-    return " ".join(words)
+    """A command with paths of this machine cut to their last part, behind an = too."""
+
+    def without(word: str) -> str:
+        name, equals, value = word.rpartition("=")
+        return f"{name}{equals}{movable(value)}"
+
+    return shlex.join(map(without, shlex.split(command)))
 
 
 def _of_policy(metrics: Metrics, name: str) -> Iterator[Figure]:

@@ -12,13 +12,17 @@ from cai.datasets.parquet import ROW_FILES
 from cai.errors import CaiError
 from cai.export.run_export import EXPORTERS, RECORD
 from cai.pipeline.folder import RunFolder
+from cai.pipeline.given_away import refuse_folders, refuse_other_constitution
 from cai.pipeline.made_with import made_with
 from cai.pipeline.model_cards import write_card_of
 from cai.publishing.publication import Publication, publication_of
 from cai.report.card import data_part, run_data, write_data_card
 from cai.report.card_text import NOT_STATED, license_of_source
+from cai.report.data_figures import count_data
 from trainers.adapters import adapter_base
+from trainers.card import root_license, root_model
 from trainers.work_folder import RECORD as TRAINING
+from trainers.work_folder import read_record
 
 DATA = "data"
 MADE_WITH = "made_with"
@@ -53,7 +57,7 @@ def gather(folder: RunFolder, what: str, license: str | None = None) -> Publicat
     if what in EXPORTS:
         return _export(folder, what, metrics, license)
     model = folder.path / "models" / what
-    if not (model / TRAINING).is_file():
+    if folder.is_left_over(model) or not (model / TRAINING).is_file():
         raise CaiError(
             f"{folder.path} has no {what} to publish; it has {', '.join(_published(folder))}"
         )
@@ -88,7 +92,8 @@ def _published(folder: RunFolder) -> Iterator[str]:
     exports = folder.path / "exports"
     yield from (name for name in EXPORTS if (exports / name / RECORD).is_file())
     for record in sorted(models.rglob(TRAINING)):
-        yield record.parent.relative_to(models).as_posix()
+        if not folder.is_left_over(record):
+            yield record.parent.relative_to(models).as_posix()
 
 
 def _data(folder: RunFolder, metrics: Mapping[str, Any]) -> Publication:
@@ -107,7 +112,10 @@ def _data(folder: RunFolder, metrics: Mapping[str, Any]) -> Publication:
             f"{folder.path} has no data set with rows; make one first, as with "
             f"`cai run {folder.recipe} --run {folder.path} --until preferences`"
         )
-    place, run = _place(folder, DATA), metrics["run"]
+    data, run = [part.counted for part in parts], metrics["run"]
+    refuse_other_constitution(folder, run, data)
+    refuse_folders(folder, data)
+    place = _place(folder, DATA)
     title = f"{run['name']}: data by Constitutional AI"
     counted = write_data_card(place, title, parts, metrics)
     sources = sorted({name for figures in counted.values() for name in figures.sources})
@@ -147,7 +155,10 @@ def _export(
     rows = (file for kind in ROW_FILES for file in place.rglob(f"*{kind}"))
     files = {file.relative_to(place).as_posix(): file for file in rows}
     files |= {CARD: place / CARD, **_files_in(place / MADE_WITH)}
-    return publication_of(what, metrics["run"]["name"], "dataset", files)
+    run, data = metrics["run"], [path for _, path in run_data(folder.path)]
+    refuse_folders(folder, data)
+    sources = sorted({name for path in data for name in count_data(path).sources})
+    return publication_of(what, run["name"], "dataset", files, _unlicensed(sources, run))
 
 
 def _model(folder: RunFolder, what: str, metrics: Mapping[str, Any]) -> Publication:
@@ -159,13 +170,26 @@ def _model(folder: RunFolder, what: str, metrics: Mapping[str, Any]) -> Publicat
     place = _place(folder, what)
     write_card_of(folder, metrics, model, place)
     files |= {CARD: place / CARD, **_travelling(folder)}
-    return publication_of(what, metrics["run"]["name"], "model", files)
+    return publication_of(what, metrics["run"]["name"], "model", files, _unknown_base(model))
+
+
+def _unknown_base(model: Path) -> Iterator[str]:
+    """Say so if the license of what a model goes back to may be another than the card has."""
+    record = read_record(model)
+    root = root_model(record) if record is not None else ""
+    if record is not None and root_license(root) is None:
+        yield (
+            f"the license of {Path(root).name if Path(root).is_absolute() else root} is not known "
+            f"here, and holds for {model.name} too: the card has the license of the data; see that "
+            "they agree, or give --license"
+        )
 
 
 def _refuse_own_base(model: Path) -> None:
     """Refuse an adapter that others could not load, for its base is a folder here."""
     base = adapter_base(model)
-    if base is not None and Path(base).expanduser().is_dir():
+    place = Path(base or "").expanduser()
+    if base is not None and (place.is_absolute() or place.is_dir()):
         raise CaiError(
             f"{model} is an adapter of {base}, a folder of this machine; merge it first with: "
             f"python -m trainers.adapters {model} {model.with_name(model.name + '-merged')}"

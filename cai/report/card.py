@@ -83,13 +83,20 @@ def write_cards(folder: Path, metrics: Mapping[str, Any]) -> None:
 
 
 def run_data(folder: Path) -> Iterator[tuple[str, Path]]:
-    """Name and folder of every data set of a run that has a card; those of iterations too."""
-    data = folder / "datasets"
+    """Name and folder of every data set of a run that has a card; those of iterations too.
+
+    What an earlier recipe of more iterations has left does not count.
+    """
+    from cai.pipeline.folder import RunFolder
+
+    data, iterations = folder / "datasets", RunFolder(folder).iterations
     for name in HOLDS:
         if (data / name).is_dir():
             yield name, data / name
-        for path in sorted(data.glob(f"iteration-*/{name}")):
-            yield f"{name}-{path.parent.name}", path
+        for number in range(1, iterations):
+            later = f"iteration-{number}"
+            if (data / later / name).is_dir():
+                yield f"{name}-{later}", data / later / name
 
 
 def data_part(name: str, data: str, path: Path, place: str = "") -> DataPart:

@@ -37,6 +37,16 @@ class HubSource(BaseModel):
         return self
 
     @property
+    def short_name(self) -> str | None:
+        """Name of the file or the data set, of a folder its last part; None if it is neither."""
+        if self.file is not None:
+            return self.file.name
+        if self.dataset is None:
+            return None
+        folder = Path(self.dataset).expanduser()
+        return folder.name if folder.is_absolute() or folder.is_dir() else self.dataset
+
+    @property
     def is_at_hand(self) -> bool:
         """Whether it can be read without a download; the microworld always can."""
         if self.dataset is not None:

@@ -44,9 +44,7 @@ class PairSet(HubSource):
     @property
     def name(self) -> str:
         """Short name for provenance and counts; it never holds a folder of this machine."""
-        if self.file is not None:
-            return self.file.name
-        return self.dataset or f"microworld-pairs-{self.microworld}"
+        return self.short_name or f"microworld-pairs-{self.microworld}"
 
 
 def read_pairs(pair_set: PairSet, seed: int) -> Iterator[Comparison | Unreadable]:

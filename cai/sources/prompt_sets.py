@@ -64,9 +64,7 @@ class PromptSet(HubSource):
     @property
     def name(self) -> str:
         """Short name for provenance and counts; it never holds a folder of this machine."""
-        if self.file is not None:
-            return self.file.name
-        return self.dataset or f"microworld-{self.microworld}"
+        return self.short_name or f"microworld-{self.microworld}"
 
 
 @dataclass(frozen=True)
