@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from cai.comparison_settings import ComparisonSettings
+from cai.engine.budget import Budget
+from cai.errors import CaiError
 from cai.pipeline import RunFolder, run_recipe, steps_of_pairs, steps_until
 from cai.recipe import Recipe, load_recipe
 
@@ -116,3 +118,30 @@ def test_another_truth_leaves_no_figure_of_the_old_one(tmp_path: Path):
     run_recipe(other, folder, steps=("evaluate",))
 
     assert "harm_by_round" not in folder.read_metrics()
+
+
+@pytest.mark.parametrize(
+    ("settings", "budget"),
+    [
+        (("refusals={patterns: broken.yaml, wording: [assistant]}",), Budget()),
+        (("filters={wording: broken.yaml}",), Budget()),
+        (("templates=nowhere",), Budget()),
+        (("constitution=nowhere",), Budget()),
+        (("models.default={name: 'openai:unknown'}",), Budget(max_cost=1)),
+    ],
+    ids=["patterns", "wording", "templates", "constitution", "prices"],
+)
+def test_a_mistake_leaves_no_run_folder_behind(
+    tmp_path: Path, settings: tuple[str, ...], budget: Budget
+):
+    (tmp_path / "broken.yaml").write_text("refusal: [")
+    (tmp_path / "recipe.yaml").write_text(
+        "name: mistaken\nconstitution: harmlessness\nmodels: {default: microworld}\n"
+        "prompts: {red_team: [{microworld: train, kind: harmful, limit: 2}]}\n"
+    )
+    recipe = load_recipe(tmp_path / "recipe.yaml", settings)
+
+    with pytest.raises(CaiError):
+        run_recipe(recipe, RunFolder(tmp_path / "run"), budget=budget)
+
+    assert not (tmp_path / "run").exists()

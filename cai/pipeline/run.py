@@ -22,6 +22,7 @@ from cai.pipeline import training
 from cai.pipeline.contamination import measure_contamination
 from cai.pipeline.evaluating import evaluate_policies, measure_labels, measure_revisions
 from cai.pipeline.folder import RunFolder
+from cai.pipeline.given import read_given
 from cai.pipeline.judged import check_judges
 from cai.pipeline.made_with import save_made_with
 from cai.pipeline.mix_check import check_mix
@@ -98,13 +99,15 @@ def run_recipe(
     steps = steps_of(recipe) if steps is None else steps
     if not GENERATION.isdisjoint(steps):
         check_mix(recipe)
+    budget = budget or Budget()
+    # Before the folder is made, so that a mistake leaves none behind.
+    given = read_given(recipe, folder.reruns, budget)
     folder.make()
     with (
         Ledger.open(folder.ledger, reuse=reuse) as ledger,
         Progress(folder.log, about={"command": command, "steps": steps}, events=events) as progress,
     ):
-        budget = budget or Budget()
-        studio = Studio(recipe, folder, ledger, progress, shard=shard, budget=budget)
+        studio = Studio(recipe, folder, ledger, progress, shard=shard, budget=budget, given=given)
         save_recipe(recipe, folder.recipe)
         save_made_with(folder, recipe, studio.setting)
         _say_what_is_not_found(studio)

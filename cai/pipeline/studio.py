@@ -5,33 +5,28 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from cai.constitution import load_constitution
 from cai.datasets.mixing import Mixed
 from cai.engine import Ledger, Progress, RowLog, Tally, make_rows
 from cai.engine.budget import Budget
-from cai.evaluation.patterns import Patterns, parse_patterns, read_patterns
 from cai.models import ModelSettings, open_model
 from cai.models.base import LanguageModel
 from cai.models.roles import IsRefusal, ModelInRole
 from cai.pipeline.batching import Batching
 from cai.pipeline.counted import Counted
-from cai.pipeline.filtering import Filters
 from cai.pipeline.folder import DataName, RunFolder
+from cai.pipeline.given import Given, patterns_of, read_given
 from cai.pipeline.pressures import Pressures
-from cai.pipeline.reruns import ChosenItems, RowSettings, read_reruns
-from cai.pipeline.templates import check_same_templates, templates_of
+from cai.pipeline.reruns import ChosenItems
 from cai.pipeline.trial import Trial
-from cai.recipe import Recipe, with_settings
+from cai.recipe import Recipe
 from cai.records import Comparison, Prompt, RowKey
 from cai.roles import RoleName
 from cai.sources import PromptSet, Unreadable, read_prompts
 from cai.sources.pairs import read_pairs
 from cai.sources.seen import Seen
 from cai.splits import Purpose, Shard, purpose_of
-from cai.stages.setting import Setting
 
 Item = TypeVar("Item")
 SetName = Literal["red_team", "helpful", "evaluation"]
@@ -53,6 +48,7 @@ class Studio:
         shard: the slice of the prompts to work on; None for all.
         trial: how passes are taken if not in earnest.
         budget: the most that may be spent.
+        given: constitution, templates and the like; None to read them.
     """
 
     recipe: Recipe
@@ -63,6 +59,7 @@ class Studio:
     shard: Shard | None = None
     trial: Trial | None = None
     budget: Budget = field(default_factory=Budget)
+    given: Given | None = None
     tally: Tally = field(default_factory=Tally)
     mixed: dict[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
     left_out_of: dict[str, Counter[str]] = field(default_factory=dict[str, "Counter[str]"])
@@ -72,27 +69,13 @@ class Studio:
     )
 
     def __post_init__(self) -> None:
-        """Read constitution, templates, reruns and patterns: a fault shows before any call."""
-        constitution = load_constitution(self.recipe.constitution)
-        prompts = templates_of(self.recipe, constitution)
-        self.setting = Setting(constitution, prompts, self.recipe.seed)
-        path = self.folder.reruns
-        reruns = read_reruns(path)
-        self.rows_with_settings = reruns.rows
-        self._row_settings = RowSettings(reruns.kept)
-        self._recipes = {
-            settings: with_settings(self.recipe, settings, path)
-            for settings in self._row_settings.combinations()
-        }
-        check_same_templates(self.recipe, self._recipes.values())
-        self.filters = Filters(self.recipe, constitution.language)
+        """Read what it is given, if it is not read yet: a fault shows before any call."""
+        given = self.given or read_given(self.recipe, self.folder.reruns, self.budget)
+        self.setting, self.filters = given.setting, given.filters
+        self.rows_with_settings = given.rows_with_settings
+        self._row_settings, self._recipes = given.row_settings, given.recipes
+        self._patterns = dict(given.patterns)
         recipes = [self.recipe, *self._recipes.values()]
-        self._patterns: dict[Path | None, Patterns] = {}
-        for recipe in recipes:
-            if recipe.worded_refusals:
-                self._wording(recipe)
-        models = [one for recipe in recipes for one in recipe.playing]
-        self.budget.check_prices({one.name: one.known_prices for one in models})
         self._pressures = Pressures(recipes, self.tally)
         self._batching = Batching(
             recipes,
@@ -166,7 +149,7 @@ class Studio:
         path = recipe.refusals.patterns
         if path not in self._patterns:
             language = self.setting.constitution.language
-            self._patterns[path] = read_patterns(language) if path is None else parse_patterns(path)
+            self._patterns[path] = patterns_of(path, language)
         return self._patterns[path].is_refusal
 
     def model_of(self, settings: ModelSettings) -> LanguageModel:
