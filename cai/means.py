@@ -71,10 +71,11 @@ class StatedMeans(Entry):
         default=None, description="Ratings that the judge of harm is measured by."
     )
     harmfulness_greedy: MeanTokens | None = Field(
-        default=None, description="Greedy replies, and the ratings of their harm."
+        default=None,
+        description="Ratings of the harm of greedy replies; the replies are the policies' own.",
     )
     harmfulness_sampled: MeanTokens | None = Field(
-        default=None, description="Replies at temperature 1, and the ratings of their harm."
+        default=None, description="Ratings of the harm of replies at temperature 1."
     )
     best_of: MeanTokens | None = Field(
         default=None, description="Replies of which `cai generate best-of` takes the best."

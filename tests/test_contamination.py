@@ -13,7 +13,13 @@ from typer.testing import CliRunner
 
 from cai.cli import app
 from cai.filters.contamination import Contamination, overlap
-from cai.pipeline.contamination import held_against, runs_of, training_prompts
+from cai.models import ModelSettings
+from cai.pipeline.contamination import (
+    held_against,
+    runs_of,
+    runs_of_models,
+    training_prompts,
+)
 from cai.records import Message
 from cai.report.contamination_wording import UNKNOWN, contamination_lines
 from tests.trainers_support import HARSH, KIND, assistant, user, write
@@ -82,6 +88,14 @@ def test_the_run_that_a_model_lies_in_is_found(run: Path, monkeypatch: pytest.Mo
 
     named = [str(model), "models", "microworld", "openai:gpt-5", "Qwen/Qwen3-8B"]
     assert runs_of(named) == [run.resolve()]
+
+
+def test_the_run_that_an_adapter_lies_in_is_found(run: Path):
+    adapter = run / "models" / "sl_cai"
+    adapter.mkdir(parents=True)
+
+    model = ModelSettings(name="Qwen/Qwen3-8B", adapter=str(adapter))
+    assert runs_of_models([model]) == [run.resolve()]
 
 
 def test_without_training_prompts_nothing_is_said_to_be_clean(tmp_path: Path):

@@ -16,6 +16,7 @@ from cai.cli.evaluate import app
 from cai.engine import Ledger
 from cai.errors import CaiError
 from cai.pipeline.policies import some_of_each_kind
+from cai.recipe import load_recipe
 from cai.records import Message, Prompt
 from tests.chat_server import ChatServer, Reply, chat_server
 from tests.test_evaluate_labeler import always_a, letters, likes
@@ -322,3 +323,19 @@ def test_more_prompts_of_a_kind_hold_those_of_fewer_in_their_own_order():
     assert [sum(one.kind == kind for one in few) for kind in ("harmful", "harmless")] == [5, 5]
     assert set(few) < set(more)
     assert more == [one for one in every if one in set(more)]
+
+
+def test_files_named_from_where_one_stands_are_found_again_from_the_recipe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    prompts(tmp_path, "harmful")
+    gate_data(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    with chat_server(answering(likes("like so"))) as server:
+        compare(server, tmp_path, "--harmful", "harmful.jsonl", "--gate-data", "gate.jsonl")
+
+    recipe = load_recipe(tmp_path / "out" / "recipe.yaml")
+    contest = recipe.evaluation.contest
+    assert [one.file for one in recipe.prompts.evaluation] == [tmp_path / "harmful.jsonl"]
+    assert contest is not None
+    assert contest.harmlessness.gate_data == (str(tmp_path / "gate.jsonl"),)

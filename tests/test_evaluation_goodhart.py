@@ -169,3 +169,12 @@ def test_replies_that_people_call_judgemental_are_flagged_more_often_than_others
 
 def test_a_language_without_patterns_has_none():
     assert shipped_wording("xx") is None
+
+
+def test_a_mean_length_is_not_below_no_words_at_all():
+    groups = [["One."], ["One."], ["One."], ["So it went on and on. " * 40]]
+
+    length = style_of(groups, ()).length
+
+    assert length is not None
+    assert length.low == 0

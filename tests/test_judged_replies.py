@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from cai.errors import InputError
+from cai.errors import CaiError, InputError
 from cai.pipeline import RunFolder, run_recipe
 from cai.pipeline.rerunning import Wanted, rerun
 from cai.recipe import load_recipe
@@ -148,6 +148,39 @@ def test_a_constitution_without_a_principle_for_it_is_refused_before_any_call(tm
     settings = "harmfulness: {constitution: judging, principles: [declines]}"
     with pytest.raises(InputError, match="has a text for rating"):
         evaluate(tmp_path, settings, answer)
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ("contest: {label: {principles: 9}}", "is 9, and 3 stand for harmlessness"),
+        ("contest: {models: {rl_cai: microworld}}", "rl_cai is a policy of the run"),
+        ("contest: {models: {dpo_2: microworld}}", "dpo_2 is a policy of the run"),
+        ("contest: {harmlessness: {gate_data: [gone.jsonl]}}", "gone.jsonl"),
+        ("harmfulness: {gate_data: [empty.jsonl]}", "has no question"),
+    ],
+)
+def test_what_a_judge_cannot_be_asked_is_told_before_any_call(
+    tmp_path: Path, settings: str, told: str
+):
+    def answer(body: Mapping[str, Any]) -> Reply:
+        raise AssertionError("nobody is asked")
+
+    (tmp_path / "empty.jsonl").touch()
+    with pytest.raises(CaiError, match=told):
+        evaluate(tmp_path, settings, answer)
+
+
+def test_a_judge_that_has_nothing_to_judge_is_not_asked_the_gates_questions(tmp_path: Path):
+    def answer(body: Mapping[str, Any]) -> Reply:
+        assert "Take a knife" not in asked_of(body)
+        return Reply("So.", "stop")
+
+    pair = {"prompt": "How?", "chosen": "Call for help.", "rejected": "Take a knife."}
+    (tmp_path / "known.jsonl").write_text(json.dumps(pair) + "\n")
+    settings = "contest: {harmlessness: {gate_data: [known.jsonl]}}"
+
+    assert "contest" not in evaluate(tmp_path, settings, answer)
 
 
 def test_a_judge_reads_what_patterns_take_by_its_words_and_both_are_told_apart(tmp_path: Path):

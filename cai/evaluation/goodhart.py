@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Any, NamedTuple
 
@@ -106,10 +106,16 @@ def style_of(groups: Groups, wordings: Sequence[Wording]) -> Style:
         harsh=_worded(groups, wordings, Wording.is_harsh),
         repetition=_mean_over_prompts(groups, repetition),
         distinct_2=distinct(groups),
-        length=mean_interval(lengths) if len(lengths) > 1 else None,
+        length=_mean_length(lengths) if len(lengths) > 1 else None,
         stock=phrases[0].share if phrases else rate(0, len(groups)),
         phrases=tuple(phrases),
     )
+
+
+def _mean_length(lengths: Sequence[float]) -> Rate:
+    found = mean_interval(lengths)
+    # Of short replies and one long one the normal interval goes below any length that there is.
+    return replace(found, low=max(0.0, found.low))
 
 
 def repetition(reply: str, words: int = REPEATED_GRAM) -> float:

@@ -8,8 +8,9 @@ from typing import Any
 
 from cai.filter_settings import ContaminationSettings
 from cai.filters.contamination import Overlap, overlap
+from cai.models import ModelSettings
 from cai.pipeline.folder import RunFolder
-from cai.pipeline.policies import policies
+from cai.pipeline.policies import policies, prompts_measured_on
 from cai.pipeline.studio import Studio
 from cai.records import Comparison, Message, digest
 from cai.sources.pairs import read_pairs
@@ -31,7 +32,7 @@ def measure_contamination(studio: Studio) -> Mapping[str, Any]:
     recipe = studio.recipe
     settings = recipe.filters.contamination or ContaminationSettings()
     evaluated: dict[str, list[Prompts]] = {}
-    for prompt in studio.prompts("evaluation"):
+    for prompt in prompts_measured_on(studio):
         evaluated.setdefault(prompt.source, []).append(prompt.messages)
     for pair_set in recipe.evaluation.human:
         for pair in read_pairs(pair_set, recipe.seed):
@@ -39,7 +40,7 @@ def measure_contamination(studio: Studio) -> Mapping[str, Any]:
                 evaluated.setdefault(f"pairs of {pair.prompt.source}", []).append(
                     pair.prompt.messages
                 )
-    runs = runs_of(one.settings.name for one in policies(studio))
+    runs = runs_of_models(one.settings for one in policies(studio))
     folders = dict.fromkeys((studio.folder.path.resolve(), *runs))
     found = held_against(folders, evaluated, settings.words)
     return {"contamination": found.to_json() if found else None}
@@ -67,6 +68,12 @@ def runs_of(models: Iterable[str]) -> list[Path]:
     """
     found = (_run_of(Path(name).resolve()) for name in models)
     return list(dict.fromkeys(run for run in found if run is not None))
+
+
+def runs_of_models(models: Iterable[ModelSettings]) -> list[Path]:
+    """The run folders that models lie in, and their adapters, as of `runs_of`."""
+    # What a LoRA training leaves is an adapter in the run; the name is that of its base.
+    return runs_of(name for one in models for name in (one.name, one.adapter) if name is not None)
 
 
 def _run_of(place: Path) -> Path | None:

@@ -18,6 +18,7 @@ from cai.recipe import Recipe
 from cai.roles import Roles
 from cai.run_settings import PromptSets
 from cai.sources import PromptSet
+from cai.sources.questions import is_microworld
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,8 @@ def _contest(contenders: Contenders, settings: ContestSettings) -> ContestSettin
         models[name] = model
     update: dict[str, object] = {"models": {**settings.models, **models}, "stages": False}
     if contenders.constitution is not None:
-        update["constitution"] = contenders.constitution
+        own = Path(contenders.constitution)
+        update["constitution"] = str(own.resolve()) if own.is_file() else contenders.constitution
     if contenders.gates is not None:
         update["gates"] = tuple(contenders.gates)
     for criterion, data in _gate_data(contenders.gate_data).items():
@@ -98,6 +100,8 @@ def _gate_data(given: Sequence[str]) -> dict[CriterionName, tuple[str, ...]]:
             criterion for criterion in CRITERIA if text.startswith(f"{criterion}=")
         ]
         path = text.partition("=")[2] if named else text
+        # The recipe is kept in a folder of its own, and what it names is looked for from there.
+        path = path if is_microworld(path) else str(Path(path).resolve())
         for criterion in named or CRITERIA:
             found[criterion] = (*found.get(criterion, ()), path)
     return found

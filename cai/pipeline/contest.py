@@ -15,10 +15,12 @@ from typing import NamedTuple
 from cai.at_once import all_of
 from cai.contest_settings import KINDS, ContestSettings, CriterionName
 from cai.engine import RowLog
+from cai.errors import Fault, InputError
 from cai.pipeline.judged_rows import reply_to_judge
 from cai.pipeline.judging import (
     Choice,
     GateData,
+    check_gate,
     chosen_principles,
     judging_under,
     measure_by,
@@ -76,19 +78,27 @@ def pairs_of_policies(policies: Sequence[StagePolicy]) -> list[tuple[StagePolicy
     return [(a, b) for place, b in enumerate(policies) for a in policies[:place]]
 
 
-async def measure_judge(studio: Studio, criterion: CriterionName) -> None:
+async def measure_judge(
+    studio: Studio, policies: Sequence[StagePolicy], criterion: CriterionName
+) -> None:
     """Ask the judge the gate's questions, under the principles that it is to judge by.
+
+    Nothing is asked where it will have nothing to judge: no two policies, or no prompt.
+
+    Args:
+        studio: of the run.
+        policies: as of `judge_policies`.
+        criterion: by what.
 
     Raises:
         CaiError: the data cannot be read, or cannot be asked.
     """
-    settings = settings_of_contest(studio.recipe)
-    data = settings.criterion(criterion).gate_data
-    kind = "harmful" if criterion == "harmlessness" else "harmless"
+    judges = len(contestants(policies)) > 1 and any(True for _ in _prompts(studio, criterion))
+    gate = gate_of(studio.recipe, criterion)
     await measure_by(
         studio,
         judging_by(studio, criterion),
-        GateData(data, settings.gate_rows, kind),
+        gate if judges else gate._replace(data=()),
         gate_stage_of(criterion),
         f"measure the judge of {criterion}",
     )
@@ -123,6 +133,30 @@ async def judge_policies(
         lambda match, log: _judge(studio, judging, match, log),
         stages=(stage,),
     )
+
+
+def gate_of(recipe: Recipe, criterion: CriterionName) -> GateData:
+    """What the judge of a criterion is measured on."""
+    settings = settings_of_contest(recipe)
+    kind = "harmful" if criterion == "harmlessness" else "harmless"
+    return GateData(settings.criterion(criterion).gate_data, settings.gate_rows, kind)
+
+
+def check_judging(studio: Studio, criterion: CriterionName) -> None:
+    """Make sure that the judge can be asked about a criterion, and measured before.
+
+    Raises:
+        CaiError: its constitution has faults or too few principles, or the gate data cannot be
+            read or asked.
+    """
+    judging = judging_by(studio, criterion)
+    stage = "comparison" if judging.label.way == "choice" else "rating"
+    there, wanted = judging.setting.constitution.of_stage(stage), judging.label.principles
+    if len(there) < wanted:
+        name = settings_of_contest(studio.recipe).constitution
+        told = f"is {wanted}, and {len(there)} stand for {criterion} with a text for {stage}"
+        raise InputError(name, [Fault(told, "evaluation.contest.label.principles")])
+    check_gate(studio, judging, gate_of(studio.recipe, criterion))
 
 
 def judging_by(studio: Studio, criterion: CriterionName) -> Judging:

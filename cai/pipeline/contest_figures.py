@@ -116,7 +116,11 @@ def contest_figures(studio: Studio, policies: Sequence[StagePolicy]) -> Mapping[
     names = [one.stage for one in contestants(policies)]
     if studio.recipe.evaluation.contest is None or len(names) < 2:
         return {}
-    found = {name: criterion_figures(studio, names, name) for name in CRITERIA}
+    found = {
+        name: criterion_figures(studio, names, name)
+        for name in CRITERIA
+        if any(True for _ in studio.ledger.rows(stage_of(name)))
+    }
     told = {name: one.to_json() for name, one in found.items() if one.ends["rows"]}
     if not told:
         return {}

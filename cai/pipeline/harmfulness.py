@@ -19,6 +19,7 @@ from cai.pipeline.judged_rows import reply_to_judge
 from cai.pipeline.judging import (
     Choice,
     GateData,
+    check_gate,
     chosen_principles,
     judging_under,
     measure_by,
@@ -73,9 +74,23 @@ async def measure_harm_judge(studio: Studio) -> None:
     Raises:
         CaiError: the data cannot be read, or cannot be asked.
     """
-    settings = settings_of_harmfulness(studio.recipe)
-    gate = GateData(settings.gate_data, settings.gate_rows, "harmful")
+    gate = _gate(studio.recipe)
     await measure_by(studio, judging_of_harm(studio), gate, GATE, "measure the judge of harm")
+
+
+def check_judging_of_harm(studio: Studio) -> None:
+    """Make sure that the judge can be asked for a score, and measured before.
+
+    Raises:
+        CaiError: its constitution has faults or no principle, or the gate data cannot be read or
+            asked.
+    """
+    check_gate(studio, judging_of_harm(studio), _gate(studio.recipe))
+
+
+def _gate(recipe: Recipe) -> GateData:
+    settings = settings_of_harmfulness(recipe)
+    return GateData(settings.gate_data, settings.gate_rows, "harmful")
 
 
 async def score_replies(studio: Studio, policies: Sequence[StagePolicy], stage: str) -> None:

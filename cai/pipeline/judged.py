@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 from cai.evaluation import Classifier
 from cai.pipeline.contest import (
     CRITERIA,
+    check_judging,
     contestants,
     gate_stage_of,
     judge_policies,
-    judging_by,
     measure_judge,
     pairs_of_policies,
     stage_of,
@@ -22,7 +22,7 @@ from cai.pipeline.harmfulness import (
     GATE,
     GREEDY,
     SAMPLED,
-    judging_of_harm,
+    check_judging_of_harm,
     measure_harm_judge,
     score_replies,
 )
@@ -67,7 +67,8 @@ def passes_of_judges(recipe: Recipe, policies: Sequence[StagePolicy]) -> list[Ju
     answering = contestants(policies)
     for one in CRITERIA if evaluation.contest is not None else ():
         judging = partial(judge_policies, policies=policies, criterion=one)
-        found.append(JudgePass(gate_stage_of(one), partial(measure_judge, criterion=one), {}))
+        measuring = partial(measure_judge, policies=policies, criterion=one)
+        found.append(JudgePass(gate_stage_of(one), measuring, {}))
         pairs = dict(enumerate(pairs_of_policies(answering)))
         found.append(JudgePass(stage_of(one), judging, pairs))
     if evaluation.harmfulness is not None:
@@ -115,13 +116,14 @@ def check_judges(studio: Studio) -> None:
     """Make sure that there is something to ask the judges, before hours are spent on policies.
 
     Raises:
-        InputError: a judge's constitution has faults, or no principle for what it is to judge.
+        CaiError: a judge's constitution has faults, or too few principles for what it is to judge;
+            or the data that it is to be measured on cannot be read or asked.
     """
     evaluation = studio.recipe.evaluation
     for one in CRITERIA if evaluation.contest is not None else ():
-        judging_by(studio, one)
+        check_judging(studio, one)
     if evaluation.harmfulness is not None:
-        judging_of_harm(studio)
+        check_judging_of_harm(studio)
     if evaluation.verdicts is not None:
         questions_of(studio)
 

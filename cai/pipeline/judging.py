@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any, Literal, NamedTuple
 
@@ -127,15 +127,31 @@ async def measure_by(
     await ask_questions(studio, judging, items, (stage,), title)
 
 
+def check_gate(studio: Studio, judging: Judging, gate: GateData) -> None:
+    """Make sure that a gate's questions can be asked, before anything is spent.
+
+    Raises:
+        CaiError: the data cannot be read, or cannot be asked.
+    """
+    if gate.data:
+        found = [one for one in _read(studio, gate) if not isinstance(one, Unreadable)]
+        check_questions(found, judging.label, gate.data)
+
+
 def _questions(studio: Studio, gate: GateData) -> list[Question]:
     found: list[Question] = []
-    for source in gate.data:
-        for one in read_questions(source, limit=gate.rows, seed=studio.recipe.seed, kind=gate.kind):
-            if isinstance(one, Unreadable):
-                studio.note_unreadable(one)
-            else:
-                found.append(one)
+    for one in _read(studio, gate):
+        if isinstance(one, Unreadable):
+            studio.note_unreadable(one)
+        else:
+            found.append(one)
     return found
+
+
+def _read(studio: Studio, gate: GateData) -> Iterator[Question | Unreadable]:
+    for source in gate.data:
+        seed = studio.recipe.seed
+        yield from read_questions(source, limit=gate.rows, seed=seed, kind=gate.kind)
 
 
 async def ask_questions(

@@ -18,7 +18,7 @@ from cai.evaluation.judge import JudgeFigures
 from cai.filters.contamination import Overlap
 from cai.models import ModelSettings
 from cai.models.family import check_fallback
-from cai.pipeline.contamination import held_against, runs_of
+from cai.pipeline.contamination import held_against, runs_of_models
 from cai.pipeline.folder import RunFolder
 from cai.pipeline.judging import ask_questions, check_questions
 from cai.pipeline.labeler_constitution import constitution_of
@@ -135,7 +135,7 @@ def _contamination(trials: Trials, questions: Sequence[Question]) -> Overlap | N
             asked.setdefault(one.choice.source, []).append(one.choice.conversation)
         else:
             asked.setdefault(one.pair.prompt.source, []).append(one.pair.prompt.messages)
-    return held_against(runs_of(judge.name for judge in trials.judges), asked)
+    return held_against(runs_of_models(trials.judges), asked)
 
 
 class _Judges:

@@ -38,7 +38,7 @@ def named_prompt_set(name: str, kind: PromptKind, *, limit: int | None = None) -
         place, column = name, ""
     found = {"column": column or None}
     if Path(place).suffix == ".gz" or Path(place).suffix in KINDS or Path(place).is_file():
-        return _set(name, kind, {"file": Path(place), **found})
+        return _set(name, kind, {"file": Path(place).resolve(), **found})
     if _HUB.fullmatch(place):
         return _set(name, kind, {"dataset": place, **found})
     raise CaiError(
