@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import signal
 import subprocess
@@ -20,6 +19,7 @@ from cai.engine import Ledger
 from cai.errors import InputError
 from cai.export.run_export import export_run
 from cai.pipeline import RunFolder, run_recipe
+from cai.pipeline.folder import ModelName
 from cai.pipeline.forecast import forecast
 from cai.pipeline.preview import Plan
 from cai.pipeline.rerunning import Wanted, rerun
@@ -27,6 +27,7 @@ from cai.pipeline.status import read_status
 from cai.pipeline.steps import in_iterations, steps_until
 from cai.recipe import Recipe, load_recipe
 from tests.trainers_support import same_weights
+from trainers.work_folder import read_record
 
 RECIPE = """
 name: online
@@ -141,19 +142,14 @@ def test_the_replies_of_a_later_iteration_are_dealt_to_several_snapshots(made):
 
 def test_models_start_anew_from_where_the_first_ones_started(made):
     folder, _, _ = made
-    digests = [
-        {
-            name: json.loads((folder.at(iteration).model(name) / "training.json").read_text())[
-                "models"
-            ]
-            for name in ("pm", "rl_cai")
-        }
-        for iteration in (0, 1)
-    ]
 
-    sl_cai = digests[0]["rl_cai"]["policy"]["digest"]
-    assert digests[1]["rl_cai"]["policy"]["digest"] == sl_cai
-    assert digests[1]["pm"] == digests[0]["pm"]
+    def beginnings(iteration: int, name: ModelName) -> dict[str, str]:
+        record = read_record(folder.at(iteration).model(name))
+        assert record is not None
+        return {role: model["digest"] for role, model in record["models"].items()}
+
+    assert beginnings(1, "rl_cai")["policy"] == beginnings(0, "rl_cai")["policy"]
+    assert beginnings(1, "pm") == beginnings(0, "pm")
     assert not same_weights(folder.model("pm"), folder.at(1).model("pm"))
 
 
