@@ -13,7 +13,7 @@ from cai.evaluation.judge import JudgeFigures
 from cai.pipeline.labeler_figures import figures_from
 from cai.pipeline.studio import Studio
 
-NO_GATE = "the judge was not measured: no data with known answers is named (gate_data)"
+NO_GATE = "was not measured: no data with known answers is named (gate_data)"
 
 
 @dataclass(frozen=True)
