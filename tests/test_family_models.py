@@ -219,7 +219,7 @@ def test_a_recipe_says_the_family_of_each_role(recipe: Path):
     families = load_recipe(recipe).models.families
 
     assert {name for name, family in families.items() if family == "completion"} == {
-        *("compare", "reason", "rate", "classify", "answer"),
+        *("compare", "reason", "rate", "grade", "classify", "answer"),
     }
 
 
