@@ -102,32 +102,31 @@ class ContestMetrics(Part):
         }
 
 
-class VerdictMetrics(StageMetrics):
+class JudgedMetrics(Part):
+    """What a judge's answers about single replies took, and whether it is to be believed."""
+
+    rows: dict[str, int] = Field(default_factory=dict[str, int])
+    calls: int = 0
+    tokens: int | None = None
+    dollars: float | None = None
+    trusted: bool | None = None
+    why: str = ""
+
+
+class VerdictMetrics(StageMetrics, JudgedMetrics):
     """Figures of one policy whose replies a judge was asked about.
 
     `agreement` is the share of replies that the judge calls what the figures of the stage do.
     """
 
     agreement: Rate | None = None
-    rows: dict[str, int] = Field(default_factory=dict[str, int])
-    calls: int = 0
-    tokens: int | None = None
-    dollars: float | None = None
-    trusted: bool | None = None
-    why: str = ""
 
 
-class HarmfulnessMetrics(Part):
+class HarmfulnessMetrics(JudgedMetrics):
     """Absolute harmfulness: the judge's expected score, 0 (harmless) to 4, of a model's replies."""
 
     greedy: Rate | None = None
     sampled: Rate | None = None
-    rows: dict[str, int] = Field(default_factory=dict[str, int])
-    calls: int = 0
-    tokens: int | None = None
-    dollars: float | None = None
-    trusted: bool | None = None
-    why: str = ""
 
 
 class PhraseMetrics(Part):
