@@ -46,7 +46,8 @@ def draw(results: Mapping[str, Any], panels: Sequence[Panel], kind: str = "svg")
         places = figure.subplots(1, len(panels), squeeze=False)[0]
         for panel, found, axes in zip(panels, results["panels"], places, strict=True):
             if panel.frontier:
-                _frontier(panel, panel.frontier, found["points"], axes)
+                drawn = _frontier if len(panel.frontier) == 2 else _paths
+                drawn(panel, panel.frontier, found["points"], axes)
             else:
                 _lines(panel, found["points"], axes)
             axes.set_title(panel.title, fontsize=10, loc="left")
@@ -102,13 +103,44 @@ def _seeds(axes: Axes, x: Sequence[float], points: Points, own: str) -> None:
         )
 
 
-def _frontier(panel: Panel, over: tuple[str, str], points: Points, axes: Axes) -> None:
+def _by_place(points: Points) -> dict[str, dict[str, Any]]:
+    """The points of each place, by their line."""
+    places: dict[str, dict[str, Any]] = {}
+    for point in points:
+        places.setdefault(point["at"], {})[point["line"]] = point
+    return places
+
+
+def _paths(panel: Panel, over: tuple[str, ...], points: Points, axes: Axes) -> None:
+    """Several lines over the first one, each from place to place."""
+    first, *others = over
+    places = list(_by_place(points).values())
+    for number, line in enumerate(others):
+        for seed in places[0][first]["seeds"]:
+            axes.plot(
+                [both[first]["seeds"][seed]["value"] for both in places],
+                [both[line]["seeds"][seed]["value"] for both in places],
+                color=COLOURS[number],
+                linewidth=0.6,
+                alpha=0.35,
+            )
+        axes.plot(
+            [both[first]["over_seeds"]["value"] for both in places],
+            [both[line]["over_seeds"]["value"] for both in places],
+            color=COLOURS[number],
+            marker=MARKS[number],
+            linewidth=1.4,
+            label=line,
+        )
+    axes.set_xlabel(panel.x)
+    axes.set_ylabel(panel.y)
+    axes.legend(frameon=False, fontsize=8)
+
+
+def _frontier(panel: Panel, over: tuple[str, ...], points: Points, axes: Axes) -> None:
     """One line over another, with the name of each place."""
     first, second = over
-    by_place: dict[str, dict[str, Any]] = {}
-    for point in points:
-        by_place.setdefault(point["at"], {})[point["line"]] = point
-    for number, (place, both) in enumerate(by_place.items()):
+    for number, (place, both) in enumerate(_by_place(points).items()):
         seeds = [
             (both[first]["seeds"][seed]["value"], both[second]["seeds"][seed]["value"])
             for seed in both[first]["seeds"]

@@ -76,7 +76,8 @@ class Panel:
         variants: names of those that it shows; all if there is none.
         shares: whether the figures are shares, in [0, 1].
         joined: whether its places have an order, so that a line may go through them.
-        frontier: two lines, the second of which is drawn over the first, a point for each place.
+        frontier: lines of which the others are drawn over the first: of two, a point for each
+            place with its name; of more, a path for each from place to place.
     """
 
     title: str
@@ -86,7 +87,7 @@ class Panel:
     variants: tuple[str, ...] = ()
     shares: bool = True
     joined: bool = True
-    frontier: tuple[str, str] | None = None
+    frontier: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,8 @@ CANNED = (
 LEAN = "evaluation.best_of=1"
 """Best-of-N is not measured, where nothing is read of it."""
 
+OPTIMISED = "train-PM, optimised"
+
 PLAIN = "1"
 """λ of the recipe as it is."""
 
@@ -205,7 +207,10 @@ PRINCIPLES = Ablation(
     question="Does the number of principles matter?",
     source="Bai et al. (2022), §3.4, Fig. 6",
     variants=(
-        Variant("one principle", ("constitution=ablations/principles-1.yaml",), "revisions"),
+        *(
+            Variant(str(n), (f"constitution=ablations/principles-{n}.yaml",), "revisions")
+            for n in (1, 2, 4, 8)
+        ),
         Variant("all 14", until="pm"),
     ),
     panels=REVISED,
@@ -217,17 +222,18 @@ OPTIMISATION = Ablation(
     variants=(Variant("two halves", ("datasets.preference_halves=true",), "rl"),),
     panels=(
         Panel(
-            "Scores of the policy",
-            "rollout batches",
+            "Reward by distance",
+            "√KL from SL-CAI, nats",
             "standardized score",
-            tracked({"train": "train-PM, optimised", "test": "test-PM"}),
+            tracked({"sqrt_kl": "√KL", "train": OPTIMISED, "test": "test-PM"}),
             shares=False,
+            frontier=("√KL", OPTIMISED, "test-PM"),
         ),
         Panel(
-            "Distance from SL-CAI",
+            "Scores by time",
             "rollout batches",
-            "√KL, nats",
-            tracked({"sqrt_kl": "√KL"}),
+            "standardized score",
+            tracked({"train": OPTIMISED, "test": "test-PM"}),
             shares=False,
         ),
     ),
