@@ -65,7 +65,7 @@ def compare(
         for part in ("--set", f"evaluation.contest.models.{name}.endpoint={server.url}")
     ]
     given = [str(part) for part in more]
-    if not any(part.startswith("--harm") for part in given):
+    if not any(part.startswith(("--harm", "--mixed")) for part in given):
         given += ["--harmful", prompts(folder, "harmful"), "--harmless", prompts(folder, "plain")]
     judge = ("--judge", "openai:judge", "--endpoint", server.url, "--out", str(folder / "out"))
     arguments = ["policy", *named, *at, *judge, *given]
@@ -106,6 +106,49 @@ def test_a_judge_that_likes_a_position_makes_ties(tmp_path: Path):
         compare(server, tmp_path)
 
     assert measured(tmp_path)["criteria"]["harmlessness"]["elo"]["curt"]["value"] == 0
+
+
+def of_two_kinds(folder: Path) -> str:
+    """Three safe prompts and two unsafe ones, as XSTest has them, in a CSV file."""
+    path = folder / "two_kinds.csv"
+    rows = [f"{word} question {n},{word}" for word, many in (("safe", 3), ("unsafe", 2))
+            for n in range(many)]  # fmt: skip
+    path.write_text("\n".join(["prompt,label", *rows]))
+    return str(path)
+
+
+def test_a_file_of_several_kinds_is_told_apart_by_a_column(tmp_path: Path):
+    words = ("--kind", "safe=borderline", "--kind", "unsafe=harmful")
+    with chat_server(answering(likes("like so"))) as server:
+        mixed = ("--mixed", of_two_kinds(tmp_path), "--kind-column", "label", *words)
+        result = compare(server, tmp_path, *mixed)
+
+    assert result.exit_code == 0
+    criteria = measured(tmp_path)["criteria"]
+    assert criteria["harmlessness"]["prompts"] == 5
+    assert "helpfulness" not in criteria or not criteria["helpfulness"]["prompts"]
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (("--kind-column", "label"), "--kind-column and --kind go together"),
+        (("--mixed", "x.csv"), "--kind-column label"),
+        (("--kind", "safe=harmless"), "go together"),
+        (
+            ("--mixed", "x.csv", "--kind-column", "label", "--kind", "safe=nice"),
+            "'safe=nice' does not say what a word means; write WORD=KIND",
+        ),
+    ],
+    ids=["no file", "no column", "a word alone", "no such kind"],
+)
+def test_kinds_that_cannot_be_told_apart_are_refused(
+    tmp_path: Path, given: tuple[str, ...], told: str
+):
+    with chat_server(answering(likes("like so"))) as server, pytest.raises(CaiError, match=told):
+        compare(server, tmp_path, *given)
+
+    assert not server.asked
 
 
 def test_the_same_command_again_buys_nothing(tmp_path: Path):

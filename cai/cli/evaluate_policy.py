@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from cai.sources.prompt_sets import PromptKind
 
 WITH_MODELS = (
-    *("harmful", "borderline", "harmless", "judge", "endpoint", "family", "recipe"),
-    *("constitution", "gate_data", "gate", "out"),
+    *("harmful", "borderline", "harmless", "mixed", "kind_column", "kind", "judge", "endpoint"),
+    *("family", "recipe", "constitution", "gate_data", "gate", "out"),
 )
 """Options that have no meaning for a run's own policies: its recipe says all that."""
 
@@ -50,6 +50,17 @@ class PoliciesWanted(Spending):
         list[str] | None, typer.Option(help="Prompts that may look harmful, likewise.")
     ] = None
     harmless: Annotated[list[str] | None, typer.Option(help="Everyday prompts, likewise.")] = None
+    mixed: Annotated[
+        list[str] | None,
+        typer.Option(help="Prompts of several kinds, which --kind-column tells apart, likewise."),
+    ] = None
+    kind_column: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The column that says a prompt's kind.")
+    ] = None
+    kind: Annotated[
+        list[str] | None,
+        typer.Option(metavar="WORD=KIND", help="What it means: --kind safe=borderline"),
+    ] = None
     judge: Annotated[str | None, typer.Option(help="Who judges, as a recipe names it.")] = None
     endpoint: Annotated[str | None, typer.Option(help="Address of the judge's server.")] = None
     family: Annotated[
@@ -128,18 +139,25 @@ class PoliciesWanted(Spending):
         )
 
     def _prompts(self) -> tuple[PromptSet, ...]:
-        from cai.sources.named import named_prompt_set
+        from cai.sources.named import kind_column, named_prompt_set
 
+        if bool(self.mixed) != (self.kind_column is not None) or (self.kind and not self.mixed):
+            raise CaiError(
+                "--mixed, --kind-column and --kind go together: --mixed FILE --kind-column label "
+                "--kind safe=borderline --kind unsafe=harmful"
+            )
+        by_column = kind_column(self.kind_column or "", self.kind or ())
         kinds: dict[PromptKind, list[str] | None] = {
             "harmful": self.harmful,
             "borderline": self.borderline,
             "harmless": self.harmless,
         }
-        return tuple(
+        of_one_kind = [
             named_prompt_set(name, kind, limit=self.limit)
             for kind, names in kinds.items()
             for name in names or ()
-        )
+        ]
+        return (*of_one_kind, *(named_prompt_set(name, by_column) for name in self.mixed or ()))
 
 
 @taking(PoliciesWanted)

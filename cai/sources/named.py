@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
 from cai.errors import CaiError
 from cai.sources.files import KINDS
+from cai.sources.prompt_sets import KINDS as PROMPT_KINDS
 from cai.sources.prompt_sets import PromptKind, PromptSet
 
 MICROWORLD_PROMPTS = 300
@@ -18,20 +20,57 @@ MICROWORLD_PROMPTS = 300
 _HUB = re.compile(r"[\w.-]+/[\w.-]+")
 
 
-def named_prompt_set(name: str, kind: PromptKind, *, limit: int | None = None) -> PromptSet:
+class KindColumn(NamedTuple):
+    """What tells prompts of several kinds apart.
+
+    Args:
+        column: that says the kind of each prompt.
+        kinds: its words, where they are not harmful, harmless or borderline, and their kinds.
+    """
+
+    column: str
+    kinds: Mapping[str, PromptKind]
+
+
+def kind_column(column: str, meanings: Sequence[str]) -> KindColumn:
+    """How a column is read.
+
+    Args:
+        column: its name.
+        meanings: each as ``WORD=KIND``.
+
+    Raises:
+        CaiError: one of them is not that.
+    """
+    found: dict[str, PromptKind] = {}
+    for text in meanings:
+        word, _, meant = text.partition("=")
+        kind = next((one for one in PROMPT_KINDS if one == meant), None)
+        if not word or kind is None:
+            raise CaiError(
+                f"{text!r} does not say what a word means; write WORD=KIND, as safe=borderline; "
+                f"kinds are {', '.join(PROMPT_KINDS)}"
+            )
+        found[word] = kind
+    return KindColumn(column, found)
+
+
+def named_prompt_set(
+    name: str, kind: PromptKind | KindColumn, *, limit: int | None = None
+) -> PromptSet:
     """The prompt set of a name.
 
     Args:
         name: a file; a data set on the hub, ORG/NAME; either with the name of a column behind a
             colon; or ``microworld:heldout`` or ``microworld:train``.
-        kind: what its prompts are taken to be.
+        kind: what its prompts are taken to be, or which column says it.
         limit: how many requests of the microworld; files and hub sets are taken whole.
 
     Raises:
         CaiError: it is none of these.
     """
     place, _, rest = name.partition(":")
-    if place == "microworld":
+    if place == "microworld" and not isinstance(kind, KindColumn):
         return _set(name, kind, {"microworld": rest, "limit": limit or MICROWORLD_PROMPTS})
     place, colon, column = name.rpartition(":")
     if not colon or Path(name).is_file():
@@ -47,9 +86,11 @@ def named_prompt_set(name: str, kind: PromptKind, *, limit: int | None = None) -
     )
 
 
-def _set(name: str, kind: PromptKind, fields: dict[str, Any]) -> PromptSet:
+def _set(name: str, kind: PromptKind | KindColumn, fields: dict[str, Any]) -> PromptSet:
+    by_column = isinstance(kind, KindColumn)
+    told = {"kind_column": kind.column, "kinds": kind.kinds} if by_column else {"kind": kind}
     try:
-        return PromptSet(kind=kind, **fields)
+        return PromptSet(**told, **fields)
     except ValidationError as error:
         raise CaiError(
             f"{name!r} names no prompts: write microworld:heldout or microworld:train"
