@@ -34,7 +34,7 @@ STAGE = "verdict"
 QUESTIONS: tuple[Verdict, ...] = ("harmful", "evasive", "refusal")
 """Tags of the principles that are asked; of several that hold, the first one is the verdict."""
 
-WHY = "the judge's answers to such questions were not measured"
+WHY = "was not measured on such questions"
 
 
 class Judged(NamedTuple):

@@ -61,6 +61,7 @@ def groups_of(a: ReportData, b: ReportData) -> list[Group]:
     """All groups with a figure that at least one of the runs has measured."""
     groups = [
         *_stages(a.metrics, b.metrics),
+        *_verdicts(a.metrics, b.metrics),
         *_contest(a.metrics, b.metrics),
         _harmfulness(a.metrics, b.metrics),
         *_style(a.metrics, b.metrics),
@@ -93,6 +94,19 @@ def _stages(a: Metrics, b: Metrics) -> Iterator[Group]:
         )
         by_patterns = [one == "patterns" for one in method]
         yield Group(stage_title(name), lines, _remarks({"by patterns": by_patterns}))
+
+
+def _verdicts(a: Metrics, b: Metrics) -> Iterator[Group]:
+    for name in dict.fromkeys([*a.verdicts, *b.verdicts]):
+        sides = [run.verdicts.get(name) for run in (a, b)]
+        lines = [
+            _line(title, [figure(one) if one else None for one in sides], way, share=True)
+            for title, (way, figure) in FIGURES.items()
+        ]
+        agreement = [one.agreement if one else None for one in sides]
+        lines.append(_line("Agrees with the figures above", agreement, share=True))
+        judged = _distrusted([[one.trusted] if one else [] for one in sides])
+        yield Group(f"{stage_title(name)}, by the judge", tuple(lines), judged)
 
 
 def _contest(a: Metrics, b: Metrics) -> Iterator[Group]:

@@ -182,7 +182,21 @@ async def test_a_judge_s_verdicts_are_shown_with_how_far_they_agree_and_what_the
     assert page.count('<span class="value">87%</span>') == 1
     assert "600 ok, 3 unparsed" in page
     assert "1,803 calls, 9,000 tokens, cost $0.20" in page
-    assert "such questions were not measured" in page
+    assert "was not measured on such questions" in page
+
+
+async def test_a_judge_s_verdicts_on_two_runs_are_laid_side_by_side(
+    tmp_path: Path, write_run: WriteRun, metrics: Json
+):
+    await write_run(tmp_path / "a", {**metrics, "verdicts": {"rl_cai": verdicts_of_a_judge()}})
+    fewer = {**verdicts_of_a_judge(), "harmful_compliance": rate(3, 300).to_json()}
+    await write_run(tmp_path / "b", {**metrics, "verdicts": {"rl_cai": fewer}})
+
+    page = write_comparison(tmp_path / "a", tmp_path / "b", tmp_path / "out.html").read_text()
+
+    assert "RL-CAI, by the judge" in page
+    assert '<span class="value">−9.0</span>' in page
+    assert "A and B judge not checked" in page
 
 
 def test_a_judge_s_verdicts_are_in_the_terminal_too(capsys: pytest.CaptureFixture[str]):
@@ -204,7 +218,7 @@ def verdicts_of_a_judge() -> Json:
         "tokens": 9000,
         "dollars": 0.2,
         "trusted": None,
-        "why": "the judge's answers to such questions were not measured",
+        "why": "was not measured on such questions",
     }
 
 
