@@ -5,15 +5,15 @@ What it answers is a function of the request: a text, a `Reply`, or a `Failure`.
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import orjson
+
+from tests.loopback import LoopbackHandler, LoopbackServer, serving
 
 
 @dataclass(frozen=True)
@@ -44,14 +44,10 @@ class Failure:
 Answer = Callable[[dict[str, Any]], "str | Reply | Failure"]
 
 
-class ChatServer(ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 512  # connections of a whole run at once; the default is 5
-
+class ChatServer(LoopbackServer):
     def __init__(self, answer: Answer) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
+        super().__init__(Handler, "/v1")
         self.answer = answer
-        self.url = f"http://127.0.0.1:{self.server_port}/v1"
         self.asked: list[dict[str, Any]] = []
         self.keys: list[str | None] = []
 
@@ -61,12 +57,11 @@ class ChatServer(ThreadingHTTPServer):
         return [body["messages"][-1]["content"] for body in self.asked]
 
 
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+class Handler(LoopbackHandler):
     server: ChatServer
 
     def do_POST(self) -> None:
-        body = orjson.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        body = orjson.loads(self.read_body())
         self.server.asked.append(body)
         self.server.keys.append(self.headers["Authorization"])
         answer = self.server.answer(body)
@@ -79,25 +74,22 @@ class Handler(BaseHTTPRequestHandler):
 
     def _fail(self, failure: Failure) -> None:
         time.sleep(failure.seconds)
-        self._head(failure.status, failure.headers, len(failure.body) + 100 * failure.cut)
+        self.begin(failure.status, len(failure.body) + 100 * failure.cut, failure.headers)
         self.wfile.write(failure.body)
         self.close_connection = failure.cut
 
     def _whole(self, reply: Reply, body: Mapping[str, Any]) -> None:
         message = {"role": "assistant", "content": reply.text, **reply.message}
         ended = {"index": 0, "finish_reason": reply.finish_reason}
-        content = orjson.dumps(
-            {
-                "id": "chatcmpl-1",
-                "object": "chat.completion",
-                "created": 1,
-                "model": body["model"],
-                "choices": [{**ended, "message": message, **reply.choice}],
-                "usage": reply.usage,
-            }
-        )
-        self._head(200, reply.headers, len(content))
-        self.wfile.write(content)
+        content = {
+            "id": "chatcmpl-1",
+            "object": "chat.completion",
+            "created": 1,
+            "model": body["model"],
+            "choices": [{**ended, "message": message, **reply.choice}],
+            "usage": reply.usage,
+        }
+        self.answer_json(content, 200, reply.headers)
 
     def _stream(self, reply: Reply, body: Mapping[str, Any]) -> None:
         first, *rest = reply.text.split(" ")
@@ -109,26 +101,11 @@ class Handler(BaseHTTPRequestHandler):
         lines = [{**head, "model": body["model"], "choices": [chunk]} for chunk in chunks]
         events = [b"data: " + orjson.dumps(line) + b"\n\n" for line in lines]
         content = b"".join([*events, b"data: [DONE]\n\n"])
-        self._head(200, {"Content-Type": "text/event-stream"}, len(content))
-        self.wfile.write(content)
-
-    def _head(self, status: int, headers: Mapping[str, str], length: int) -> None:
-        self.send_response(status)
-        for name, value in {"Content-Type": "application/json", **headers}.items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(length))
-        self.end_headers()
-
-    def log_message(self, *_: object) -> None:
-        pass
+        self.answer(content, 200, {"Content-Type": "text/event-stream"})
 
 
 @contextmanager
 def chat_server(answer: Answer) -> Generator[ChatServer, None, None]:
     """Serve until the block ends."""
-    with ChatServer(answer) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
-        thread.start()
+    with serving(ChatServer(answer)) as server:
         yield server
-        server.shutdown()
-        thread.join()

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import orjson
+
+from tests.loopback import LoopbackHandler, LoopbackServer, serving
 
 
 @dataclass
@@ -23,17 +23,14 @@ class Repository:
     commits: int = 0
 
 
-class HubServer(ThreadingHTTPServer):
+class HubServer(LoopbackServer):
     """Takes `token` alone. A path with `failing` in it is answered with `status` and `said`.
 
     Files are refused while `lost` is true; cards are, for the reasons in `invalid`.
     """
 
-    daemon_threads = True
-
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server_port}"
+        super().__init__(Handler)
         self.token = "hf_" + "a" * 30
         self.repositories: dict[str, Repository] = {}
         self.objects: dict[str, bytes] = {}
@@ -43,8 +40,7 @@ class HubServer(ThreadingHTTPServer):
         self.lost = False
 
 
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+class Handler(LoopbackHandler):
     server: HubServer
 
     def do_GET(self) -> None:
@@ -57,14 +53,14 @@ class Handler(BaseHTTPRequestHandler):
                 self._answer({**shown, "siblings": [], "tags": []})
 
     def do_PUT(self) -> None:
-        body = self._read()
+        body = self.read_body()
         self.server.asked.append(f"PUT {self.path}")
         if not self.server.lost:
             self.server.objects[hashlib.sha256(body).hexdigest()] = body
         self._answer({}, 400 if self.server.lost else 200)
 
     def do_POST(self) -> None:
-        body = self._read()
+        body = self.read_body()
         if not self._is_let_in():
             return
         part = self.path.split("?")[0]
@@ -131,43 +127,15 @@ class Handler(BaseHTTPRequestHandler):
             return True
         return False
 
-    def _read(self) -> bytes:
-        if self.headers.get("Transfer-Encoding") != "chunked":
-            return self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        body = b""
-        while size := int(self.rfile.readline(), 16):
-            body += self.rfile.read(size)
-            self.rfile.readline()
-        self.rfile.readline()
-        return body
-
     def _answer(self, answer: Any, status: int = 200, *, code: str = "", said: str = "") -> None:
-        body = orjson.dumps(answer)
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        if code:
-            self.send_header("X-Error-Code", code)
-        if said:
-            self.send_header("X-Error-Message", said)
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Say nothing."""
+        headers = {"X-Error-Code": code, "X-Error-Message": said}
+        self.answer_json(answer, status, {name: one for name, one in headers.items() if one})
 
 
 @contextmanager
-def hub_server() -> Generator[HubServer]:
-    server = HubServer()
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
+def hub_server() -> Generator[HubServer, None, None]:
+    with serving(HubServer()) as server:
         yield server
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 def _oid(content: bytes, large: bool) -> str:

@@ -7,41 +7,37 @@ from __future__ import annotations
 
 import hashlib
 import math
-import threading
 from collections.abc import Generator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import orjson
 
+from tests.loopback import LoopbackHandler, LoopbackServer, serving
+
 WORDS = ("the", "kind", "quiet", "answer", "helps", "people", "who", "ask", "for", "bread")
 
 
-class SwitchableServer(ThreadingHTTPServer):
+class SwitchableServer(LoopbackServer):
     """Requests that have the text of `failing` in them get `status` in place of an answer."""
 
-    daemon_threads = True
-
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server_port}/v1"
+        super().__init__(Handler, "/v1")
         self.asked: list[dict[str, Any]] = []
         self.failing = b"no request has this"
         self.status = 500
         self.mass = 1.0
 
 
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+class Handler(LoopbackHandler):
     server: SwitchableServer
 
     def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
+        body = self.read_body()
         asked = orjson.loads(body)
         self.server.asked.append(asked)
         if self.server.failing in body:
-            self._answer(self.server.status, {"error": {"message": "the server is broken"}})
+            self.answer_json({"error": {"message": "the server is broken"}}, self.server.status)
             return
         sent = orjson.dumps([asked["messages"], asked.get("seed")])
         numbers = hashlib.sha256(sent).digest()
@@ -51,18 +47,7 @@ class Handler(BaseHTTPRequestHandler):
             choice = written(numbers, asked["max_tokens"])
         written_tokens = len(choice["message"]["content"].split())
         usage = {"prompt_tokens": 10, "completion_tokens": written_tokens}
-        self._answer(200, {"model": asked["model"], "choices": [choice], "usage": usage})
-
-    def _answer(self, status: int, answer: dict[str, Any]) -> None:
-        body = orjson.dumps(answer)
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        pass
+        self.answer_json({"model": asked["model"], "choices": [choice], "usage": usage})
 
 
 def written(numbers: bytes, max_tokens: int) -> dict[str, Any]:
@@ -88,9 +73,5 @@ def weighed(numbers: bytes, mass: float) -> dict[str, Any]:
 @contextmanager
 def switchable_server() -> Generator[SwitchableServer, None, None]:
     """Serve until the block ends."""
-    with SwitchableServer() as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
+    with serving(SwitchableServer()) as server:
         yield server
-        server.shutdown()
-        thread.join()

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import orjson
@@ -15,6 +13,7 @@ from typer.testing import CliRunner
 
 from cai.cli import app
 from cai.engine import Ledger
+from tests.loopback import LoopbackHandler, LoopbackServer, serving
 
 KEY = "planted-4c1f77e0-never-written"
 
@@ -44,35 +43,26 @@ ANSWERED = 10
 """Requests after which the key is refused."""
 
 
-class EchoingServer(ThreadingHTTPServer):
+class EchoingServer(LoopbackServer):
     """Speaks chat completions and messages, and repeats the key in all that it says."""
 
-    daemon_threads = True
-
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server_port}"
+        super().__init__(Handler)
         self.asked = 0
 
 
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+class Handler(LoopbackHandler):
     server: EchoingServer
 
     def do_POST(self) -> None:
-        self.rfile.read(int(self.headers["Content-Length"]))
+        self.read_body()
         key = self.headers.get("Authorization") or self.headers.get("x-api-key") or "none"
         assert KEY in key
         self.server.asked += 1
-        status, body = self.answer(self.server.asked, f"You sent {key}.")
-        self.send_response(status)
-        for name, value in {"Content-Type": "application/json", "X-Echo": key}.items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
+        status, body = self.said(self.server.asked, f"You sent {key}.")
+        self.answer(body, status, {"X-Echo": key})
 
-    def answer(self, number: int, words: str) -> tuple[int, bytes]:
+    def said(self, number: int, words: str) -> tuple[int, bytes]:
         if number > ANSWERED:
             return 401, self.fault(f"Incorrect API key. {words}", "authentication_error")
         if number == 2:
@@ -100,18 +90,11 @@ class Handler(BaseHTTPRequestHandler):
     def fault(self, words: str, kind: str) -> bytes:
         return orjson.dumps({"type": "error", "error": {"type": kind, "message": words}})
 
-    def log_message(self, *_: object) -> None:
-        pass
-
 
 @pytest.fixture
 def server() -> Iterator[EchoingServer]:
-    with EchoingServer() as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
-        thread.start()
+    with serving(EchoingServer()) as server:
         yield server
-        server.shutdown()
-        thread.join()
 
 
 @pytest.mark.parametrize(
