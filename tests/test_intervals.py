@@ -107,12 +107,57 @@ def test_a_bootstrap_of_nothing_is_refused(sample: list[float], draws: int):
         bootstrapped(sample, sum, draws=draws)
 
 
-@pytest.mark.parametrize("n", [1, 2, 29])
-def test_few_values_are_worth_as_many_counts(n: int):
-    assert mean_share([0.7] * n) == rate(0.7 * n, n)
+@given(flags=st.lists(st.booleans(), min_size=1, max_size=200))
+def test_a_mean_of_counts_has_the_interval_of_their_rate(flags: list[bool]):
+    found, expected = mean_share(flags), rate(sum(flags), len(flags))
+
+    assert found.n == expected.n
+    ends = (found.value, found.low, found.high)
+    assert ends == pytest.approx((expected.value, expected.low, expected.high), abs=1e-12)
 
 
-def test_values_that_never_vary_leave_some_width():
-    found = mean_share([0.73] * 30)
+@given(values=st.lists(st.floats(0, 1), min_size=1, max_size=200))
+def test_values_that_vary_less_than_counts_never_have_a_wider_interval(values: list[float]):
+    found, of_counts = mean_share(values), rate(min(math.fsum(values), len(values)), len(values))
 
-    assert found.low < 0.71 < 0.75 < found.high
+    assert 0 <= found.low <= found.value <= found.high <= 1
+    assert found.high - found.low <= of_counts.high - of_counts.low + 1e-9
+
+
+@pytest.mark.parametrize("n", [1, 16, 29, 30, 100])
+def test_a_slightly_worse_value_moves_the_interval_slightly(n: int):
+    none, slightly = mean_share([0.0] * n), mean_share([0.001] + [0.0] * (n - 1))
+
+    assert slightly.high == pytest.approx(none.high, rel=0.002)
+    assert slightly.low == pytest.approx(none.low, abs=0.001)
+
+
+@pytest.mark.parametrize("n", [4, 16, 29, 30, 100])
+def test_values_all_alike_leave_the_more_width_the_fewer_they_are(n: int):
+    found, more = mean_share([0.73] * n), mean_share([0.73] * (n + 1))
+
+    assert found.high - found.low > more.high - more.low > 1 / (2 * n)
+
+
+@pytest.mark.parametrize(
+    ("common", "rare", "share"),
+    [(0.02, 1.0, 0.03), (0.7, 0.0, 0.1), (0.9, 0.0, 0.05), (0.0, 0.3, 0.1)],
+)
+@pytest.mark.parametrize("n", [16, 30, 100])
+def test_a_rare_value_far_from_the_others_is_in_the_interval_before_it_is_met(
+    n: int, common: float, rare: float, share: float
+):
+    truth = (1 - share) * common + share * rare
+
+    held = sum(
+        math.comb(n, k) * share**k * (1 - share) ** (n - k)
+        for k in range(n + 1)
+        if (found := mean_share([rare] * k + [common] * (n - k))).low <= truth <= found.high
+    )
+
+    assert held > 0.94
+
+
+def test_no_values_have_no_mean():
+    with pytest.raises(ValueError, match="at least one value"):
+        mean_share([])

@@ -28,7 +28,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from cai.evaluation.intervals import FEW, Rate, mean_share
+from cai.evaluation.intervals import Rate, mean_share
 from cai.untyped import untyped
 
 if TYPE_CHECKING:
@@ -47,6 +47,8 @@ CLOSE = 1e-6
 """A step of so many nats, 0.0002 points, ends the fit."""
 NO_WIN = 1e-9
 """A share of the wins that is no more than this is none: it would stand for 3,600 points."""
+FEW = 30
+"""Of fewer prompts than this, verdicts may all be alike by chance."""
 DRAWS_AT_ONCE = 100
 """Resamples that are in memory together."""
 

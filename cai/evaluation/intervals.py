@@ -13,9 +13,6 @@ Item = TypeVar("Item")
 Z = 1.959963984540054
 """The normal distribution's 97.5 % quantile: two-sided 95 % intervals."""
 
-FEW = 30
-"""Of fewer values than this, how much they vary says too little of how much they would."""
-
 
 @dataclass(frozen=True)
 class Rate:
@@ -39,15 +36,17 @@ class Rate:
 
 
 def mean_share(values: Sequence[float]) -> Rate:
-    """Mean of values in [0, 1], with Wilson's interval for as many cases as they are worth.
+    """Mean of values in [0, 1], with Wilson's interval for as many counts as they are worth.
 
-        n' = n · m(1 − m) / s²,   s² = (Σ (v − m)² + m(1 − m)) / (n + 1)
+        n' = n · m̃(1 − m̃) / s̃²
 
-    Of counts of 0 and 1 the variance is m(1 − m), and n' is n. Values that vary less than that, as
-    probabilities do, say more of their mean than so many counts would (Korn and Graubard 1998 have
-    it for surveys). One imagined count is among those that s² is taken of, so that values which
-    are all the same leave some width. Of fewer than 30 values n' is n: theirs could be alike by
-    chance.
+    where m̃ and s̃² are mean and variance of the values together with z² imagined ones, half of
+    them 0 and half 1: those that Wilson's interval itself takes its middle from (Agresti and Coull
+    1998). Counts of 0 and 1 have the variance m̃(1 − m̃), and n' is n. Values that vary less, as
+    probabilities do, say more of their mean than so many counts would (n' is the effective size of
+    a sample, as Korn and Graubard 1998 have it for surveys). The imagined ones stand for what was
+    not met yet: values which are all alike leave some width, the more the fewer they are, and the
+    interval goes with the values without a jump.
 
     Args:
         values: independent measurements in [0, 1], at least one.
@@ -58,12 +57,13 @@ def mean_share(values: Sequence[float]) -> Rate:
     n = len(values)
     if not n:
         raise ValueError("a mean needs at least one value; no measurement is None")
-    mean = min(max(math.fsum(values) / n, 0.0), 1.0)
-    full, cases = mean * (1 - mean), float(n)
-    if full > 0 and n >= FEW:
-        variance = (math.fsum((value - mean) ** 2 for value in values) + full) / (n + 1)
-        cases = n * max(full / variance, 1.0)
-    low, high = _wilson(mean, cases)
+    total = math.fsum(values)
+    all_n, half = n + Z**2, Z**2 / 2
+    middle = (total + half) / all_n
+    of_counts = middle * (1 - middle)
+    variance = (math.fsum(value * value for value in values) + half) / all_n - middle**2
+    mean = min(max(total / n, 0.0), 1.0)
+    low, high = _wilson(mean, n * max(of_counts / variance, 1.0))
     return Rate(mean, low, high, n)
 
 
