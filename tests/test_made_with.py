@@ -117,6 +117,31 @@ def test_folders_are_left_out_of_paths_and_texts_stay(value: Any, found: Any):
     assert movable(value) == found
 
 
+@pytest.mark.parametrize(
+    ("model", "found"),
+    [
+        ("openai:qwen@http://10.0.0.7:8000/v1", f"openai:qwen@{OWN_ENDPOINT}"),
+        ("vllm:org/m@http://gpu.corp/v1&effort=low", f"vllm:org/m@{OWN_ENDPOINT}&effort=low"),
+        ("openai:/srv/llama@https://llm.acme.com/v1", "openai:llama@https://llm.acme.com/v1"),
+        ("openai:/srv/qwen@http://[fd00::7]/v1", f"openai:qwen@{OWN_ENDPOINT}"),
+        ("anthropic:m@https://api.anthropic.com", "anthropic:m@https://api.anthropic.com"),
+        ("langchain:ollama:m@10.0.0.7:11434", f"langchain:ollama:m@{OWN_ENDPOINT}"),
+        ('langchain:x:/srv/m&options={"a":"b/c"}', 'langchain:x:m&options={"a":"b/c"}'),
+        ("langchain:google:gemini@2026", "langchain:google:gemini@2026"),
+    ],
+)
+def test_models_keep_their_names_and_lose_folders_and_own_servers(model: str, found: str):
+    assert movable(model) == found
+    assert movable(found) == found
+
+
+def test_which_server_is_asked_makes_another_recipe(tmp_path: Path):
+    one, _ = saved(tmp_path / "one", "http://10.0.0.7/v1")
+    other, _ = saved(tmp_path / "other", "http://10.0.0.8/v1")
+
+    assert recipe_hash(one) != recipe_hash(other)
+
+
 def test_a_data_set_in_a_folder_is_called_by_its_last_part(tmp_path: Path):
     folder = str(tmp_path / "reds")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -231,12 +232,15 @@ def test_rows_of_the_run_s_constitution_are_published(tmp_path: Path):
     assert data_of(published_run(tmp_path / "run", constitution="cd34")).files
 
 
-def test_rows_that_name_a_folder_of_this_machine_are_not_published(tmp_path: Path):
-    run = published_run(tmp_path / "run", model="/home/anna/qwen")
+@pytest.mark.parametrize("model", ["/home/anna/qwen", "openai:qwen@http://10.0.0.7:8000/v1"])
+def test_rows_that_name_a_folder_or_server_of_this_machine_are_not_published(
+    tmp_path: Path, model: str
+):
+    run = published_run(tmp_path / "run", model=model)
     assert CliRunner().invoke(app, ["export", str(run), "--format", "trl"]).exit_code == 0
 
     for what in ("data", "trl"):
-        with pytest.raises(CaiError, match=r"column model \(/home/anna/qwen\); write it anew"):
+        with pytest.raises(CaiError, match=rf"column model \({re.escape(model)}\); write it anew"):
             gather(RunFolder(run), what)
 
 

@@ -1,4 +1,4 @@
-"""What must hold of a run's rows before others get them: whose they are, and no folders in them."""
+"""What must hold of rows before others get them: whose they are, no own folders or servers."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def refuse_other_constitution(
 
 
 def refuse_folders(folder: RunFolder, data: Iterable[Path]) -> None:
-    """Refuse rows that name folders of this machine, as those of earlier versions do.
+    """Refuse rows that name own folders or servers, as those of earlier versions do.
 
     Raises:
         RunError: there are some; says where.
@@ -49,7 +49,7 @@ def refuse_folders(folder: RunFolder, data: Iterable[Path]) -> None:
             named = [one for one in _values(path, column) if movable(one) != one]
             if named:
                 raise RunError(
-                    f"{path} names a folder of this machine in the column {column} "
+                    f"{path} names a folder or server of this machine in the column {column} "
                     f"({min(named)}); write it anew with: "
                     f"cai run {folder.recipe} --run {folder.path}"
                 )

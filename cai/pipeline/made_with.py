@@ -8,17 +8,15 @@ and models in folders or on servers of its own. With these in their places,
 
 from __future__ import annotations
 
-import ipaddress
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
-from urllib.parse import urlsplit
 
 from cai.constitution import Constitution, load_constitution
 from cai.constitution.writing import as_yaml, plain_data
 from cai.errors import RunError
-from cai.movable import movable
+from cai.movable import OWN_ENDPOINT, is_own, movable
 from cai.pipeline.folder import RunFolder
 from cai.pipeline.templates import templates_of
 from cai.prompts import Prompts
@@ -26,9 +24,6 @@ from cai.recipe import Recipe, load_recipe
 from cai.stages.setting import Setting
 
 CONSTITUTION, TEMPLATES, RECIPE = "constitution.yaml", "templates", "recipe.yaml"
-
-OWN_ENDPOINT = "http://localhost:8000/v1"
-"""Stands for a server that others cannot reach; its address says something of its owner alone."""
 
 
 def save_made_with(folder: RunFolder, recipe: Recipe, setting: Setting) -> None:
@@ -99,18 +94,9 @@ def _without_servers(value: Any) -> Any:
     if isinstance(value, dict):
         given = cast("dict[str, Any]", value)
         return {
-            name: OWN_ENDPOINT if name == "endpoint" and _is_own(part) else _without_servers(part)
+            name: OWN_ENDPOINT if name == "endpoint" and is_own(part) else _without_servers(part)
             for name, part in given.items()
         }
     if isinstance(value, list):
         return [_without_servers(part) for part in cast("list[Any]", value)]
     return value
-
-
-def _is_own(endpoint: str) -> bool:
-    """Whether an address is of a network of its own: no public address, no public name."""
-    host = urlsplit(endpoint).hostname or ""
-    try:
-        return not ipaddress.ip_address(host).is_global
-    except ValueError:
-        return "." not in host or host.endswith((".local", ".internal", ".lan"))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cai.evaluation.intervals import Rate
-from cai.movable import movable
+from cai.movable import movable, without_own_servers
 from cai.pipeline.folder import POLICIES, RunFolder
 from cai.report.metrics import Metrics, PreferenceModelMetrics, parse_metrics
 from cai.report.policy_metrics import FIGURES
@@ -92,16 +92,16 @@ def _made_by(metrics: Metrics) -> dict[str, str]:
         "recipe": run.recipe_hash,
         "seed": str(run.seed),
         "constitution": f"{run.constitution.id}{title}, {run.constitution.hash}",
-        "command": _without_folders(run.command),
+        "command": _for_others(run.command),
     }
 
 
-def _without_folders(command: str) -> str:
-    """A command with paths of this machine cut to their last part, behind an = too."""
+def _for_others(command: str) -> str:
+    """A command with this machine's paths cut to their last part, and no address of its own."""
 
     def without(word: str) -> str:
         name, equals, value = word.rpartition("=")
-        return f"{name}{equals}{movable(value)}"
+        return without_own_servers(f"{name}{equals}{movable(value)}")
 
     return shlex.join(map(without, shlex.split(command)))
 
