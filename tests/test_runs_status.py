@@ -18,7 +18,7 @@ from cai.errors import RunError
 from cai.evaluation import rate
 from cai.models.prices import Prices
 from cai.pipeline.run_log import read_run_log
-from cai.pipeline.status import read_status
+from cai.pipeline.status import read_runs, read_status
 from cai.records import Row, RowKey, Usage
 
 NOTE_OFTEN = "import cai.engine.progress\ncai.engine.progress.LOG_SECONDS = 0.05\n"
@@ -269,18 +269,21 @@ def test_the_list_tells_headline_figures_of_the_last_policy(
 def test_a_contest_s_further_models_are_no_headline_of_a_run(tmp_path):
     run = run_folder(tmp_path / "a")
     names = ("helpful", "rl_cai", "dpo_1", "rival")
-    stages = {name: {"helpfulness": {"value": place}} for place, name in enumerate(names)}
+    stages = {name: {"helpfulness": rate(n, 10).to_json()} for n, name in enumerate(names)}
     (run / "metrics.json").write_text(json.dumps({"stages": stages}))
 
-    assert read_status(run).figures == {"helpful": 2}
+    assert read_status(run).figures == {"helpful": 0.2}
 
 
 def test_the_last_model_of_a_contest_alone_is_its_headline(tmp_path):
     run = run_folder(tmp_path / "a")
-    stages = {"ours": {"helpfulness": {"value": 1}}, "rival": {"helpfulness": {"value": 2}}}
+    stages = {
+        "ours": {"helpfulness": rate(1, 10).to_json()},
+        "rival": {"helpfulness": rate(2, 10).to_json()},
+    }
     (run / "metrics.json").write_text(json.dumps({"stages": stages}))
 
-    assert read_status(run).figures == {"helpful": 2}
+    assert read_status(run).figures == {"helpful": 0.2}
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path):
@@ -364,6 +367,45 @@ def test_damaged_files_are_told_beside_what_the_log_says(tmp_path):
 
     assert (status.state, status.calls, status.log.calls.made) == ("finished", None, 3)
     assert len(status.notes) == 2
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("metrics.json", b"[]"),
+        ("metrics.json", b'{"stages": null}'),
+        ("metrics.json", b'{"stages": {"rl_cai": {"harmful_compliance": 0.1}}}'),
+        ("metrics.json", b"\xff"),
+        ("recipe.yaml", b"\xff"),
+        ("recipe.yaml", b"[]"),
+        ("recipe.yaml", b"iterations: some"),
+    ],
+)
+def test_an_odd_file_of_one_run_is_noted_and_hides_no_other(tmp_path, file, content):
+    run, sound = run_folder(tmp_path / "odd"), run_folder(tmp_path / "sound")
+    (run / file).write_bytes(content)
+
+    odd, other = read_runs(tmp_path)
+
+    assert [str(run / file) in note for note in odd.notes] == [True]
+    assert (odd.headline, odd.figures, odd.mix) == ({}, {}, {})
+    assert (other.path, other.notes) == (sound, ())
+
+
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [
+        ("nowhere", "nowhere is no folder"),
+        ("runs/demo", "demo is itself a run; say `cai runs status"),
+        ("runs/demo/log.jsonl", "is no folder"),
+    ],
+)
+def test_what_holds_no_runs_is_not_taken_for_a_folder_without_one(tmp_path, place, said):
+    (tmp_path / "runs").mkdir()
+    run_folder(tmp_path / "runs" / "demo")
+
+    with pytest.raises(RunError, match=said):
+        list(read_runs(tmp_path / place))
 
 
 def test_a_run_whose_log_is_gone_is_of_unknown_state(tmp_path):

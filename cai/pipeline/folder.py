@@ -119,15 +119,21 @@ class RunFolder:
         """How many iterations the run's recipe has; 1 if there is none yet.
 
         Raises:
-            RunError: the recipe is no YAML.
+            RunError: the recipe is no YAML, or no recipe.
         """
         if not self.recipe.is_file():
             return 1
+        again = "run the recipe again"
         try:
             saved: Any = plain_yaml().load(self.recipe.read_text(encoding="utf-8"))
-        except YAMLError as error:
-            raise RunError(f"{self.recipe} is not YAML ({error}); run the recipe again") from error
-        return int(cast("dict[str, Any]", saved).get("iterations", 1))
+        except (YAMLError, UnicodeDecodeError) as error:
+            raise RunError(f"{self.recipe} is not YAML ({error}); {again}") from error
+        if not isinstance(saved, dict):
+            raise RunError(f"{self.recipe} is no recipe, but {str(saved)[:60]!r}; {again}")
+        iterations = cast("dict[str, Any]", saved).get("iterations", 1)
+        if not isinstance(iterations, int):
+            raise RunError(f"{self.recipe}: iterations is {iterations!r}, no number; {again}")
+        return iterations
 
     def is_left_over(self, path: Path) -> bool:
         """Whether a data set or a model is of an iteration that the run's recipe has no more."""
@@ -160,9 +166,12 @@ class RunFolder:
         if not self.metrics.is_file():
             return {}
         try:
-            metrics = orjson.loads(self.metrics.read_bytes())
+            metrics: Any = orjson.loads(self.metrics.read_bytes())
         except orjson.JSONDecodeError as error:
             raise RunError(f"{self.metrics} is not JSON ({error}); delete it and rerun") from error
+        if not isinstance(metrics, dict):
+            told = f"{self.metrics} is no JSON object, but {str(metrics)[:60]!r}"
+            raise RunError(f"{told}; delete it and rerun")
         return cast("dict[str, Any]", metrics)
 
     def write_metrics(self, metrics: Mapping[str, Any]) -> None:

@@ -10,9 +10,11 @@ from typing import Any, Literal, NamedTuple
 from cai.engine import Ledger
 from cai.engine.batch_records import BatchRecord
 from cai.engine.holder import holder_of
-from cai.errors import RunError
+from cai.errors import InputError, RunError
 from cai.pipeline.folder import MODELS, RunFolder, existing_run
 from cai.pipeline.run_log import PartLog, RunLog, read_run_log
+from cai.report.metrics import Metrics, MixedMetrics, read_metrics
+from cai.report.policy_metrics import CriterionMetrics, StageMetrics
 from cai.stage_titles import own_stages
 from cai.trust_words import DISTRUST
 from trainers.work_folder import RECORD
@@ -59,7 +61,7 @@ class RunStatus:
     batches: tuple[BatchRecord, ...]
     models: Mapping[str, bool]
     headline: Mapping[str, float]
-    mix: Mapping[str, Mapping[str, Mapping[str, Any]]]
+    mix: Mapping[str, Mapping[str, MixedMetrics]]
     figures: Mapping[str, float]
     distrust: Mapping[str, str]
     report: Path | None
@@ -103,7 +105,10 @@ class RunStatus:
             ],
             "models": self.models,
             "harmful_compliance": self.headline,
-            "mix": self.mix,
+            "mix": {
+                data: {name: one.model_dump() for name, one in sources.items()}
+                for data, sources in self.mix.items()
+            },
             "figures": self.figures,
             "distrust": self.distrust,
             "report": None if self.report is None else str(self.report),
@@ -133,9 +138,9 @@ def read_status(path: Path) -> RunStatus:
         by_fallback=by_fallback,
         calls=calls,
         batches=batches,
-        models=_models(folder),
+        models=_models(folder, notes),
         headline=_headline(metrics),
-        mix=metrics.get("mix", {}),
+        mix=metrics.mix,
         figures=figures,
         distrust={name: why for name, why in _distrust(metrics).items() if name in figures},
         report=folder.report if folder.report.is_file() else None,
@@ -144,14 +149,27 @@ def read_status(path: Path) -> RunStatus:
 
 
 def read_runs(folder: Path) -> Iterator[RunStatus]:
-    """How each run of a folder stands, by name."""
+    """How each run of a folder stands, by name.
+
+    Raises:
+        RunError: it is no folder, or is itself a run.
+    """
+    if not folder.is_dir():
+        raise RunError(f"{folder} is no folder; name the one that your runs are in")
+    if RunFolder(folder).ledger.is_file():
+        advice = f"say `cai runs status {folder}`, or name the folder that it is in"
+        raise RunError(f"{folder} is itself a run; {advice}")
     for path in sorted(path.parent for path in folder.glob("*/ledger.sqlite")):
         yield read_status(path)
 
 
-def _models(folder: RunFolder) -> dict[str, bool]:
+def _models(folder: RunFolder, notes: list[str]) -> dict[str, bool]:
     """Whether each model is trained; those of later iterations are named once one of them is."""
-    last = max(folder.last_with(name).iteration for name in MODELS)
+    try:
+        last = max(folder.last_with(name).iteration for name in MODELS)
+    except RunError as error:
+        notes.append(str(error))
+        last = 0
     return {
         folder.at(iteration).place(name): (folder.at(iteration).model(name) / RECORD).is_file()
         for iteration in range(last + 1)
@@ -201,51 +219,47 @@ def _read_ledger(folder: RunFolder, notes: list[str]) -> _LedgerCounts:
         return _LedgerCounts({}, {}, None, ())
 
 
-def _read_metrics(folder: RunFolder, notes: list[str]) -> Mapping[str, Any]:
+def _read_metrics(folder: RunFolder, notes: list[str]) -> Metrics:
+    """The figures of the run; a file that holds something else is noted."""
+    if not folder.metrics.is_file():
+        return Metrics()
     try:
-        return folder.read_metrics()
-    except RunError as error:
+        return read_metrics(folder.metrics)
+    except InputError as error:
         notes.append(str(error))
-        return {}
+        return Metrics()
 
 
-def _headline(metrics: Mapping[str, Any]) -> dict[str, float]:
-    stages = metrics.get("stages", {})
-    rates = {name: stage.get("harmful_compliance") for name, stage in stages.items()}
-    return {name: rate["value"] for name, rate in rates.items() if rate is not None}
+def _headline(metrics: Metrics) -> dict[str, float]:
+    rates = {name: stage.harmful_compliance for name, stage in metrics.stages.items()}
+    return {name: rate.value for name, rate in rates.items() if rate is not None}
 
 
-def _figures(metrics: Mapping[str, Any]) -> dict[str, float]:
+def _figures(metrics: Metrics) -> dict[str, float]:
     """Figures beside harmful compliance; what a run has not measured is not there."""
-    stages: Mapping[str, Any] = metrics.get("stages", {})
+    stages = metrics.stages
     # A contest's further models stand behind the run's own, and are no result of the run.
     own = [name for name in own_stages(stages) if name != "best_of"]
     last = (own or [name for name in stages if name != "best_of"])[-1:]
     policy = last[0] if last else ""
-    parts = {name: _part(metrics, name) for name in ("labels", "pm")}
-    criteria = _criteria(metrics)
-    found: dict[str, Any] = {
-        "helpful": _part(stages, policy).get("helpfulness"),
-        **{_elo_of(name): one.get("elo", {}).get(policy) for name, one in criteria.items()},
-        "label accuracy": parts["labels"].get("accuracy"),
-        "pm accuracy": parts["pm"].get("accuracy"),
+    found = {
+        "helpful": stages.get(policy, StageMetrics()).helpfulness,
+        **{_elo_of(name): one.elo.get(policy) for name, one in _criteria(metrics).items()},
+        "label accuracy": metrics.labels and metrics.labels.accuracy,
+        "pm accuracy": metrics.pm and metrics.pm.accuracy,
     }
-    return {name: rate["value"] for name, rate in found.items() if rate is not None}
+    return {name: rate.value for name, rate in found.items() if rate is not None}
 
 
-def _distrust(metrics: Mapping[str, Any]) -> dict[str, str]:
+def _distrust(metrics: Metrics) -> dict[str, str]:
     """What is to be said beside the Elo points, of those criteria whose judge kept no gate."""
-    said = {_elo_of(name): DISTRUST[one.get("trusted")] for name, one in _criteria(metrics).items()}
+    said = {_elo_of(name): DISTRUST[one.trusted] for name, one in _criteria(metrics).items()}
     return {name: words for name, words in said.items() if words}
 
 
-def _criteria(metrics: Mapping[str, Any]) -> Mapping[str, Any]:
-    return _part(metrics, "contest").get("criteria", {})
+def _criteria(metrics: Metrics) -> Mapping[str, CriterionMetrics]:
+    return metrics.contest.criteria if metrics.contest else {}
 
 
 def _elo_of(criterion: str) -> str:
     return f"{criterion} elo"
-
-
-def _part(metrics: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    return metrics.get(name) or {}

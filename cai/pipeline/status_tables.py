@@ -149,8 +149,7 @@ def _mix(status: RunStatus) -> Table:
     table = table_of(["rows in data sets", "train", "test", "left out"])
     for data, sources in status.mix.items():
         for name, counts in sources.items():
-            left_out = sum(counts["left_out"].values())
-            numbers = (counts["train"], counts["test"], left_out)
+            numbers = (counts.train, counts.test, sum(counts.left_out.values()))
             add_row(table, [f"{data}, {name}", *(f"{number:,}" for number in numbers)])
     return table
 
