@@ -125,6 +125,56 @@ def test_a_folder_that_is_no_export_is_not_replaced(run: Path, tmp_path: Path):
     assert (tmp_path / "mine" / "notes.txt").read_text() == "dear diary"
 
 
+def test_a_folder_that_is_called_as_a_new_export_stays(run: Path, tmp_path: Path):
+    (tmp_path / "mine.new").mkdir()
+    (tmp_path / "mine.new" / "notes.txt").write_text("dear diary")
+
+    export_run(run, tmp_path / "mine", "trl", minimum_margin=0, file_type="jsonl")
+
+    assert (tmp_path / "mine.new" / "notes.txt").read_text() == "dear diary"
+    assert {one.name for one in tmp_path.iterdir()} == {"run", "mine", "mine.new"}
+
+
+def test_an_export_that_fails_leaves_nothing_and_the_earlier_one_stays(run: Path, tmp_path: Path):
+    out = tmp_path / "out"
+    export_run(run, out, "trl", minimum_margin=0, file_type="jsonl")
+    before = lines_of(out / "sft" / "train.jsonl")
+    data = run / "datasets" / "preferences" / "train" / "data.parquet"
+    data.write_bytes(data.read_bytes()[:100])
+
+    with pytest.raises(Exception, match=r"(?i)parquet"):
+        export_run(run, out, "trl", minimum_margin=0, file_type="jsonl")
+
+    assert {one.name for one in tmp_path.iterdir()} == {"run", "out"}
+    assert lines_of(out / "sft" / "train.jsonl") == before
+
+
+def test_an_export_through_a_link_replaces_what_it_leads_to(run: Path, tmp_path: Path):
+    (tmp_path / "link").symlink_to(tmp_path / "out")
+    for file_type in FILE_TYPES:
+        export_run(run, tmp_path / "link", "trl", minimum_margin=0, file_type=file_type)
+
+    assert (tmp_path / "out" / "sft" / "train.parquet").is_file()
+    assert (tmp_path / "link").is_symlink()
+
+
+def test_the_folder_that_one_is_in_is_not_replaced(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+
+    with pytest.raises(CaiError, match="is where you are; name a folder within it"):
+        export_run(run, Path(), "trl", minimum_margin=0, file_type="jsonl")
+
+
+def test_an_export_into_a_file_is_refused(run: Path, tmp_path: Path):
+    (tmp_path / "file").touch()
+
+    with pytest.raises(CaiError, match=r"cannot be written: .*; name another"):
+        export_run(run, tmp_path / "file" / "out", "trl", minimum_margin=0, file_type="jsonl")
+
+
 def test_a_run_without_data_says_how_to_make_some(tmp_path: Path):
     with pytest.raises(CaiError, match="make them first"):
         export_run(tmp_path, tmp_path / "out", "trl", minimum_margin=0, file_type="jsonl")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -89,21 +91,39 @@ def export_run(
             f"{run / 'datasets'} has neither sft nor preferences; make them first, "
             "as with `cai run RECIPE --until preferences`"
         )
+    out = out.resolve()
     _check_place(out)
     _check_constitution(source)
-    new = out.with_name(out.name + ".new")
-    shutil.rmtree(new, ignore_errors=True)
-    new.mkdir(parents=True)
-    made = EXPORTERS[format](source, new)
-    lacks = _write_beside(source, made, format, new)
-    rows = {one.name: one.splits for one in made}
-    sources = {one.name: one.sources for one in made if one.sources}
-    left_out = dict(source.left_out)
-    exported = Exported(str(run), format, minimum_margin, rows, left_out, sources, lacks)
-    (new / RECORD).write_bytes(orjson.dumps(asdict(exported), option=orjson.OPT_INDENT_2))
-    shutil.rmtree(out, ignore_errors=True)
-    new.rename(out)
+    with _beside(out) as new:
+        made = EXPORTERS[format](source, new)
+        lacks = _write_beside(source, made, format, new)
+        rows = {one.name: one.splits for one in made}
+        sources = {one.name: one.sources for one in made if one.sources}
+        left_out = dict(source.left_out)
+        exported = Exported(str(run), format, minimum_margin, rows, left_out, sources, lacks)
+        (new / RECORD).write_bytes(orjson.dumps(asdict(exported), option=orjson.OPT_INDENT_2))
+        shutil.rmtree(out, ignore_errors=True)
+        new.rename(out)
     return exported
+
+
+@contextmanager
+def _beside(out: Path) -> Generator[Path]:
+    """An empty folder to write in, on the disk of `out`; nobody else's, and gone at the end."""
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        place = tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent)
+    except (FileExistsError, NotADirectoryError, PermissionError) as error:
+        raise CaiError(
+            f"{out} cannot be written: {error.strerror}; name another with --out"
+        ) from error
+    try:
+        # The outer folder is for its owner alone; this one has the rights that new folders have.
+        new = Path(place) / out.name
+        new.mkdir()
+        yield new
+    finally:
+        shutil.rmtree(place)
 
 
 def _write_beside(source: Source, made: Sequence[Written], format: str, new: Path) -> str:
@@ -152,6 +172,8 @@ def _check_constitution(source: Source) -> None:
 
 
 def _check_place(out: Path) -> None:
-    """Refuse to replace what is no export."""
+    """Refuse to replace what is no export, or what somebody stands in."""
+    if Path.cwd().is_relative_to(out):
+        raise CaiError(f"{out} is where you are; name a folder within it with --out")
     if out.exists() and not (out / RECORD).is_file() and (out.is_file() or any(out.iterdir())):
         raise CaiError(f"{out} is there already and no export; name another folder with --out")
