@@ -138,7 +138,7 @@ WEIGHT = Ablation(
     source="HH-RLHF (Bai et al. 2022b), §5.1.2, Fig. 27",
     variants=tuple(
         Variant(told, () if told == PLAIN else (f"preference_model.harmless_weight={told}", LEAN))
-        for told in ("0", PLAIN, "4")
+        for told in ("0", PLAIN, "2", "4", "10")
     ),
     panels=(
         Panel("Preference model", "λ", PAIRS, accuracy),
@@ -223,7 +223,7 @@ OPTIMISATION = Ablation(
     panels=(
         Panel(
             "Reward by distance",
-            "√KL from SL-CAI, nats",
+            "√KL from SL-CAI, √nats",
             "standardized score",
             tracked({"sqrt_kl": "√KL", "train": OPTIMISED, "test": "test-PM"}),
             shares=False,
