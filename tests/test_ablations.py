@@ -109,9 +109,8 @@ def test_what_is_committed_is_what_the_table_asks_of_three_seeds(name: str):
 
 
 @pytest.mark.parametrize("name", MEASURED)
-def test_an_ablation_took_no_more_than_half_an_hour_beside_the_plain_runs(
-    name: str, tmp_path: Path
-):
+def test_an_ablation_took_no_more_than_half_an_hour(name: str, tmp_path: Path):
+    """Plain runs count where their work was noted: the clock of older ones ran beside others."""
     place, noted = Workplace(tmp_path), results_of(name)["runs"]
     plain = place.run_of(Variant("plain"), 0)
     seconds: dict[tuple[RunFolder, str], int] = {}
@@ -119,10 +118,11 @@ def test_an_ablation_took_no_more_than_half_an_hour_beside_the_plain_runs(
         for seed, note in noted[variant.name].items():
             # Of variants that share a run, the one that was made last has noted the whole.
             run = (place.run_of(variant, 0), seed)
-            worked = note.get("core_seconds", note["seconds"])
-            seconds[run] = max(seconds.get(run, 0), worked)
+            if run[0] != plain or "core_seconds" in note:
+                worked = note.get("core_seconds", note["seconds"])
+                seconds[run] = max(seconds.get(run, 0), worked)
 
-    assert sum(worked for (run, _), worked in seconds.items() if run != plain) <= MOST_SECONDS
+    assert sum(seconds.values()) <= MOST_SECONDS
 
 
 def test_results_are_drawn_again_in_the_words_of_the_table_without_a_run(tmp_path: Path):

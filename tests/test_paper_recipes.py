@@ -90,6 +90,11 @@ def test_a_paper_at_full_scale_buys_what_its_rows_ask_for(name: str, tmp_path: P
         ("hh_rlhf", "preference_pretraining", "learning_rate", 0.1 * 3e-4),
         ("hh_rlhf", "preference_model", "learning_rate", 0.01 * 3e-4),
         ("hh_rlhf", "rl", "max_completion_length", 128),
+        ("cai", "sft", "warmup", 0),
+        ("cai", "rl", "warmup", 0),
+        ("rlaif", "rl", "warmup", 0),
+        ("hh_rlhf", "sft", "warmup", 0),
+        ("hh_rlhf", "rl", "warmup", 0),
     ],
 )
 def test_a_paper_has_its_settings(name: str, section: str, field: str, value: object):
