@@ -1,18 +1,12 @@
-"""Which rows stand together in a batch, so that little of it is padding.
-
-`length_grouped` puts rows of about one length in a step; `packed` fills rows with several
-conversations.
-"""
+"""Which rows stand together in a step: those of about one length, so that little is padding."""
 
 from __future__ import annotations
 
 import random
-from bisect import bisect_left, insort
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from datasets import Dataset
     from torch.utils.data import Sampler
 
 STEPS_PER_GROUP = 50
@@ -76,68 +70,3 @@ def step_rows(trainer: Any) -> int:
     arguments = trainer.args
     part = arguments.train_batch_size * arguments.gradient_accumulation_steps
     return part * arguments.world_size
-
-
-def bins(lengths: Sequence[int], room: int) -> list[list[int]]:
-    """Rows to pack together: the longest first, each where it leaves the least room.
-
-    Args:
-        lengths: of each row, at most `room`.
-        room: tokens of a bin.
-    """
-    found: list[list[int]] = []
-    spaces: list[tuple[int, int]] = []  # (room left, bin), ascending
-    for row in sorted(range(len(lengths)), key=lambda row: (-lengths[row], row)):
-        at = bisect_left(spaces, (lengths[row], -1))
-        if at == len(spaces):
-            found.append([row])
-            left, place = room - lengths[row], len(found) - 1
-        else:
-            space, place = spaces.pop(at)
-            found[place].append(row)
-            left = space - lengths[row]
-        insort(spaces, (left, place))
-    return found
-
-
-def packed(dataset: Dataset, room: int) -> Dataset:
-    """Rows of several conversations each, whose ``position_ids`` start anew with each of them.
-
-    Args:
-        dataset: with ``input_ids`` and ``labels``, none longer than `room`.
-        room: tokens of a packed row.
-    """
-    from datasets import Dataset
-
-    ids, labels = dataset["input_ids"][:], dataset["labels"][:]
-    together = bins([len(one) for one in ids], room)
-    columns: dict[str, list[list[int]]] = {
-        "input_ids": [[token for row in one for token in ids[row]] for one in together],
-        "labels": [[label for row in one for label in labels[row]] for one in together],
-        "position_ids": [[at for row in one for at in range(len(ids[row]))] for one in together],
-    }
-    return Dataset.from_dict(columns)
-
-
-def packed_collator(padding: int, ignored: int) -> Callable[[Sequence[Any]], dict[str, Any]]:
-    """Puts packed rows in a batch, without an attention mask.
-
-    The model finds where a conversation begins by its positions, and lets none see another; each
-    token of padding is one more, of one token.
-
-    Args:
-        padding: the padding token.
-        ignored: the label of a token that is not learned.
-    """
-    import torch
-
-    fill = {"input_ids": padding, "labels": ignored, "position_ids": 0}
-
-    def collate(rows: Sequence[Any]) -> dict[str, Any]:
-        longest = max(len(row["input_ids"]) for row in rows)
-        return {
-            name: torch.tensor([[*row[name], *[no] * (longest - len(row[name]))] for row in rows])
-            for name, no in fill.items()
-        }
-
-    return collate

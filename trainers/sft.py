@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from trainers import command
 from trainers.adapters import lora_options, whole_model
-from trainers.batches import grouped_sampler, packed, packed_collator, step_rows
+from trainers.batches import grouped_sampler, step_rows
 from trainers.environment import prepare_environment
 from trainers.fit import Account, Job, TrainingResult, finished, fit
+from trainers.packing import packed, packed_collator, refuses_seen_neighbours
 from trainers.pairs import reply_after
 from trainers.presets import told
 from trainers.rows import Dropped, Row, check_columns, checked_turns, encode_rows, turns_of
@@ -56,6 +57,8 @@ def train_sft(
 
     Raises:
         InputError: the data or the tokenizer cannot be used; told before any model loads.
+        RunError: rows are to be packed, and the model would not keep them apart; told before the
+            first step.
     """
     files = check_columns(data, COLUMNS, *OTHERS)
     work = WorkFolder(out, job["inputs"])
@@ -132,6 +135,7 @@ def _trainer(
             args=config,
             train_dataset=packed(dataset, settings.max_length),
             data_collator=packed_collator(padding, NOT_LEARNED),
+            callbacks=[refuses_seen_neighbours(dataset[0]["input_ids"], padding)],
             **options,
         )
     if not settings.group_by_length:

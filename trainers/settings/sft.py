@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from trainers import presets
 from trainers.settings.common import EpochSettings
@@ -29,10 +29,21 @@ class SftSettings(EpochSettings):
     packing: bool = Field(
         default=False,
         description="Fill rows of max_length with several conversations, none of which sees "
-        "another; batch_size then counts these rows.",
+        "another; batch_size then counts these rows. Models that let them see each other, and "
+        "flash_attention_2, are refused.",
     )
     group_by_length: bool = Field(
         default=False,
         description="Rows of about one length in a step: less padding. Refusals are shorter than "
         "help, so such a step teaches either the one or the other.",
     )
+
+    @model_validator(mode="after")
+    def _kept_apart(self) -> Self:
+        if self.packing and self.attention == "flash_attention_2":
+            # transformers tells packed conversations apart in it where a batch is a single row.
+            raise ValueError(
+                "packing: true: with flash_attention_2 packed conversations see each other as soon "
+                "as a batch has two rows; leave attention out for sdpa, or set packing: false"
+            )
+        return self
