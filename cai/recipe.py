@@ -202,19 +202,20 @@ class Recipe(Entry):
         )
         human = cut(self.comparisons.human)
         comparisons = self.comparisons.model_copy(update={"human": human})
-        contest, harmfulness = self.evaluation.contest, self.evaluation.harmfulness
-        probes = {
-            "label_probes": min(self.evaluation.label_probes, limit),
-            "contest": None if contest is None else contest.limited(limit),
-            "harmfulness": None if harmfulness is None else harmfulness.limited(limit),
-        }
+        probes = {"label_probes": min(self.evaluation.label_probes, limit)}
         parts = {
             "prompts": prompts,
             "comparisons": comparisons,
-            "evaluation": self.evaluation.model_copy(update=probes),
+            "evaluation": self.evaluation.with_gates_of(limit).model_copy(update=probes),
             "mix": self.mix.limited(limit),
         }
         return self.model_copy(update=parts)
+
+    def measured_on(self, limit: int | None) -> Recipe:
+        """The same recipe, its policies measured on at most `limit` prompts of each kind."""
+        if limit is None:
+            return self
+        return self.model_copy(update={"evaluation": self.evaluation.limited(limit)})
 
 
 def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:

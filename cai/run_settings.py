@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import Field
 
@@ -101,6 +101,17 @@ class EvaluationSettings(Entry):
         description="Have the judge say what each reply to an evaluation prompt is, beside what "
         "truth or patterns say; by default not.",
     )
+
+    def limited(self, limit: int) -> Self:
+        """The same with at most `limit` prompts of each kind, and as many rows of gate data."""
+        most = limit if self.prompts is None else min(self.prompts, limit)
+        return self.with_gates_of(limit).model_copy(update={"prompts": most})
+
+    def with_gates_of(self, limit: int) -> Self:
+        """The same with at most `limit` rows of each file of gate data."""
+        gated = {"contest": self.contest, "harmfulness": self.harmfulness}
+        cut = {name: one and one.limited(limit) for name, one in gated.items()}
+        return self.model_copy(update=cut)
 
 
 class BatchSettings(Entry):

@@ -88,7 +88,8 @@ class PoliciesWanted(Spending):
         Path | None, typer.Option(help="Folder for calls and figures; runs/evaluation-NAME.")
     ] = None
     limit: Annotated[
-        int | None, typer.Option(min=1, help="Most prompts: of each kind, or of each set of a run.")
+        int | None,
+        typer.Option(min=1, help="Most prompts of each kind, and most rows of gate data of a run."),
     ] = None
     set_: Set = None
     json: Annotated[bool, typer.Option("--json", help="Every figure, as JSON.")] = False
@@ -101,6 +102,7 @@ class PoliciesWanted(Spending):
         """
         from cai.pipeline import RunFolder
         from cai.pipeline.contenders import recipe_of_contenders
+        from cai.pipeline.own_folder import refuse_folder_of_a_run
         from cai.pipeline.preview import Plan
         from cai.recipe import load_recipe, with_settings
 
@@ -112,8 +114,9 @@ class PoliciesWanted(Spending):
                 "--recipe to take settings from it"
             )
         if self.own is not None:
-            plan, _ = planned(Order(self.own, self.run, self.limit, self.set_), "evaluate")
-            return plan
+            plan, _ = planned(Order(self.own, self.run, overrides=self.set_), "evaluate")
+            # What the run was made from stays as it is: only what it is measured on is cut.
+            return plan._replace(recipe=plan.recipe.measured_on(self.limit))
         if not self.model:
             raise CaiError("name a recipe, or models to compare: --model NAME=MODEL twice or more")
         if self.run is not None:
@@ -121,7 +124,9 @@ class PoliciesWanted(Spending):
         base = load_recipe(self.recipe) if self.recipe else None
         recipe = recipe_of_contenders(self._contenders(), base)
         recipe = with_settings(recipe, self.set_ or (), "--set")
-        return Plan(recipe, RunFolder(self.out or Path("runs") / recipe.name))
+        folder = RunFolder(self.out or Path("runs") / recipe.name)
+        refuse_folder_of_a_run(folder)
+        return Plan(recipe, folder)
 
     def _contenders(self) -> Contenders:
         from cai.models.settings import settings_of

@@ -121,8 +121,20 @@ class RunFolder:
         Raises:
             RunError: the recipe is no YAML, or no recipe.
         """
+        iterations = self.read_recipe().get("iterations", 1)
+        if not isinstance(iterations, int):
+            told = f"iterations is {iterations!r}, no number; run the recipe again"
+            raise RunError(f"{self.recipe}: {told}")
+        return iterations
+
+    def read_recipe(self) -> dict[str, Any]:
+        """The recipe as it was saved, its fields unchecked; empty if there is none yet.
+
+        Raises:
+            RunError: it is no YAML, or no recipe.
+        """
         if not self.recipe.is_file():
-            return 1
+            return {}
         again = "run the recipe again"
         try:
             saved: Any = plain_yaml().load(self.recipe.read_text(encoding="utf-8"))
@@ -130,10 +142,7 @@ class RunFolder:
             raise RunError(f"{self.recipe} is not YAML ({error}); {again}") from error
         if not isinstance(saved, dict):
             raise RunError(f"{self.recipe} is no recipe, but {str(saved)[:60]!r}; {again}")
-        iterations = cast("dict[str, Any]", saved).get("iterations", 1)
-        if not isinstance(iterations, int):
-            raise RunError(f"{self.recipe}: iterations is {iterations!r}, no number; {again}")
-        return iterations
+        return cast("dict[str, Any]", saved)
 
     def is_left_over(self, path: Path) -> bool:
         """Whether a data set or a model is of an iteration that the run's recipe has no more."""

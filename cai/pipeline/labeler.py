@@ -25,6 +25,7 @@ from cai.pipeline.labeler_constitution import constitution_of
 from cai.pipeline.labeler_figures import figures_from, sides
 from cai.pipeline.labeler_items import Question, items_of
 from cai.pipeline.labelling import judging_of
+from cai.pipeline.own_folder import refuse_folder_without
 from cai.pipeline.provenance import run_identity
 from cai.pipeline.studio import Studio
 from cai.recipe import Recipe, save_recipe
@@ -50,6 +51,9 @@ class Trials:
             data is used: the files' own questions, or the microworld's.
         each_principle: label every pair under each principle, not under those that are drawn.
         limit: most rows of each file.
+
+    Raises:
+        RunError: the folder is that of a run, or of something else that is measured.
     """
 
     data: tuple[str, ...]
@@ -59,6 +63,10 @@ class Trials:
     names_constitution: bool = True
     each_principle: bool = False
     limit: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a folder whose rows, recipe and figures would be replaced."""
+        refuse_folder_without(self.folder, "judges")
 
 
 @dataclass(frozen=True)

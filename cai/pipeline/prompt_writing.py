@@ -23,6 +23,7 @@ from cai.models import ModelSettings
 from cai.pipeline.aside import Taken, foretell
 from cai.pipeline.folder import RunFolder
 from cai.pipeline.forecast_parts import Forecast
+from cai.pipeline.own_folder import refuse_folder_without
 from cai.pipeline.prompt_novelty import faults_of
 from cai.pipeline.readback import read_prompt
 from cai.pipeline.studio import Studio
@@ -137,8 +138,10 @@ def write_prompts(
 
     Raises:
         BudgetReached: nothing more may be spent; the same command goes on.
-        CaiError: what stops a run as well; everything bought is kept.
+        CaiError: the folder is that of a run, or what stops a run as well; everything bought is
+            kept.
     """
+    refuse_folder_without(folder, "prompts")
     folder.make()
     recipe = _recipe(task, model, templates)
     with (
