@@ -121,3 +121,64 @@ def test_a_record_names_folders_from_the_model_s_own_and_is_read_where_they_are(
     assert read["models"]["base"]["name"] == str(tmp_path / "moved" / "models" / "sl_cai")
     assert read["models"]["test"]["name"] == "hub/name"
     assert read["settings"] == {**record["settings"], "votes": str(elsewhere / "votes.jsonl")}
+
+
+def folder_with_a_file(place: Path) -> None:
+    place.mkdir()
+    (place / "thesis.txt").write_text("keep")
+
+
+def folder_with_another_s_record(place: Path) -> None:
+    place.mkdir()
+    (place / RECORD).write_text('{"lr": 1}')
+
+
+@pytest.mark.parametrize(
+    "put",
+    [folder_with_a_file, folder_with_another_s_record, lambda place: place.write_text("keep")],
+    ids=["folder", "record of others", "file"],
+)
+def test_what_is_no_model_of_a_training_is_not_replaced_by_one(tmp_path: Path, put: Any):
+    put(tmp_path / "out")
+
+    with pytest.raises(CaiError, match="with --out"):
+        WorkFolder(tmp_path / "out", "a").finished()
+
+
+def test_a_training_removes_no_folder_beside_it_that_it_has_not_made(tmp_path: Path):
+    folder_with_a_file(tmp_path / "out.training")
+
+    with pytest.raises(CaiError, match="of no training"):
+        WorkFolder(tmp_path / "out", "a").finished()
+
+
+def test_what_was_put_in_the_place_of_a_model_while_it_was_trained_stays(tmp_path: Path):
+    work = WorkFolder(tmp_path / "out", "a")
+    work.finished()
+    work.open()
+    work.model.mkdir()
+    folder_with_a_file(tmp_path / "out")
+
+    with pytest.raises(CaiError, match="is there already"):
+        work.install()
+
+    assert (tmp_path / "out" / "thesis.txt").read_text() == "keep"
+    assert work.model.is_dir()
+
+
+def test_an_empty_folder_and_an_earlier_model_make_room_for_a_new_one(tmp_path: Path):
+    (tmp_path / "out").mkdir()
+    for inputs in ("a", "b"):
+        work = WorkFolder(tmp_path / "out", inputs)
+        assert work.finished() is None
+        work.open()
+        work.model.mkdir()
+        work.write_record({"rows": 3})
+        work.install()
+
+    assert read_record(tmp_path / "out") == {"rows": 3, "inputs": "b"}
+
+
+def test_a_model_s_folder_needs_a_name_of_its_own():
+    with pytest.raises(CaiError, match="within it"):
+        WorkFolder(Path(), "a")

@@ -2,7 +2,7 @@
 
 Beside the model's folder ``out`` stands ``out.training`` with checkpoints while the training
 lasts. The finished model is moved to ``out`` in one step, so that ``out`` holds either the old
-model or the new one, whole.
+model or the new one, whole. Nothing but a model and a training of this program is replaced.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import orjson
 
 from cai.errors import RunError
 from cai.models.weights import MICROWORLD
+from cai.outputs import check_folder
 
 COMPLETE = "complete"
 """Stands in a checkpoint's folder once all of it is written."""
@@ -25,6 +26,9 @@ COMPLETE = "complete"
 RECORD = "training.json"
 SNAPSHOTS = "snapshots"
 LOG = "training_log.jsonl"
+
+OWN = frozenset({"base", "checkpoints", "inputs", "merged", "model", "replaced", SNAPSHOTS})
+"""What a training keeps in its folder while it lasts."""
 
 
 class WorkFolder:
@@ -36,7 +40,13 @@ class WorkFolder:
     """
 
     def __init__(self, out: Path, inputs: str) -> None:
-        """Look at nothing yet."""
+        """Look at nothing yet.
+
+        Raises:
+            RunError: the folder has no name, as ``.`` has none.
+        """
+        if not out.name:
+            raise RunError(f"{out} is no name for a model; name a folder within it with --out")
         self.out = out
         self.inputs = inputs
         self.path = out.with_name(out.name + ".training")
@@ -46,7 +56,12 @@ class WorkFolder:
         self.snapshots = self.path / SNAPSHOTS
 
     def finished(self) -> Mapping[str, Any] | None:
-        """The record of a finished training with the same inputs, its model in its place."""
+        """The record of a finished training with the same inputs, its model in its place.
+
+        Raises:
+            CaiError: what lies where the model is to go, or beside it, is none of ours.
+        """
+        self._refuse_other_work()
         for folder in (self.out, self.model):
             record = read_record(folder)
             if record is not None and record.get("inputs") == self.inputs:
@@ -99,13 +114,38 @@ class WorkFolder:
         write_record(self.model, {**record, "inputs": self.inputs}, self.out)
 
     def install(self) -> None:
-        """Move the finished model to its place and remove all else."""
+        """Move the finished model to its place and remove all else.
+
+        Raises:
+            CaiError: something else has been put there since the training began.
+        """
+        self._refuse_other_work()
         replaced = self.path / "replaced"
         shutil.rmtree(replaced, ignore_errors=True)
         if self.out.exists():
             self.out.rename(replaced)
         self.model.rename(self.out)
         shutil.rmtree(self.path)
+
+    def _refuse_other_work(self) -> None:
+        """What is there is replaced, or removed: it must be of a training."""
+        check_folder(self.out)
+        record = read_record(self.out)
+        if (record is None or "inputs" not in record) and _has_files(self.out):
+            raise RunError(
+                f"{self.out} is there already and no model of a training (its {RECORD} would say "
+                "so); the new model would replace it: name another folder with --out"
+            )
+        check_folder(self.path)
+        if _has_files(self.path) and not any((self.path / name).exists() for name in OWN):
+            raise RunError(
+                f"{self.path} is there already and of no training, which would keep its "
+                f"checkpoints there; move it away, or name another folder than {self.out}"
+            )
+
+
+def _has_files(folder: Path) -> bool:
+    return folder.is_dir() and any(folder.iterdir())
 
 
 def write_record(folder: Path, record: Mapping[str, Any], place: Path) -> None:
@@ -129,7 +169,7 @@ def read_record(folder: Path) -> Mapping[str, Any] | None:
     """What a model's folder says of its training; None if it holds no trained model.
 
     Raises:
-        RunError: it is no JSON.
+        RunError: it is no JSON, or no record.
     """
     file = folder / RECORD
     if not file.is_file():
@@ -138,6 +178,8 @@ def read_record(folder: Path) -> Mapping[str, Any] | None:
         record = orjson.loads(file.read_bytes())
     except orjson.JSONDecodeError as error:
         raise RunError(f"{file} is not JSON ({error}); delete the folder to train again") from error
+    if not isinstance(record, dict):
+        raise RunError(f"{file} is no record of a training; name another folder")
     return _with_names(record, lambda name: _at(folder, name))
 
 
