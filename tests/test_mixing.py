@@ -382,6 +382,16 @@ def test_a_broken_line_is_counted_and_the_next_one_read(tmp_path: Path):
     assert isinstance(read, Conversation)
 
 
+def test_a_csv_row_with_a_comma_too_many_is_counted_and_the_next_one_read(tmp_path: Path):
+    path = tmp_path / "pairs.csv"
+    path.write_text("prompt,chosen,rejected\nHi,so, or so,no\nHi,so,no\n")
+
+    broken, read = read_labelled_pairs(PairOfSource(file=path))
+
+    assert isinstance(broken, Unreadable) and "more cells than" in broken.reason
+    assert isinstance(read, Comparison)
+
+
 def test_parquet_rows_are_read_with_their_turns(tmp_path: Path):
     from datasets import Dataset
 

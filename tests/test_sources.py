@@ -14,6 +14,7 @@ from cai.sources.files import read_values
 from cai.sources.pairs import PairSet, read_pairs
 from cai.sources.prompt_sets import PromptSet, Unreadable, read_prompts
 from cai.sources.transcripts import as_prompt, parse_transcript, to_messages
+from cai.untyped import untyped
 
 REAL = Path(__file__).parents[2] / "shared" / "data"
 
@@ -98,6 +99,91 @@ def test_a_broken_json_line_is_named_by_its_line(tmp_path):
 
     with pytest.raises(InputError, match="line 2: is not JSON"):
         list(read_values(path, None))
+
+
+def test_a_csv_row_with_a_comma_too_many_is_named_and_nothing_of_it_is_lost(tmp_path: Path):
+    path = tmp_path / "rows.csv"
+    path.write_text("id,prompt\n1,hi\n2,hello, how are you\n")
+
+    with pytest.raises(InputError, match="row 2: has more cells than the file has columns"):
+        list(read_values(path, None))
+
+
+def test_empty_cells_at_the_end_of_a_csv_row_are_no_words(tmp_path: Path):
+    path = tmp_path / "rows.csv"
+    path.write_text("id,prompt\n1,hi,,\n")
+
+    assert list(read_values(path, None)) == [(1, "hi")]
+
+
+def test_a_csv_cell_may_be_as_long_as_a_book(tmp_path: Path):
+    path = tmp_path / "rows.csv"
+    path.write_text(f'prompt\n"{"long " * 40_000}"\n')
+
+    ((_, value),) = read_values(path, None)
+
+    assert len(value) == 200_000
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("rows.txt", "hello"),
+        ("rows.jsonl", '{"prompt": "hello"}'),
+        ("rows.json", '[{"prompt": "hello"}]'),
+        ("rows.csv", "prompt\nhello"),
+        ("rows.txt.gz", "hello"),
+    ],
+)
+def test_a_mark_of_byte_order_is_no_part_of_the_first_prompt(tmp_path: Path, name: str, text: str):
+    path = tmp_path / name
+    written = b"\xef\xbb\xbf" + text.encode()
+    path.write_bytes(gzip.compress(written) if name.endswith(".gz") else written)
+
+    assert list(read_values(path, None)) == [(1, "hello")]
+
+
+def parquet_of(path: Path) -> bytes:
+    rows = [{"prompt": f"prompt {number} {number * 7919}"} for number in range(3000)]
+    parquet = untyped("pyarrow.parquet")
+    parquet.write_table(untyped("pyarrow").Table.from_pylist(rows), path, row_group_size=500)
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("damage", ["cut short", "not gzip", "wrong inside"])
+def test_a_damaged_gzip_file_is_named(tmp_path: Path, damage: str):
+    path = tmp_path / "rows.txt.gz"
+    whole = gzip.compress(b"".join(b"prompt %d\n" % number for number in range(3000)))
+    broken = {
+        "cut short": whole[:2000],
+        "not gzip": b"hello\n",
+        "wrong inside": whole[:1000] + b"\x00" * 100 + whole[1100:],
+    }
+    path.write_bytes(broken[damage])
+
+    with pytest.raises(InputError, match=r"rows\.txt\.gz: cannot be read: "):
+        list(read_values(path, None))
+
+
+@pytest.mark.parametrize("damage", ["cut short", "a page wrong"])
+def test_a_damaged_parquet_file_is_named(tmp_path: Path, damage: str):
+    path = tmp_path / "rows.parquet"
+    whole = parquet_of(path)
+    broken = whole[:-20] if damage == "cut short" else whole[:9000] + b"\xff" * 500 + whole[9500:]
+    path.write_bytes(broken)
+
+    with pytest.raises(InputError, match=r"rows\.parquet: is not a Parquet file that can be read"):
+        list(read_values(path, None))
+
+
+def test_a_data_set_that_is_damaged_further_on_is_named(tmp_path: Path):
+    path = tmp_path / "set" / "train.parquet"
+    path.parent.mkdir()
+    whole = parquet_of(path)
+    path.write_bytes(whole[:9000] + b"\xff" * 500 + whole[9500:])
+
+    with pytest.raises(InputError, match="set: cannot be read as a data set: "):
+        list(read_prompts(PromptSet(kind="harmful", dataset=str(path.parent)), seed=0))
 
 
 def test_an_unreadable_row_is_counted_and_the_others_are_kept(tmp_path):

@@ -71,7 +71,7 @@ def folder_hash(folder: Path) -> str:
     found = (path for path in folder.rglob("*") if path.suffix in ROW_FILES)
     for path in [folder] if folder.is_file() else sorted(found):
         hashed.update(path.relative_to(folder).as_posix().encode())
-        hashed.update(hashlib.sha256(path.read_bytes()).digest())
+        hashed.update(_digest(path))
     return hashed.hexdigest()[:32]
 
 
@@ -82,9 +82,15 @@ def file_hash(file: Path) -> str:
         InputError: there is no such file.
     """
     try:
-        return hashlib.sha256(file.read_bytes()).hexdigest()[:32]
+        return _digest(file).hex()[:32]
     except OSError as error:
         raise InputError(file, [Fault(f"cannot be read: {error.strerror}")]) from error
+
+
+def _digest(file: Path) -> bytes:
+    """Read in pieces: data may be larger than memory."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").digest()
 
 
 def _groups(

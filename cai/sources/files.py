@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import gzip
 import io
-from collections.abc import Iterator, Mapping
+import zlib
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, cast
@@ -17,6 +20,14 @@ from cai.untyped import untyped
 
 KINDS = (".txt", ".json", ".jsonl", ".csv", ".parquet")
 """Kinds of files that are read; the text kinds also gzipped."""
+
+ROWS_PER_BATCH = 1000
+"""Of Parquet, that are in memory at once."""
+
+LONGEST_CELL = 10_000_000
+"""Characters of a CSV cell. Without a limit, a quote that nothing closes takes the whole file."""
+
+SURPLUS = "has more cells than the file has columns; put a text with a comma in quotes"
 
 USUAL_COLUMNS = ("prompt", "messages", "chosen", "question", "instruction", "Behavior", "text")
 
@@ -57,9 +68,15 @@ def value_of(source: Path | str, number: int, row: Any, column: str | None) -> A
 
 @dataclass(frozen=True)
 class BrokenLine:
-    """A line that is no row, and why; the reason has no words of the line."""
+    """A line that is no row, and why.
+
+    Args:
+        reason: in the same words for all lines of its kind.
+        detail: where in the line; it has no words of the line either.
+    """
 
     reason: str
+    detail: str = ""
 
 
 def read_rows(path: Path, *, over_broken: bool = False) -> Iterator[tuple[int, Any]]:
@@ -67,10 +84,12 @@ def read_rows(path: Path, *, over_broken: bool = False) -> Iterator[tuple[int, A
 
     Args:
         path: of one of `KINDS`.
-        over_broken: whether lines of JSON that cannot be read are given as `BrokenLine`.
+        over_broken: whether lines of JSON and rows of CSV that cannot be read are given as
+            `BrokenLine`.
 
     Raises:
-        InputError: no such file, an unknown kind, or a broken line that is not to be given.
+        InputError: no such file, an unknown kind, a file that is damaged, or a broken line that is
+            not to be given.
     """
     if not path.is_file():
         raise InputError(path, [Fault("is not a file; name one that exists")])
@@ -79,19 +98,33 @@ def read_rows(path: Path, *, over_broken: bool = False) -> Iterator[tuple[int, A
     if kind == ".parquet":
         yield from _parquet(path)
     elif kind in readers:
-        with _open(path) as stream:
-            for number, row in readers[kind](path, stream):
-                if isinstance(row, BrokenLine) and not over_broken:
-                    raise InputError(path, [Fault(row.reason, "", number)])
-                yield number, row
+        try:
+            with _open(path) as stream:
+                for number, row in readers[kind](path, stream):
+                    if isinstance(row, BrokenLine) and not over_broken:
+                        raise InputError(path, [_fault(kind, number, row)])
+                    yield number, row
+        except (OSError, EOFError, zlib.error) as error:
+            raise InputError(path, [Fault(f"cannot be read: {error}")]) from error
     else:
         raise InputError(
             path, [Fault(f"is of kind {kind!r}; the kinds read are {', '.join(KINDS)}")]
         )
 
 
-def _open(path: Path) -> IO[bytes]:
-    return cast("IO[bytes]", gzip.open(path)) if path.suffix == ".gz" else path.open("rb")
+def _fault(kind: str, number: int, broken: BrokenLine) -> Fault:
+    message = f"{broken.reason}: {broken.detail}" if broken.detail else broken.reason
+    # A row of CSV may have several lines.
+    return Fault(message, f"row {number}") if kind == ".csv" else Fault(message, "", number)
+
+
+@contextmanager
+def _open(path: Path) -> Generator[IO[bytes]]:
+    """The bytes of a file, without a mark of their order before them."""
+    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
+        if stream.read(len(codecs.BOM_UTF8)) != codecs.BOM_UTF8:
+            stream.seek(0)
+        yield cast("IO[bytes]", stream)
 
 
 def _lines(path: Path, stream: IO[bytes]) -> Iterator[tuple[int, Any]]:
@@ -108,7 +141,7 @@ def _json_lines(path: Path, stream: IO[bytes]) -> Iterator[tuple[int, Any]]:
         try:
             row = orjson.loads(line)
         except orjson.JSONDecodeError as error:
-            row = BrokenLine(f"is not JSON: {error}")
+            row = BrokenLine("is not JSON", str(error))
         yield number, row
 
 
@@ -139,24 +172,31 @@ def _leaves(tree: Any) -> Iterator[Any]:
 
 
 def _csv(path: Path, stream: IO[bytes]) -> Iterator[tuple[int, Any]]:
+    csv.field_size_limit(max(csv.field_size_limit(), LONGEST_CELL))
     try:
-        with io.TextIOWrapper(stream, encoding="utf-8-sig", newline="") as text:
-            yield from enumerate(csv.DictReader(text, strict=True), 1)
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise InputError(path, [Fault(f"is not a CSV file in UTF-8: {error}")]) from error
+        with io.TextIOWrapper(stream, encoding="utf-8", newline="") as text:
+            for number, row in enumerate(csv.DictReader(text, strict=True), 1):
+                surplus = cast("dict[str | None, Any]", row).pop(None, ())
+                yield number, BrokenLine(SURPLUS) if any(surplus) else row
+    except UnicodeDecodeError as error:
+        raise InputError(path, [Fault(f"is not UTF-8: {error}")]) from error
+    except csv.Error as error:
+        raise InputError(path, [Fault(f"is not a CSV file that can be read: {error}")]) from error
 
 
 def _parquet(path: Path) -> Iterator[tuple[int, Any]]:
     pyarrow, parquet = untyped("pyarrow"), untyped("pyarrow.parquet")
-    try:
-        file = parquet.ParquetFile(path)
-    except pyarrow.ArrowInvalid as error:
-        raise InputError(path, [Fault(f"is not a Parquet file: {error}")]) from error
     number = 0
-    for batch in file.iter_batches():
-        for row in batch.to_pylist():
-            number += 1
-            yield number, row
+    try:
+        with parquet.ParquetFile(path) as file:
+            for batch in file.iter_batches(ROWS_PER_BATCH):
+                for row in batch.to_pylist():
+                    number += 1
+                    yield number, row
+    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            path, [Fault(f"is not a Parquet file that can be read: {error}")]
+        ) from error
 
 
 def _decode(path: Path, line: bytes, number: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
@@ -61,7 +62,7 @@ def read_hub(source: HubSource) -> Iterator[tuple[int, Any]]:
         source: with a `dataset`.
 
     Raises:
-        InputError: it cannot be reached or opened.
+        InputError: it cannot be reached or opened, or breaks off or is damaged further on.
     """
     assert source.dataset is not None, "asked for by a set that names one"
     datasets = untyped("datasets")
@@ -69,7 +70,18 @@ def read_hub(source: HubSource) -> Iterator[tuple[int, Any]]:
         rows = datasets.load_dataset(
             source.dataset, data_dir=source.data_dir, split=source.split, streaming=True
         )
-    except (ConnectionError, OSError, ValueError) as error:  # DatasetNotFoundError is an OSError
-        fault = Fault(f"cannot be read from the hub: {error}")
+        yield from enumerate(rows, 1)
+    except _failures() as error:
+        fault = Fault(f"cannot be read as a data set: {str(error) or type(error).__name__}")
         raise InputError(source.dataset, [fault]) from error
-    yield from enumerate(rows, 1)
+
+
+def _failures() -> tuple[type[Exception], ...]:
+    """What libraries raise that fetch and decode rows; many of these are no OSError."""
+    return (
+        *(OSError, EOFError, ValueError, zlib.error),
+        untyped("pyarrow").ArrowException,
+        untyped("datasets.exceptions").DatasetsError,
+        untyped("httpx2").HTTPError,
+        untyped("aiohttp").ClientError,
+    )

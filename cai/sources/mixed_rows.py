@@ -70,7 +70,7 @@ def _read(
     rows = read_hub(source) if source.file is None else read_rows(source.file, over_broken=True)
     for number, row in islice(rows, source.limit):
         if isinstance(row, BrokenLine):
-            yield Unreadable(title, number, "is not JSON")
+            yield Unreadable(title, number, row.reason)
             continue
         try:
             yield of_row(row, title, source.kind)

@@ -42,10 +42,11 @@ def kind_column(column: str, meanings: Sequence[str]) -> KindColumn:
     Raises:
         CaiError: one of them is not that.
     """
+    known: Mapping[str, PromptKind] = {kind: kind for kind in PROMPT_KINDS}
     found: dict[str, PromptKind] = {}
     for text in meanings:
         word, _, meant = text.partition("=")
-        kind = next((one for one in PROMPT_KINDS if one == meant), None)
+        kind = known.get(meant)
         if not word or kind is None:
             raise CaiError(
                 f"{text!r} does not say what a word means; write WORD=KIND, as safe=borderline; "
