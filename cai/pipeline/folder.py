@@ -141,7 +141,7 @@ class RunFolder:
         except (YAMLError, UnicodeDecodeError) as error:
             raise RunError(f"{self.recipe} is not YAML ({error}); {again}") from error
         if not isinstance(saved, dict):
-            raise RunError(f"{self.recipe} is no recipe, but {str(saved)[:60]!r}; {again}")
+            raise RunError(f"{self.recipe} is no recipe, but {saved!r:.60}; {again}")
         return cast("dict[str, Any]", saved)
 
     def is_left_over(self, path: Path) -> bool:
@@ -179,7 +179,7 @@ class RunFolder:
         except orjson.JSONDecodeError as error:
             raise RunError(f"{self.metrics} is not JSON ({error}); delete it and rerun") from error
         if not isinstance(metrics, dict):
-            told = f"{self.metrics} is no JSON object, but {str(metrics)[:60]!r}"
+            told = f"{self.metrics} is no JSON object, but {metrics!r:.60}"
             raise RunError(f"{told}; delete it and rerun")
         return cast("dict[str, Any]", metrics)
 

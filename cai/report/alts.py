@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from cai.evaluation.intervals import Rate
 from cai.evaluation.labels import ReliabilityBin
-from cai.report.curves import Panel
+from cai.report.curves import Panel, Points
 from cai.report.metrics import RobustnessMetrics
 from cai.report.wording import decimal, duration, parting_sentence, percent, points
 from cai.stage_titles import stage_title
@@ -39,17 +39,28 @@ def calibration(runs: Sequence[Sequence[ReliabilityBin]], names: Sequence[str]) 
 
 
 def curves(panels: Sequence[Panel], names: Sequence[str]) -> str:
-    """Of small curves: where each begins and ends."""
-    told: list[str] = []
-    for run in range(len(names)):
-        ends: list[str] = []
-        for panel in panels:
-            known = [y for _, y in panel.runs[run] if y is not None]
-            if known:
-                ends.append(f"{panel.title} begins at {known[0]:.2f} and ends at {known[-1]:.2f}")
-        told.append(", ".join(ends))
+    """Of small curves: where each begins and ends, with its intervals if they are known."""
+    told = [
+        ", ".join(_ends(panel, run) for panel in panels if _known(panel.runs[run]))
+        for run in range(len(names))
+    ]
     steps = max(len(run) for panel in panels for run in panel.runs)
     return f"Curves of up to {steps} logged steps: {_by_run(told, names)}"
+
+
+def _ends(panel: Panel, run: int) -> str:
+    known = _known(panel.runs[run])
+    ranges = ["", ""]
+    if panel.bands is not None:
+        lows, highs = (_known(side[run]) for side in panel.bands)
+        if lows and highs:
+            ranges = [f" ({decimal(lows[at])} to {decimal(highs[at])})" for at in (0, -1)]
+    begins, ends = (f"{decimal(known[at])}{ranges[at]}" for at in (0, -1))
+    return f"{panel.title} begins at {begins} and ends at {ends}"
+
+
+def _known(points: Points) -> list[float]:
+    return [y for _, y in points if y is not None]
 
 
 def robustness(found: RobustnessMetrics) -> str:

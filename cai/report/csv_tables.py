@@ -143,7 +143,7 @@ def _elo(run: ReportData) -> Iterator[Sequence[object]]:
 
 
 def _training(run: ReportData) -> Iterator[Sequence[object]]:
-    for model, steps in {**run.losses, "rl_cai": run.training}.items():
+    for model, steps in {**run.losses, **run.training}.items():
         for step in steps:
             for figure, value in step.figures.items():
                 if figure != "step":

@@ -60,7 +60,7 @@ def curves(panels: Sequence[Panel], by: str) -> Draw:
                 xs, ys = [x for x, _ in points], [y for _, y in points]
                 axes.plot(xs, ys, color=colour, linewidth=1.6, marker=marker)
             values = {y for run in panel.runs for _, y in run if y is not None}
-            if len(values) == 1:
+            if len(values) == 1 and panel.bands is None:
                 axes.set_yticks([*values])  # Around a constant, matplotlib's ticks say nothing.
             axes.set_title(panel.title, fontsize=11, loc="left")
             quiet(axes)

@@ -86,7 +86,7 @@ class ReportData:
         name: the run's name.
         folder: the name of its folder, which tells runs of one recipe apart.
         metrics: its `metrics.json`.
-        training: the steps of RL, in order.
+        training: the steps of RL in order, by policy: "rl_cai", then "iteration-1/rl_cai" and on.
         losses: the steps of every other training, by model.
         rows: sampled prompts with their way to data.
         ended: the row ledger's counts.
@@ -97,7 +97,9 @@ class ReportData:
 
     name: str
     metrics: Metrics
-    training: Sequence[TrainingStep] = ()
+    training: Mapping[str, Sequence[TrainingStep]] = field(
+        default_factory=dict[str, Sequence[TrainingStep]]
+    )
     losses: Mapping[str, Sequence[TrainingStep]] = field(
         default_factory=dict[str, Sequence[TrainingStep]]
     )

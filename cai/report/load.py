@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from cai.engine.ledger import Ledger
-from cai.errors import RunError
-from cai.report.data import EndedRows, ReportData, SampledRow, SpentPart, TrainingStep
+from cai.errors import Fault, InputError, RunError
+from cai.report.data import EndedRows, ReportData, SampledRow, SpentPart
 from cai.report.ledger_rows import count_rows, sample_rows
 from cai.report.metrics import Metrics, read_metrics
 from cai.report.training_log import read_training_log
+from trainers.work_folder import RECORD
 
 SAMPLED_ROWS = 20
 
@@ -26,7 +27,7 @@ def load_run(run: Path) -> ReportData:
         run: the folder of a run, finished or stopped early.
 
     Raises:
-        RunError: it is no run folder.
+        RunError: it is no run folder, or its recipe is no YAML.
         InputError: a file in it cannot be read; every fault of it is listed.
     """
     metrics_path, ledger_path = run / "metrics.json", run / "ledger.sqlite"
@@ -42,47 +43,55 @@ def load_run(run: Path) -> ReportData:
         with Ledger.open(ledger_path, read_only=True) as ledger:
             rows, ended = sample_rows(ledger, SAMPLED_ROWS), count_rows(ledger)
     recipe = run / "recipe.yaml"
+    models = _models(run)
+    logs = {name: read_training_log(folder / LOG) for name, folder in models.items()}
     return ReportData(
         name=metrics.run.name or run.resolve().name,
         folder=run.resolve().name,
         metrics=metrics,
-        training=read_training_log(_last_policy(run) / LOG),
-        losses=_losses(run),
+        training={name: steps for name, steps in logs.items() if steps and _is_rl(name)},
+        losses={name: steps for name, steps in logs.items() if steps and not _is_rl(name)},
         rows=rows,
         ended=ended,
         spent=_spent(run),
         recipe=recipe.read_text(encoding="utf-8") if recipe.is_file() else "",
-        trained=_trained(run),
+        trained={
+            name: _read_record(folder / RECORD)
+            for name, folder in models.items()
+            if (folder / RECORD).is_file()
+        },
     )
 
 
-def _last_policy(run: Path) -> Path:
-    """RL's policy of the last iteration that has one."""
+def _models(run: Path) -> dict[str, Path]:
+    """The folders of the run's models by place, such as ``iteration-1/pm``, in their order.
+
+    What an earlier recipe of more iterations has left is not of this run.
+    """
     from cai.pipeline.folder import RunFolder
 
-    return RunFolder(run).last_with("rl_cai").model("rl_cai")
-
-
-def _trained(run: Path) -> dict[str, Mapping[str, Any]]:
-    from cai.pipeline.folder import RunFolder
-    from trainers.work_folder import RECORD
-
-    models, last = run / "models", RunFolder(run).iterations - 1
-    later = [f"iteration-{iteration}/*/" for iteration in range(1, last + 1)]
+    models = run / "models"
+    later = (f"iteration-{iteration}/*/" for iteration in range(1, RunFolder(run).iterations))
     return {
-        path.parent.relative_to(models).as_posix(): json.loads(path.read_text(encoding="utf-8"))
+        folder.relative_to(models).as_posix(): folder
         for place in ("*/", *later)
-        for path in sorted(models.glob(f"{place}{RECORD}"))
+        for folder in sorted(models.glob(place))
     }
 
 
-def _losses(run: Path) -> dict[str, list[TrainingStep]]:
-    """Steps of the trainings that have a loss to show: all but RL, whose log has a figure."""
-    models = run / "models"
-    logs = sorted(models.glob(f"**/{LOG}"))
-    names = [path.parent.relative_to(models).as_posix() for path in logs]
-    found = zip(names, logs, strict=True)
-    return {name: read_training_log(path) for name, path in found if "rl_cai" not in name}
+def _is_rl(place: str) -> bool:
+    return place.rpartition("/")[2] == "rl_cai"
+
+
+def _read_record(path: Path) -> Mapping[str, Any]:
+    fix = "delete the file, and give the run's command again"
+    try:
+        record: Any = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise InputError(path, [Fault(f"is not JSON ({error}); {fix}")]) from error
+    if not isinstance(record, dict):
+        raise InputError(path, [Fault(f"is no record of a training, but {record!r:.60}; {fix}")])
+    return cast("dict[str, Any]", record)
 
 
 def _spent(run: Path) -> list[SpentPart]:

@@ -25,13 +25,14 @@ def read_training_log(path: Path) -> list[TrainingStep]:
         return []
     steps: dict[float, TrainingStep] = {}
     faults: list[Fault] = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
         try:
             logged = json.loads(line)
             step = float(logged["step"])
         except (ValueError, TypeError, KeyError):
             fix = "delete the line, or the folder to train again"
-            faults.append(Fault(f"is no log entry with a step: {line[:60]!r}; {fix}", "", number))
+            told = line[:60].decode(errors="replace")
+            faults.append(Fault(f"is no log entry with a step: {told!r}; {fix}", "", number))
             continue
         steps[step] = TrainingStep(step, _numbers(logged))
     if faults:

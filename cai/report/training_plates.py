@@ -30,23 +30,33 @@ SIGNS = {
 
 
 def training_plates(runs: Sequence[ReportData], names: Sequence[str]) -> Iterator[Plate]:
-    """Reward, KL, entropy and length of RL, and the signs of a gamed reward."""
+    """Reward, KL, entropy and length of RL, and the signs of a gamed reward, by iteration."""
+    for policy in runs[0].training:
+        if all(policy in run.training for run in runs):
+            yield from _of_policy(runs, names, policy)
+
+
+def _of_policy(runs: Sequence[ReportData], names: Sequence[str], policy: str) -> Iterator[Plate]:
+    *later, _ = policy.split("/")
+    name = "".join(f"-{part}" for part in later)
+    title = "".join(f", {part.replace('-', ' ')}" for part in later)
     paid_for = dict.fromkeys(wording.reward_of(run.metrics.reward) for run in runs)
     titles = {"reward": f"reward ({', '.join(paid_for)})", **PANELS}
-    if panels := _logged(runs, titles):
+    steps = [run.training[policy] for run in runs]
+    if panels := _logged(steps, titles):
         yield _curves(
-            "training",
-            "RL training",
+            f"training{name}",
+            f"RL training{title}",
             "Reward is what RL was paid for, KL the distance from the SL-CAI policy that it starts "
             "from. Reward that climbs while the policies do not improve is the preference model "
             "being gamed; entropy that falls to nothing is a policy that says one thing.",
             panels,
             names,
         )
-    if panels := _logged(runs, SIGNS):
+    if panels := _logged(steps, SIGNS):
         yield _curves(
-            "signs",
-            "Signs of a gamed reward, by RL step",
+            f"signs{name}",
+            f"Signs of a gamed reward, by RL step{title}",
             "What the replies of each rollout batch are like (Bai et al. 2022, §4.3): boilerplate "
             "that spreads, replies that preach, repeat themselves or grow, and word pairs that "
             "are ever the same." + _bands(panels),
@@ -67,10 +77,9 @@ def _bands(panels: Sequence[curves.Panel]) -> str:
     return " Bands are 95% intervals." if any(panel.bands for panel in panels) else ""
 
 
-def _logged(runs: Sequence[ReportData], titles: Mapping[str, str]) -> list[curves.Panel]:
-    steps = [run.training for run in runs]
-    if not all(steps):
-        return []
+def _logged(
+    steps: Sequence[Sequence[TrainingStep]], titles: Mapping[str, str]
+) -> list[curves.Panel]:
     logged = {name for run in steps for step in run for name in step.figures}
     return _panels(steps, {name: title for name, title in titles.items() if name in logged})
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from cai.errors import RunError
 from cai.report.comparison import comparison_page
 from cai.report.csv_tables import Table, compared, csv_text, tables_of
 from cai.report.data import ReportData
@@ -26,7 +27,7 @@ def write_report(run: Path, out: Path | None = None) -> Path:
         out: the file to write; ``report.html`` in the run folder if None.
 
     Raises:
-        RunError: it is no run folder.
+        RunError: it is no run folder, or `out` cannot be written.
         InputError: a file in it cannot be read.
     """
     return write_page(report_page(load_run(run)), out or run / "report.html")
@@ -36,7 +37,7 @@ def write_comparison(run_a: Path, run_b: Path, out: Path) -> Path:
     """Write two runs side by side, B against A, to a file, and say where it is.
 
     Raises:
-        RunError: one of them is no run folder.
+        RunError: one of them is no run folder, or `out` cannot be written.
         InputError: a file in one of them cannot be read.
     """
     return write_page(comparison_page(load_run(run_a), load_run(run_b)), out)
@@ -53,18 +54,22 @@ def write_figures(runs: Sequence[Path], folder: Path) -> list[Path]:
         The files, in the order of their making.
 
     Raises:
-        RunError: one of them is no run folder.
+        RunError: one of them is no run folder, or `folder` cannot be made or written to.
         InputError: a file in one of them cannot be read.
     """
     loaded = [load_run(run) for run in runs]
-    folder.mkdir(parents=True, exist_ok=True)
+    _make(folder)
     contents = {**dict(_pictures(plates_of(loaded))), **dict(_numbers(runs, loaded))}
     return [_write(content, folder / name) for name, content in contents.items()]
 
 
 def write_page(page: str, out: Path) -> Path:
-    """Write a page whole or not at all: a reader never sees half of it."""
-    out.parent.mkdir(parents=True, exist_ok=True)
+    """Write a page whole or not at all: a reader never sees half of it.
+
+    Raises:
+        RunError: it cannot be written there.
+    """
+    _make(out.parent)
     return _write(page.encode(), out)
 
 
@@ -93,8 +98,27 @@ def _tables(tables: dict[str, Table], before: str = "") -> Iterator[tuple[str, b
         yield f"{before}{name}.csv", csv_text(table).encode()
 
 
+_REFUSED = (FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError)
+"""What the place to write to is to blame for; a disk without room is told of elsewhere."""
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except _REFUSED as error:
+        raise RunError(
+            f"{folder} cannot be made a folder ({error.strerror}); name another place"
+        ) from error
+
+
 def _write(content: bytes, out: Path) -> Path:
+    if out.is_dir():
+        raise RunError(f"{out} is a folder; name a file in it")
     draft = out.with_name(f".{out.name}.{os.getpid()}")
-    draft.write_bytes(content)
-    draft.replace(out)
+    try:
+        draft.write_bytes(content)
+        draft.replace(out)
+    except _REFUSED as error:
+        draft.unlink(missing_ok=True)
+        raise RunError(f"{out} cannot be written ({error.strerror}); name another place") from error
     return out

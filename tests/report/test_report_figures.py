@@ -11,8 +11,11 @@ from typer.testing import CliRunner
 
 from cai.cli.report import report
 from cai.evaluation import rate
-from cai.report import write_figures
+from cai.report import alts, write_figures
+from cai.report.curves import Panel, curves
 from cai.report.drawing import IN_FILE, ON_PAGE, Plate, inline_svg, svg_file
+from cai.report.load import load_run
+from cai.report.plates import plates_of
 from cai.report.plots import Column, dots
 
 WriteRun = Callable[..., Awaitable[None]]
@@ -70,6 +73,54 @@ async def test_training_is_one_figure_a_line(tmp_path: Path, write_run: WriteRun
         ("rl_cai", "0.0", "reward"),
         ("rl_cai", "0.0", "kl"),
     ]
+
+
+async def test_rl_of_every_iteration_is_drawn_and_in_the_table(tmp_path: Path, write_run: WriteRun):
+    run = tmp_path / "run"
+    await write_run(run)
+    (run / "recipe.yaml").write_text("iterations: 2\n")
+    log = (run / "models" / "rl_cai" / "training_log.jsonl").read_bytes()
+    for iteration in (1, 2):
+        folder = run / "models" / f"iteration-{iteration}" / "rl_cai"
+        folder.mkdir(parents=True)
+        (folder / "training_log.jsonl").write_bytes(log)
+
+    plates = plates_of([load_run(run)])
+    write_figures([run], tmp_path)
+
+    titles = {plate.name: plate.title for plate in plates if plate.name.startswith("training")}
+    assert titles == {
+        "training": "RL training",
+        "training-iteration-1": "RL training, iteration 1",
+    }
+    models = {line["model"] for line in read_table(tmp_path / "training.csv")}
+    assert models == {"rl_cai", "iteration-1/rl_cai"}
+
+
+def test_a_panel_with_intervals_keeps_its_scale_and_tells_them():
+    constant = [(1.0, 0.0), (2.0, 0.0)]
+    band = ([constant], [[(1.0, 0.194), (2.0, 0.1)]])
+    plates = [
+        Plate("one", "One", "", "", curves([Panel("share that preaches", [constant], bands)], "s"))
+        for bands in (None, band)
+    ]
+
+    without, drawn = (ticks_of(svg_file(plate)) for plate in plates)
+
+    assert without == ["0"]
+    assert {"0.00", "0.10"} <= set(drawn)
+    told = alts.curves([Panel("share that preaches", [constant], band)], [""])
+    assert "begins at 0.00 (0.00 to 0.19) and ends at 0.00 (0.00 to 0.10)" in told
+
+
+def ticks_of(drawn: bytes) -> list[str]:
+    """The words of the ticks on the y axis of the only panel."""
+    axis = next(
+        part
+        for part in ElementTree.fromstring(drawn).iter()
+        if part.get("id") == "matplotlib.axis_2"
+    )
+    return [text.strip() for text in axis.itertext() if text.strip()]
 
 
 async def test_two_runs_give_their_differences_with_intervals(

@@ -81,14 +81,52 @@ def test_a_step_logged_again_after_a_resumption_counts_once(tmp_path: Path):
 
     steps = load_run(tmp_path).training
 
-    assert [(step.step, step.figures) for step in steps] == [
+    assert [(step.step, step.figures) for step in steps["rl_cai"]] == [
         (1, {"step": 1, "reward": 0.7}),
         (2, {"step": 2}),
     ]
 
 
-def write_log(run: Path, text: str) -> None:
+def test_every_iteration_of_the_recipe_has_its_curves_and_what_is_left_over_has_none(
+    tmp_path: Path,
+):
+    (tmp_path / "recipe.yaml").write_text("iterations: 2\n")
+    for place in ("rl_cai", "iteration-1/rl_cai", "pm", "iteration-1/pm", "iteration-2/pm"):
+        write_log(tmp_path, '{"step": 1, "loss": 0.5}\n', place)
+    write_log(tmp_path, '{"step": 1, "loss": 0.5}\n', "iteration-2/rl_cai")
+
+    found = load_run(tmp_path)
+
+    assert list(found.training) == ["rl_cai", "iteration-1/rl_cai"]
+    assert list(found.losses) == ["pm", "iteration-1/pm"]
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "said"),
+    [
+        ("models/rl_cai/training.json", b'{"kind": "rl', "training.json: is not JSON"),
+        ("models/rl_cai/training.json", b"\xff", "training.json: is not JSON"),
+        ("models/rl_cai/training.json", b"[1]", "is no record of a training, but [1]"),
+        ("models/rl_cai/training_log.jsonl", b'{"step": 1}\n\xff\n', "line 2: is no log entry"),
+        ("models/rl_cai/training_log.jsonl", b"[]\n", "line 1: is no log entry"),
+        ("recipe.yaml", b"name: \xff\n", "recipe.yaml is not YAML"),
+        ("recipe.yaml", b"[1]\n", "recipe.yaml is no recipe, but [1]"),
+    ],
+)
+def test_a_damaged_file_is_named_with_what_is_wrong(
+    tmp_path: Path, file: str, content: bytes, said: str
+):
+    write_log(tmp_path, '{"step": 1}\n')
+    (tmp_path / file).write_bytes(content)
+
+    with pytest.raises((InputError, RunError)) as caught:
+        load_run(tmp_path)
+
+    assert said in str(caught.value)
+
+
+def write_log(run: Path, text: str, place: str = "rl_cai") -> None:
     (run / "metrics.json").write_text("{}")
-    folder = run / "models" / "rl_cai"
+    folder = run / "models" / place
     folder.mkdir(parents=True)
     (folder / "training_log.jsonl").write_text(text)
