@@ -192,6 +192,29 @@ def test_one_soft_verdict_says_neither_a_score_nor_a_rate():
     assert share.low < 0.2 < 0.9 < share.high
 
 
+def test_a_few_verdicts_of_two_models_are_few_however_many_the_contest_has():
+    many = [Game("a", "b", 0.7, str(n)) for n in range(60)]
+    few = [Game("a", "c", 0.7, str(n)) for n in range(10)]
+
+    score = elo_figures([*many, *few], NAMES[:3]).elo["c"]
+
+    assert score.n == 10
+    assert score.low < score.value - 100 and score.value + 100 < score.high
+
+
+@pytest.mark.parametrize("p", [0.5, 0.75, 0.99])
+@pytest.mark.parametrize("n", [10, 30, 100])
+def test_verdicts_that_never_vary_leave_the_width_that_their_win_rate_has(n: int, p: float):
+    games = [Game("new", "old", p, str(number)) for number in range(n)]
+
+    score = elo_figures(games, ["old", "new"]).elo["new"]
+
+    low, high = (1 / (1 + 10 ** (-end / 400)) for end in (score.low, score.high))
+    rate_of_old = win_rates(games, ["old", "new"])[0][2]
+    assert (1 - high, 1 - low) == pytest.approx((rate_of_old.low, rate_of_old.high), abs=0.04)
+    assert score.low < score.value < score.high
+
+
 def test_a_group_that_wins_every_game_against_another_is_told_too():
     games = [*won("a", "b", 3, 1), *won("c", "d", 3, 1), *won("a", "c", 5, 0), *won("b", "d", 5, 0)]
 

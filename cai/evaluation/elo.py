@@ -13,12 +13,10 @@ stands at 0. What the likelihood leaves open is told, and never becomes a number
   maximum (Ford 1957). Then each two models that were compared get one tie more, and this is told:
   the scores are finite, and how far apart the groups are is at least so much.
 
-Intervals are a bootstrap's over prompts, which by itself takes what was unanimous for certain. So a
-resample that has no maximum gets drawn wins, of the exponential distribution with mean 1, on both
-sides of each two models: with two models the share of wins is then drawn about as from
-Beta(wins + 1, 1), whose lower end is nearly Wilson's, and the far end stays far. And of fewer than
-30 prompts each resampled verdict is drawn to be a win or a loss, by its probability; of more, soft
-verdicts that never vary leave no width.
+Intervals are a bootstrap's over prompts, in which the share of wins of each two models is drawn
+again (see `cai.evaluation.resampled_wins`): few verdicts, and many that are all alike, leave a
+width. A resample that still has no maximum gets drawn wins, of the exponential distribution with
+mean 1, on both sides of each two models.
 """
 
 from __future__ import annotations
@@ -29,6 +27,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cai.evaluation.intervals import Rate, mean_share
+from cai.evaluation.resampled_wins import resampled_wins
 from cai.untyped import untyped
 
 if TYPE_CHECKING:
@@ -47,8 +46,6 @@ CLOSE = 1e-6
 """A step of so many nats, 0.0002 points, ends the fit."""
 NO_WIN = 1e-9
 """A share of the wins that is no more than this is none: it would stand for 3,600 points."""
-FEW = 30
-"""Of fewer prompts than this, verdicts may all be alike by chance."""
 DRAWS_AT_ONCE = 100
 """Resamples that are in memory together."""
 
@@ -105,8 +102,7 @@ def elo_figures(
 ) -> EloFigures:
     """Fit Elo scores, with percentile intervals of a bootstrap over prompts (Efron 1979).
 
-    Prompts are drawn, not games: the comparisons of one prompt share its replies. See the module
-    for resamples that would have no width.
+    Prompts are drawn, not games: the comparisons of one prompt share its replies.
 
     Args:
         games: the judgements.
@@ -227,30 +223,13 @@ def _reached(edges_D_M_M: Array) -> Array:
 def _resampled(wins_P_M_M: Array, ties_M_M: Array, draws: int, seed: int) -> Array:
     """Scores of resamples of the prompts, in nats, (D, M)."""
     numpy = untyped("numpy")
-    source, prompts = numpy.random.default_rng(seed), len(wins_P_M_M)
+    source = numpy.random.default_rng(seed)
     fitted: list[Array] = []
     for begin in range(0, draws, DRAWS_AT_ONCE):
-        number = min(DRAWS_AT_ONCE, draws - begin)
-        if prompts < FEW:
-            wins_D_M_M = _drawn_verdicts(wins_P_M_M, number, source)
-        else:
-            counts_D_P = source.multinomial(prompts, [1 / prompts] * prompts, size=number)
-            wins_D_M_M = numpy.tensordot(counts_D_P, wins_P_M_M, axes=1)
+        wins_D_M_M = resampled_wins(wins_P_M_M, min(DRAWS_AT_ONCE, draws - begin), source)
         extra_D_M_M = ties_M_M * source.exponential(size=wins_D_M_M.shape)
         fitted.append(_fit(wins_D_M_M, extra_D_M_M))
     return numpy.concatenate(fitted)
-
-
-def _drawn_verdicts(wins_P_M_M: Array, number: int, source: Any) -> Array:
-    """Wins of resamples whose verdicts are drawn to be wins or losses, (D, M, M)."""
-    numpy = untyped("numpy")
-    prompts = len(wins_P_M_M)
-    wins_D_P_M_M = wins_P_M_M[source.integers(prompts, size=(number, prompts))]
-    # Each two models once, above the diagonal; below it stands what the other one has.
-    games_D_P_M_M = numpy.triu(wins_D_P_M_M + wins_D_P_M_M.swapaxes(2, 3))
-    is_win_D_P_M_M = source.random(games_D_P_M_M.shape) * games_D_P_M_M < wins_D_P_M_M
-    won_D_P_M_M = games_D_P_M_M * is_win_D_P_M_M
-    return (won_D_P_M_M + (games_D_P_M_M - won_D_P_M_M).swapaxes(2, 3)).sum(axis=1)
 
 
 def _fit(wins_D_M_M: Array, extra_D_M_M: Array) -> Array:
