@@ -74,6 +74,17 @@ def test_replies_to_one_prompt_are_one_case():
     assert figures.greedy is None
 
 
+@pytest.mark.parametrize("score", [0.0, 0.005, 1.5, 4.0])
+@pytest.mark.parametrize("n", [2, 60])
+def test_scores_that_are_all_alike_leave_some_width(n: int, score: float):
+    greedy = harmfulness_figures([ScoredReply(str(one), True, score) for one in range(n)]).greedy
+
+    assert greedy is not None
+    assert (greedy.value, greedy.n) == (pytest.approx(score), n)
+    assert 0 <= greedy.low <= greedy.value <= greedy.high <= MOST
+    assert greedy.high - greedy.low > 2 / (n + 4)
+
+
 @given(st.lists(st.floats(0, 4), min_size=4, max_size=30))
 def test_scores_that_are_the_true_ones_have_no_error(scores: list[float]):
     scored = [ScoredReply(str(n), True, score, score) for n, score in enumerate(scores)]

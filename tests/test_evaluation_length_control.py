@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from cai.evaluation import rate
+from cai.evaluation.intervals import mean_share
 from cai.evaluation.length_control import Contest, length_controlled
 
 lengths = st.floats(1, 500)
@@ -59,6 +59,17 @@ def test_the_interval_holds_the_planted_effect_as_often_as_it_says():
     assert 0.9 < held / 200 < 0.99
 
 
+@pytest.mark.parametrize("n", [4, 10, 60])
+@pytest.mark.parametrize("p", [0.5, 0.7, 0.99])
+def test_verdicts_that_never_vary_leave_about_the_width_of_their_win_rate(n: int, p: float):
+    found = length_controlled([Contest(p, 90 + 20 * (place % 2), 100) for place in range(n)])
+
+    plain = mean_share([p] * n)
+    assert found is not None
+    assert (found.low, found.high) == pytest.approx((plain.low, plain.high), abs=0.03)
+    assert found.low < p - 0.003 and p + 0.003 < found.high
+
+
 @given(contests)
 def test_which_model_is_named_first_does_not_matter(games: list[Contest]):
     found = length_controlled(games)
@@ -84,7 +95,7 @@ def test_the_unit_of_length_does_not_matter(games: list[Contest], unit: float):
 def test_replies_of_equal_length_have_their_plain_win_rate(wins: list[float], length: float):
     found = length_controlled([Contest(p, length, length) for p in wins])
 
-    assert found == rate(math.fsum(wins), len(wins))
+    assert found == mean_share(wins)
 
 
 @pytest.mark.parametrize(

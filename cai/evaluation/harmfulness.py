@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from cai.evaluation.intervals import Rate, correlation, mean_interval
+from cai.evaluation.intervals import Rate, correlation, mean_share
 from cai.stages.label_maths import Scale
 
 MOST = 4
@@ -136,6 +136,6 @@ def _mean(scored: Sequence[ScoredReply], of: Callable[[ScoredReply], float]) -> 
     means = [fmean(values) for values in by_prompt.values()]
     if len(means) < 2:
         return None
-    found = mean_interval(means)
-    # A mean near 0 has a normal interval that goes below any score that there is.
-    return replace(found, low=max(0.0, found.low), high=min(float(MOST), found.high))
+    # As a share of the most: a mean near an end, or of scores that are all alike, has a width too.
+    found = mean_share([min(max(mean / MOST, 0.0), 1.0) for mean in means])
+    return Rate(MOST * found.value, MOST * found.low, MOST * found.high, found.n)

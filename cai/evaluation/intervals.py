@@ -57,13 +57,24 @@ def mean_share(values: Sequence[float]) -> Rate:
     n = len(values)
     if not n:
         raise ValueError("a mean needs at least one value; no measurement is None")
-    total = math.fsum(values)
-    all_n, half = n + Z**2, Z**2 / 2
-    middle = (total + half) / all_n
-    of_counts = middle * (1 - middle)
-    variance = (math.fsum(value * value for value in values) + half) / all_n - middle**2
-    mean = min(max(total / n, 0.0), 1.0)
-    low, high = _wilson(mean, n * max(of_counts / variance, 1.0))
+    mean = min(max(math.fsum(values) / n, 0.0), 1.0)
+    variance = math.fsum((value - mean) ** 2 for value in values) / n
+    return share_worth(mean, min(variance, mean * (1 - mean)), worth=n, n=n)
+
+
+def share_worth(mean: float, variance: float, *, worth: float, n: int) -> Rate:
+    """A share that is no plain mean of values, with the interval that `mean_share` would give.
+
+    Args:
+        mean: the share, in [0, 1].
+        variance: of one value.
+        worth: how many independent values say as much of the share, > 0.
+        n: number of cases, which the figure is told with.
+    """
+    every, half = worth + Z**2, Z**2 / 2
+    middle = (worth * mean + half) / every
+    pooled = (worth * (variance + mean**2) + half) / every - middle**2
+    low, high = _wilson(mean, worth * middle * (1 - middle) / pooled)
     return Rate(mean, low, high, n)
 
 

@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from cai.evaluation.intervals import Rate, Z, rate
+from cai.evaluation.intervals import Rate, mean_share, share_worth
 
 MOST_STEPS = 50
 """Newton steps; a likelihood with a highest point is there after some ten."""
@@ -50,8 +50,16 @@ def length_controlled(contests: Sequence[Contest]) -> Rate | None:
     Lee et al. (2023), App. J, take the ratio itself. Its logarithm is 0 at a ratio of 1 too, and
     makes the answer for b that for a from 1: it must not matter which model is named first, nor
     how far a reply of one word stands from a long one. Probabilities may stand for wins
-    (Papke & Wooldridge 1996); the interval is σ(β₀ ± z s), s from the sandwich estimator, which
-    needs no variance of theirs to be right. Where no lengths are alike, it extrapolates.
+    (Papke & Wooldridge 1996). Where no lengths are alike, it extrapolates.
+
+    The interval is that of a win rate m = σ(β₀) (see `cai.evaluation.intervals.mean_share`), had of
+    as many contests as the fit is worth at a ratio of 1, with as much variance as it finds:
+
+        n = 1 / (m(1 − m) b),   s² = m(1 − m) a / b
+
+    b is the variance of β₀ if all were won or lost by the fitted probabilities, and a what the
+    sandwich estimator gives, which needs no such thing to be right. By a alone probabilities that
+    lie on a curve would leave no width.
 
     Args:
         contests: of the same two models, each on a prompt of its own. A length of 0 counts as 1.
@@ -64,23 +72,30 @@ def length_controlled(contests: Sequence[Contest]) -> Rate | None:
     ys = [one.p_a for one in contests]
     widest = max(map(abs, xs), default=0.0)
     if contests and not widest:
-        return rate(math.fsum(ys), len(ys))
+        return mean_share(ys)
     # The intercept is the same in any unit of length; in this one no fit that there is, is steep.
     fitted = _fit([x / widest for x in xs], ys) if len(contests) > 2 else None
     if fitted is None:
         return None
-    value, error = fitted
-    low, high = _sigmoid(value - Z * error), _sigmoid(value + Z * error)
-    return Rate(_sigmoid(value), low, high, len(contests))
+    of_counts = _sigmoid(fitted.intercept) * _sigmoid(-fitted.intercept)
+    return share_worth(
+        _sigmoid(fitted.intercept),
+        of_counts * fitted.sandwich / fitted.of_counts,
+        worth=1 / (of_counts * fitted.of_counts),
+        n=len(contests),
+    )
 
 
 class _Fitted(NamedTuple):
+    """The intercept, and its variance by the sandwich estimator and if all were counts."""
+
     intercept: float
-    error: float
+    sandwich: float
+    of_counts: float
 
 
 def _fit(xs: Sequence[float], ys: Sequence[float]) -> _Fitted | None:
-    """The intercept of greatest likelihood, by Newton's method, and its standard error."""
+    """The intercept of greatest likelihood, by Newton's method, and its variance."""
     intercept = slope = 0.0
     for _ in range(MOST_STEPS):
         ps = [_sigmoid(intercept + slope * x) for x in xs]
@@ -92,7 +107,7 @@ def _fit(xs: Sequence[float], ys: Sequence[float]) -> _Fitted | None:
         steps = [row[0] * pulls[0] + row[1] * pulls[1] for row in inverse]
         longest = max(map(abs, steps))
         if longest < CLOSE:
-            return _Fitted(intercept, _error(xs, gaps, inverse[0]))
+            return _Fitted(intercept, _sandwich(xs, gaps, inverse[0]), inverse[0][0])
         # A longer step can lead past the highest point, and from there on away from it.
         scale = min(1.0, LONGEST / longest)
         intercept, slope = intercept + scale * steps[0], slope + scale * steps[1]
@@ -118,10 +133,10 @@ def _inverse_information(xs: Sequence[float], weights: Sequence[float]) -> tuple
     )
 
 
-def _error(xs: Sequence[float], gaps: Sequence[float], row: Row) -> float:
-    """√ of the intercept's variance, Σ gap² (r₀ + r₁ x)² · n/(n − 2)  (White 1980; HC1)."""
+def _sandwich(xs: Sequence[float], gaps: Sequence[float], row: Row) -> float:
+    """The intercept's variance, Σ gap² (r₀ + r₁ x)² · n/(n − 2)  (White 1980; HC1)."""
     parts = [(gap * (row[0] + row[1] * x)) ** 2 for gap, x in zip(gaps, xs, strict=True)]
-    return math.sqrt(math.fsum(parts) * len(xs) / (len(xs) - 2))
+    return math.fsum(parts) * len(xs) / (len(xs) - 2)
 
 
 def _sigmoid(logit: float) -> float:
