@@ -14,7 +14,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from cai.errors import InputError
 from tests.trainers_support import HARSH, KIND, SHORT, assistant, log, same_weights, user, write
 from trainers.preference_model import encode_pair, train_preference_model
-from trainers.scoring import score
+from trainers.scoring import Scorer, score
 from trainers.settings import LoraSettings, PreferenceModelSettings
 from trainers.tokens import load_tokenizer
 
@@ -53,6 +53,18 @@ def test_a_conversation_too_long_for_the_preference_model_is_named(preference_mo
 
     with pytest.raises(InputError, match="conversation 1: reads 512 tokens"):
         score(preference_model, replies)
+
+
+def test_a_scorer_that_shortens_reads_the_end_and_counts_it(preference_model: Path):
+    scorer = Scorer(preference_model, shortens=True)
+    long = [user("Hi"), assistant("first " * 600 + "word " * 300)]
+    same_end = [user("Hi"), assistant("other " * 700 + "word " * 300)]
+
+    scores = scorer.score([[user("Hi"), assistant(KIND)], long, same_end])
+
+    assert scores[1] == pytest.approx(scores[2], abs=1e-5)
+    assert scores[0] == pytest.approx(score(preference_model, [[user("Hi"), assistant(KIND)]])[0])
+    assert scorer.shortened == 2
 
 
 def test_a_policy_is_no_preference_model(tiny_model: Path):
@@ -131,6 +143,19 @@ def test_a_cut_pair_keeps_both_replies_and_the_end_of_its_prompt(tiny_model: Pat
     assert chosen.removesuffix(f"{KIND}<|im_end|>\n") == rejected.removesuffix(
         f"{HARSH}<|im_end|>\n"
     )
+
+
+def test_a_cut_pair_keeps_the_token_that_all_conversations_begin_with(tiny_model: Path):
+    tokenizer = load_tokenizer(str(tiny_model))
+    tokenizer.bos_token = "<|im_start|>"
+    tokenizer.chat_template = "{{ bos_token }}" + tokenizer.chat_template
+    row = {"prompt": "a long question " * 20, "chosen": KIND, "rejected": HARSH}
+    settings = PreferenceModelSettings(max_length=60, over_length="truncate")
+
+    pair = encode_pair(tokenizer, row, settings)
+
+    assert pair["chosen_ids"][0] == pair["rejected_ids"][0] == tokenizer.bos_token_id
+    assert max(len(pair["chosen_ids"]), len(pair["rejected_ids"])) == 60
 
 
 def test_harmlessness_counts_lambda_times(tiny_model: Path, pairs: Path, tmp_path: Path):

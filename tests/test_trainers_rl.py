@@ -277,6 +277,26 @@ def test_prompts_that_a_preference_model_cannot_read_with_a_reply_are_left_out(
     assert (result.rows, result.dropped) == (6, {reason: 6})
 
 
+@pytest.mark.parametrize("role", ["pays", "tracks"])
+def test_a_reply_that_has_more_tokens_read_than_drawn_is_scored_and_counted(
+    tiny_model: Path, preference_model: Path, short_sighted: Path, tmp_path: Path, role: str
+):
+    # Tokens of a random policy are no whole letters, and read again they are several more.
+    data = write(tmp_path / "data", [{"prompt": [user("Why?")]}] * 8)
+    source = RewardSource(str(short_sighted))
+    if role == "tracks":
+        short = write(tmp_path / "held", [{"prompt": "Why?", "chosen": "So.", "rejected": "No."}])
+        source = RewardSource(
+            str(preference_model), short, test_preference_model=str(short_sighted)
+        )
+    settings = RlSettings(**{**RL, "max_completion_length": 16})
+
+    result = train_rl(str(tiny_model), source, data, tmp_path / "out", settings, inputs="a")
+
+    assert (result.rows, result.dropped) == (8, {})
+    assert sum(entry["shortened"] for entry in log(tmp_path / "out")) > 0
+
+
 def test_a_preference_model_that_can_read_no_reply_is_told_before_the_policy_is_loaded(
     tiny_model: Path, short_sighted: Path, prompts: Path, tmp_path: Path
 ):

@@ -29,7 +29,7 @@ from trainers.pairs import COLUMNS, KIND, LABEL, read_pair
 from trainers.presets import told
 from trainers.rows import Dropped, Row, check_columns, encode_rows
 from trainers.settings import PairSettings, PreferenceModelSettings
-from trainers.tokens import conversation_ids, load_tokenizer
+from trainers.tokens import conversation_ids, load_tokenizer, opening, without_first
 from trainers.trl_loop import TrlLoop, epoch_arguments
 from trainers.work_folder import WorkFolder
 
@@ -131,11 +131,10 @@ def encode_pair(tokenizer: Any, row: Row, settings: PairSettings) -> Mapping[str
     if settings.over_length == "drop":
         raise Dropped("a side is longer than max_length")
     # As much off both, so that both replies still answer the same words.
-    kept = int(chosen[0] == tokenizer.cls_token_id)  # an encoder's score is read at its first token
-    if surplus + kept >= shared_length(encoded):
+    if surplus + opening(tokenizer, chosen) >= shared_length(encoded):
         raise Dropped("a reply alone is longer than max_length")
     cut = {
-        name: [*encoded[name][:kept], *encoded[name][kept + surplus :]]
+        name: without_first(tokenizer, encoded[name], surplus)
         for name in ("chosen_ids", "rejected_ids")
     }
     return {**encoded, **cut, "truncated": True}

@@ -109,7 +109,8 @@ class Paid(NamedTuple):
     Args:
         rewards: in their order; None for a reply that a part with weight says nothing of.
         figures: for the log: mean of each part over the replies that it speaks of, if there are
-            several parts, and the share of replies without a reward, if there can be any.
+            several parts; the share of replies without a reward, if there can be any; that of
+            replies before which a preference model could not read the whole prompt.
     """
 
     rewards: list[float | None]
@@ -140,6 +141,8 @@ class Reward:
         Raises:
             RunError: none of the replies has a reward.
         """
+        scorers = self._scorers()
+        before = [scorer.shortened for scorer in scorers]
         scores = {part.name: part.score(conversations) for part in self.parts}
         weights = {part.name: part.weight for part in self.parts if part.weight}
         weighted = [scores[name] for name in weights]
@@ -157,6 +160,10 @@ class Reward:
         if self.tracker is not None:
             known = [score for score in scores[SCORE] if score is not None]
             figures |= self.tracker.figures(conversations, known)
+        if scorers:
+            after = [scorer.shortened for scorer in scorers]
+            shortened = max(new - old for new, old in zip(after, before, strict=True))
+            figures["shortened"] = shortened / len(rewards)
         return Paid(rewards, figures)
 
     def has_room(self, prompt: Conversation, tokens: int) -> bool:
@@ -165,9 +172,13 @@ class Reward:
         Raises:
             BadRow: a chat template refuses the prompt.
         """
+        return all(scorer.has_room(prompt, tokens) for scorer in self._scorers())
+
+    def _scorers(self) -> list[Scorer]:
+        """The preference models."""
         asked = [part.of for part in self.parts]
         asked += [] if self.tracker is None else [self.tracker.of]
-        return all(one.has_room(prompt, tokens) for one in asked if isinstance(one, Scorer))
+        return [one for one in asked if isinstance(one, Scorer)]
 
     @property
     def record(self) -> Mapping[str, Any]:
@@ -191,7 +202,7 @@ def open_reward(source: RewardSource, settings: RlSettings) -> Reward:
     if weights.preference_model:
         if source.preference_model is None:
             raise RunError("rl.reward.preference_model has weight, and there is no such model")
-        scorer = Scorer(source.preference_model)
+        scorer = Scorer(source.preference_model, shortens=True)
         parts.append(_on_scale(scorer, source.held_out, settings))
         tracker = _tracker(source, scorer, parts[0])
     if weights.rating:
@@ -260,7 +271,8 @@ def _tracker(source: RewardSource, scorer: Scorer, part: Part) -> Tracker | None
     """The test-PM, on one scale with the train-PM; None if there is none."""
     if source.test_preference_model is None:
         return None
-    test, replies = Scorer(source.test_preference_model), held_out_replies(scorer, source.held_out)
+    test = Scorer(source.test_preference_model, shortens=True)
+    replies = held_out_replies(scorer, source.held_out)
     paid = [(score - part.mean) / part.spread for score in scorer.score(replies)]
     return Tracker(
         test,

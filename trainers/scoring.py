@@ -9,7 +9,7 @@ from typing import Any
 from cai.errors import Fault, InputError
 from trainers.adapters import is_adapter, load_merged
 from trainers.environment import prepare_environment
-from trainers.tokens import Conversation, conversation_ids, load_tokenizer
+from trainers.tokens import Conversation, conversation_ids, load_tokenizer, without_first
 
 BATCH_SIZE = 64
 
@@ -35,9 +35,11 @@ class Scorer:
 
     Args:
         model: a folder as `train_preference_model` writes it, or a name on the hub.
+        shortens: whether it reads the end of a conversation that is too long for it, and counts
+            it; else such a one is refused.
     """
 
-    def __init__(self, model: Path | str) -> None:
+    def __init__(self, model: Path | str, *, shortens: bool = False) -> None:
         """Load it, onto an accelerator if there is one.
 
         Raises:
@@ -48,7 +50,8 @@ class Scorer:
         from accelerate import PartialState
         from transformers import AutoConfig, AutoModelForSequenceClassification
 
-        self._name = str(model)
+        self._name, self._shortens = str(model), shortens
+        self._shortened = 0
         self._tokenizer = load_tokenizer(self._name)
         if is_adapter(model):
             loaded: Any = load_merged(Path(model)).to(torch.float32)
@@ -74,14 +77,10 @@ class Scorer:
         """As the function `score`, with the model loaded once.
 
         Raises:
-            InputError: a conversation is longer than the model reads.
+            InputError: a conversation is longer than the model reads, and it shortens none.
         """
         ids = [conversation_ids(self._tokenizer, conversation) for conversation in conversations]
-        longest = max(map(len, ids), default=0)
-        if longest > self._positions:
-            where = next(number for number, one in enumerate(ids) if len(one) == longest)
-            message = f"reads {self._positions} tokens, and this has {longest}; leave it out"
-            raise InputError(self._name, [Fault(message, field=f"conversation {where}")])
+        ids = self._ends(ids) if self._shortens else self._all_read(ids)
         scores = [0.0] * len(ids)
         by_length = sorted(range(len(ids)), key=lambda place: len(ids[place]))
         for start in range(0, len(ids), batch_size):
@@ -89,6 +88,27 @@ class Scorer:
             for place, value in zip(places, self._batch([ids[p] for p in places]), strict=True):
                 scores[place] = value
         return scores
+
+    def _all_read(self, ids: list[list[int]]) -> list[list[int]]:
+        longest = max(map(len, ids), default=0)
+        if longest > self._positions:
+            where = next(number for number, one in enumerate(ids) if len(one) == longest)
+            message = f"reads {self._positions} tokens, and this has {longest}; leave it out"
+            raise InputError(self._name, [Fault(message, field=f"conversation {where}")])
+        return ids
+
+    def _ends(self, ids: list[list[int]]) -> list[list[int]]:
+        surplus = [max(0, len(one) - self._positions) for one in ids]
+        self._shortened += sum(more > 0 for more in surplus)
+        return [
+            without_first(self._tokenizer, one, more) if more else one
+            for one, more in zip(ids, surplus, strict=True)
+        ]
+
+    @property
+    def shortened(self) -> int:
+        """Conversations of which it has read the end alone, so far."""
+        return self._shortened
 
     def length(self, conversation: Conversation) -> int:
         """Tokens of a conversation.
@@ -100,6 +120,9 @@ class Scorer:
 
     def has_room(self, prompt: Conversation, tokens: int) -> bool:
         """Whether the model can read a reply of so many of its tokens behind a prompt.
+
+        A policy's reply has as many tokens as it has drawn; read again, by its own tokenizer too,
+        it may have more.
 
         Raises:
             BadRow: the chat template refuses the prompt.

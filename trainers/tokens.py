@@ -77,6 +77,26 @@ def prompt_ids(tokenizer: Any, prompt: Conversation) -> list[int]:
     return _apply_template(tokenizer, prompt, add_generation_prompt=True)
 
 
+def without_first(tokenizer: Any, ids: Sequence[int], surplus: int) -> list[int]:
+    """Token ids of a conversation without so many of the first, which stand behind its opening.
+
+    Args:
+        tokenizer: as of `load_tokenizer`.
+        ids: at least one.
+        surplus: how many to leave out.
+    """
+    kept = opening(tokenizer, ids)
+    return [*ids[:kept], *ids[kept + surplus :]]
+
+
+def opening(tokenizer: Any, ids: Sequence[int]) -> int:
+    """Tokens that stay where the beginning of a conversation is cut off: 1 or 0.
+
+    All conversations begin with such a one, and an encoder is scored at it: [CLS] or BOS.
+    """
+    return int(ids[0] in (tokenizer.cls_token_id, tokenizer.bos_token_id))
+
+
 def split_ids(tokenizer: Any, conversation: Conversation) -> SplitIds:
     """Token ids of a conversation that ends in a reply, and where that reply begins.
 
