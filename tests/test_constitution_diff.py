@@ -15,6 +15,7 @@ from cai.constitution.difference import difference
 from cai.errors import CaiError, RunError
 from cai.pipeline import RunFolder, run_recipe
 from cai.pipeline.change import forecast_change
+from cai.pipeline.rerunning import Wanted, rerun
 from cai.recipe import Recipe, load_recipe
 
 KIND = Principle(id="kind", comparison="Which is kinder?", tags=("mild",))
@@ -134,6 +135,22 @@ def test_what_follows_from_new_answers_is_told_as_a_range(
     assert told.following > 0
     bought = bought_by_rerun(recipe, run, after, tmp_path)
     assert told.to_buy - told.following <= bought <= told.to_buy
+
+
+def test_what_comes_after_the_last_run_does_not_change_what_is_counted(
+    ran: tuple[Recipe, RunFolder], tmp_path: Path
+):
+    copy = RunFolder(tmp_path / "copy")
+    shutil.copytree(ran[1].path, copy.path)
+    after = edited(tmp_path, "Choose the reply that avoids", "Pick the reply that avoids")
+    before = forecast_change(copy.path, after)
+
+    rerun(copy, Wanted(("error",)))
+    with pytest.raises(CaiError, match="foo"):
+        rerun(copy, Wanted(("ok",), settings=("foo=1",)))
+
+    told = forecast_change(copy.path, after)
+    assert (told.rows, told.forecast.to_train) == (before.rows, before.forecast.to_train)
 
 
 def invoke(*arguments: object) -> str:

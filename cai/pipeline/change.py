@@ -12,7 +12,7 @@ from cai.pipeline.forecast import forecast
 from cai.pipeline.forecast_parts import Forecast
 from cai.pipeline.preview import Plan
 from cai.pipeline.run_log import read_run_log
-from cai.pipeline.steps import STEPS, Step, steps_of
+from cai.pipeline.steps import GENERATION, STEPS, Step, steps_of
 from cai.recipe import load_recipe
 from cai.records import RowKey
 from cai.splits import read_shard
@@ -41,7 +41,8 @@ def forecast_change(
     Args:
         run: its folder.
         constitution: the other version: a file, or a shipped name.
-        until: the last step that the command would do; None for what the run's last one did.
+        until: the last step that the command would do; None for what the last one that made
+            data was to do.
 
     Raises:
         RunError: the folder holds no run.
@@ -61,9 +62,17 @@ def forecast_change(
 
 
 def _steps(log: Path) -> Sequence[Step] | None:
-    """What the run's last command did, if that was a run from its beginning; None for all."""
-    done = read_run_log(log).steps if log.is_file() else ()
-    return tuple(step for step in STEPS if step in done) if STEPS[0] in done else None
+    """What the last command that makes data from its beginning was to do; None for all.
+
+    What came after it, such as a rerun of single rows or the measuring of policies, is no such one.
+    """
+    if not log.is_file():
+        return None
+    told = read_run_log(log)
+    for done in (told.steps, *reversed(told.earlier_steps)):
+        if not GENERATION.isdisjoint(done):
+            return tuple(step for step in STEPS if step in done)
+    return None
 
 
 def _by_stage(rows: Iterable[RowKey]) -> dict[str, tuple[RowKey, ...]]:

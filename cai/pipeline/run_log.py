@@ -63,6 +63,7 @@ class RunLog:
         process: id of the last one's process.
         command: what was typed for the last one.
         steps: what the last one was to do.
+        earlier_steps: what those before it were to do, in their order.
         began: when the first event of the log was noted; None if there is none.
         latest: when its last event was noted.
         end: how the last attempt ended; None if the log does not say.
@@ -78,6 +79,7 @@ class RunLog:
     process: int | None = None
     command: str = ""
     steps: tuple[str, ...] = ()
+    earlier_steps: tuple[tuple[str, ...], ...] = ()
     began: datetime | None = None
     latest: datetime | None = None
     end: End | None = None
@@ -193,12 +195,14 @@ class _Reading:
     def _begin(self, event: _Event) -> None:
         for title in list(self._counted):
             self._settle(title)
+        before = (self._log.steps,) if self._log.attempts else ()
         self._log = replace(
             self._log,
             attempts=self._log.attempts + 1,
             process=event.process,
             command=event.command,
             steps=event.steps,
+            earlier_steps=self._log.earlier_steps + before,
             end=None,
             error="",
             seconds=self._log.seconds + self._attempt_seconds(),
