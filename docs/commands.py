@@ -168,7 +168,9 @@ def _check_targets(words: list[str]) -> None:
 def _check_extras(words: list[str]) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     for word in words:
-        found = re.fullmatch(rf"(?:{project['name']}|\.)\[(.*)\]", word)
+        if re.fullmatch(rf"{project['name']}(\[.*\])?", word):
+            raise Wrong(f"{project['name']} is on no index; install the checkout: '.[EXTRA]'")
+        found = re.fullmatch(r"\.\[(.*)\]", word)
         for extra in found[1].split(",") if found else ():
             if extra not in project["optional-dependencies"]:
                 raise Wrong(f"there is no extra {extra}")

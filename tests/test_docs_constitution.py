@@ -40,6 +40,14 @@ def test_every_command_is_in_the_page_with_an_example_in_its_help():
         assert f"Example: cai constitution {name}" in told
 
 
+def test_the_page_and_the_readme_name_every_shipped_constitution():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    names = [path.stem for path in SHIPPED if not path.stem.endswith(".cases")]
+
+    assert [name for name in names if f"| `{name}` |" not in PAGE] == []
+    assert [name for name in names if f"`{name}`" not in readme] == []
+
+
 # Schemas
 
 

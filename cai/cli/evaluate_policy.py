@@ -72,7 +72,11 @@ class PoliciesWanted(Spending):
         typer.Option(help="Take judge, prompts, templates, sampling and contest from it."),
     ] = None
     constitution: Annotated[
-        str | None, typer.Option(help="What the judge is asked; judging if not given.")
+        str | None,
+        typer.Option(
+            help="What the judge is asked, by principles with the tags harmlessness and "
+            "helpfulness; judging if not given."
+        ),
     ] = None
     gate_data: Annotated[
         list[str] | None,
