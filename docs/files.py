@@ -22,11 +22,18 @@ YOURS = frozenset(
         "pairs.jsonl",
         "prompts.jsonl",
         "recipe.yaml",
+        "red-instruct/adversarialqa.json",
+        "red-instruct/catqa_english.json",
+        "red-instruct/dangerousqa.json",
+        "red-instruct/harmfulqa.json",
         "red.txt",
         "rules.csv",
         "runs/claude",
         "runs/demo-shard-1-of-2",
         "runs/demo-shard-2-of-2",
+        "self-instruct/seed_tasks.jsonl",
+        "self-instruct/user_oriented_instructions.jsonl",
+        "xstest_prompts.csv",
     }
 )
 """Names that pages use for files that the reader brings."""

@@ -32,7 +32,9 @@ def diff(
     ] = None,
     until: Annotated[
         Literal["revisions", "sft", "preferences", "dpo", "pm", "rl", "evaluate"] | None,
-        typer.Option(help="With --run: the last step; else that of the last command that made data."),
+        typer.Option(
+            help="With --run: the last step; else that of the last command that made data."
+        ),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Everything, as JSON.")] = False,
 ) -> None:
