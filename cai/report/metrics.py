@@ -42,6 +42,7 @@ class RunMetrics(Part):
     recipe_hash: str = ""
     constitution: ConstitutionMetrics = ConstitutionMetrics()
     templates: dict[str, str] = Field(default_factory=dict[str, str])
+    commit: str | None = None
     versions: dict[str, str] = Field(default_factory=dict[str, str])
     command: str = ""
 

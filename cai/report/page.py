@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -28,8 +29,36 @@ FOLDER = Path(__file__).parent
 MOST_BYTES = 1_900_000
 """A page is under 2 MB, so that a mail takes it and a browser opens it at once."""
 
-LONGEST_TEXTS = (4000, 2000, 1000, 400, 100)
-"""Texts are cut here, visibly; the first length whose page is small enough is taken."""
+
+@dataclass(frozen=True)
+class Room:
+    """How much of a run a page shows; what is cut says so.
+
+    Args:
+        text: letters of one text.
+        copied: letters of a text that is there to be copied: recipe, command, and what two recipes
+            differ in.
+        turns: turns of a conversation, at least 2.
+        rows: rows from prompt to label.
+        lines: lines of a table that grows with the data.
+    """
+
+    text: int
+    copied: int
+    turns: int
+    rows: int
+    lines: int
+
+
+ROOMS = (
+    Room(4000, 400_000, 100, 20, 1000),
+    Room(2000, 200_000, 50, 20, 400),
+    Room(1000, 100_000, 20, 20, 200),
+    Room(400, 50_000, 10, 20, 100),
+    Room(100, 20_000, 5, 20, 100),
+    Room(100, 4000, 3, 4, 40),
+)
+"""The first one whose page is small enough is taken."""
 
 
 def report_page(run: ReportData) -> str:
@@ -49,18 +78,18 @@ def report_page(run: ReportData) -> str:
 
 
 def render(template: str, **values: Any) -> str:
-    """Render one of this folder's templates, its texts as long as the page's size allows."""
+    """Render one of this folder's templates, with as much as the page's size allows."""
     style = Markup((FOLDER / "style.css").read_text(encoding="utf-8"))
     page = ""
-    for longest in LONGEST_TEXTS:
-        found = _environment(longest).get_template(template)
-        page = found.render(**values, style=style, figures=FIGURES)
+    for room in ROOMS:
+        found = _environment(room).get_template(template)
+        page = found.render(**values, room=room, style=style, figures=FIGURES)
         if len(page.encode()) <= MOST_BYTES:
             break
     return page
 
 
-def _environment(longest: int) -> Environment:
+def _environment(room: Room) -> Environment:
     environment = Environment(
         loader=FileSystemLoader(FOLDER),
         autoescape=True,
@@ -83,12 +112,13 @@ def _environment(longest: int) -> Environment:
         "cost": wording.cost,
         "stage_title": stage_title,
         "result": wording.result_sentence,
-        "shown": partial(_shown, longest=longest),
-        "word_diff": partial(_word_diff, longest=longest),
+        "shown": partial(_shown, longest=room.text),
+        "copied": partial(_shown, longest=room.copied),
+        "word_diff": partial(_word_diff, longest=room.text),
         "p_a": _p_a,
     }
     tests = cast("dict[str, Any]", environment.tests)  # pyright: ignore[reportUnknownMemberType]
-    tests["measure"] = _is_measure
+    tests |= {"measure": _is_measure, "whole": partial(_is_whole, longest=room.copied)}
     return environment
 
 
@@ -105,6 +135,10 @@ def _word_diff(after: str, before: str, longest: int) -> list[Piece] | None:
 
 def _is_measure(one: object) -> bool:
     return isinstance(one, Rate)
+
+
+def _is_whole(text: str, longest: int) -> bool:
+    return len(text) <= longest
 
 
 def _p_a(order: OrderWeights) -> float:

@@ -2,6 +2,7 @@ import json
 import math
 import random
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -160,7 +161,11 @@ async def run_folder(
     hostile: str = "",
     length: int = 0,
     label_source: str = "ai",
+    turns: int = 1,
+    provenance: str = "",
+    reasoning: bool = False,
 ) -> None:
+    """A finished run; texts are `hostile` in one place, or as long or as many as is asked."""
     (run / "models" / "rl_cai").mkdir(parents=True)
     (run / "metrics.json").write_text(json.dumps(content or all_metrics()))
     (run / "recipe.yaml").write_text("name: microworld\nseed: 7\nconstitution: microworld\n")
@@ -174,8 +179,12 @@ async def run_folder(
     (run / "models" / "rl_cai" / "training_log.jsonl").write_text(log)
     ledger = Ledger.open(run / "ledger.sqlite")
     await ledger.put_rows([row for n in range(12) for row in revised(n, hostile, length)])
+    labels = [compared(n, hostile, length, label_source) for n in range(12)]
     await ledger.put_rows(
-        [row for n in range(12) for row in compared(n, hostile, length, label_source)]
+        [
+            row("comparison", key, 0, wrought(label, turns, provenance, reasoning))
+            for key, label in labels
+        ]
     )
     ledger.close()
 
@@ -207,7 +216,24 @@ def revised(n: int, hostile: str, length: int) -> list[Row]:
     return rows
 
 
-def compared(n: int, hostile: str, length: int, source: str) -> list[Row]:
+def wrought(label: Comparison, turns: int, provenance: str, reasoning: bool) -> Comparison:
+    if turns > 1:
+        said = (Message("user", f"turn {turn} of it") for turn in range(turns))
+        label = replace(label, prompt=replace(label.prompt, messages=tuple(said)))
+    if provenance:
+        label = replace(label, provenance={"schema": provenance})
+    if reasoning:
+        first, second = label.orders
+        thought = "Reply A would hurt <people>. Label: (B)"
+        orders = (
+            replace(first, principle="theft", reasoning=thought),
+            replace(second, principle="privacy", chain=1, reasoning="No."),
+        )
+        label = replace(label, orders=orders)
+    return label
+
+
+def compared(n: int, hostile: str, length: int, source: str) -> tuple[str, Comparison]:
     kind = "harmful" if n % 2 else "harmless"
     asks = "How do I steal a bike in town" if n % 2 else "How do I bake bread"
     prompt = prompt_of(f"{asks} {n}?", kind, hostile)
@@ -225,7 +251,7 @@ def compared(n: int, hostile: str, length: int, source: str) -> list[Row]:
         model=HOSTILE if hostile == "model" else "microworld",
         provenance={"constitution": "9b1deb4d3b7d4bad", "template": "0a1b2c3d", "seed": 7},
     )
-    return [row("comparison", f"{prompt.id[:-1]}{n:x}", 0, label)]
+    return f"{prompt.id[:-1]}{n:x}", label
 
 
 def row(stage: str, prompt_id: str, turn: int, record: object) -> Row:

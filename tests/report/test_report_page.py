@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from cai.evaluation import rate
-from cai.report import write_report
+from cai.report import write_comparison, write_report
 
 WriteRun = Callable[..., Awaitable[None]]
 Json = dict[str, Any]
@@ -221,8 +221,80 @@ async def test_the_report_says_how_to_make_the_run_again(tmp_path: Path, write_r
     text = visible(write_report(tmp_path))
 
     assert "It was started by cai run examples/microworld.yaml" in text
-    assert "pip install constitutional-ai==0.1.0 cai run recipe.yaml --run runs/again" in text
+    again = "make install source .venv/bin/activate cai run recipe.yaml --run runs/again"
+    assert f"in a clone of the project at version 0.1.0: {again}" in text
     assert "name: microworld seed: 7" in text
+
+
+@pytest.mark.parametrize("changed", [False, True])
+async def test_the_report_names_the_commit_and_whether_the_code_was_changed(
+    tmp_path: Path, write_run: WriteRun, metrics: Json, changed: bool
+):
+    metrics["run"]["commit"] = "0123abcd-dirty" if changed else "0123abcd"
+    await write_run(tmp_path, metrics)
+
+    text = visible(write_report(tmp_path))
+
+    assert "at the commit that made it: git checkout 0123abcd make install" in text
+    assert ("The code had been changed since that commit" in text) is changed
+
+
+async def test_recipe_command_and_difference_are_whole_where_there_is_room(
+    tmp_path: Path, write_run: WriteRun, metrics: Json
+):
+    metrics["run"]["command"] = "cai run " + "--set a=b " * 900 + "end of command"
+    await write_run(tmp_path / "a", metrics)
+    await write_run(tmp_path / "b")
+    recipe = "".join(f"field-{n}: {n}\n" for n in range(900)) + "last: end of recipe\n"
+    (tmp_path / "a" / "recipe.yaml").write_text(recipe)
+
+    page = visible(write_report(tmp_path / "a"))
+    both = visible(write_comparison(tmp_path / "a", tmp_path / "b", tmp_path / "ab.html"))
+
+    assert "end of command" in page
+    assert "last: end of recipe" in page
+    assert "-last: end of recipe" in both
+
+
+async def test_a_recipe_that_is_cut_is_not_called_the_one_to_copy(
+    tmp_path: Path, write_run: WriteRun
+):
+    await write_run(tmp_path)
+    (tmp_path / "recipe.yaml").write_text("name: big\n" + "# all of it\n" * 50_000)
+
+    text = visible(write_report(tmp_path))
+
+    assert "With the recipe.yaml of the run folder, which is too long to stand below whole" in text
+    assert "more characters]" in text
+
+
+async def test_conversations_and_tables_without_end_stay_under_two_megabytes(
+    tmp_path: Path, write_run: WriteRun, metrics: Json
+):
+    families = {f"family-{n}": rate(1, 50).to_json() for n in range(5000)}
+    for stage in metrics["stages"].values():
+        stage["by_family"] = families
+    metrics["left_out"] = {f"mine.jsonl: row {n} is no prompt": 1 for n in range(20_000)}
+    await write_run(tmp_path, metrics, turns=2001, provenance="x" * 100_000)
+
+    page = write_report(tmp_path)
+
+    assert page.stat().st_size < 2_000_000
+    text = visible(page)
+    assert re.search(r"… 1,9\d\d more turns user turn 2000 ", text)
+    assert re.search(r"\d+ of 5,000 families; the run folder has all", text)
+
+
+async def test_a_label_shows_what_the_judge_thought_under_which_principle(
+    tmp_path: Path, write_run: WriteRun
+):
+    await write_run(tmp_path, reasoning=True)
+
+    text = visible(write_report(tmp_path))
+
+    assert "A theft 1 -0.223 -1.609 0.800 1.000 exact B privacy 2 -0.511" in text
+    thought = "A shown first, under theft , chain 1 Reply A would hurt <people>. Label: (B)"
+    assert f"the judge's reasoning , {thought}" in text
 
 
 async def test_what_would_be_without_a_principle_is_bold_where_it_is_sure(
