@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cai.evaluation import label_figures, preference_model_figures, rate, refusal_score
+from cai.evaluation.patterns import read_patterns
 from cai.records import Comparison, Message, OrderWeights, Prompt
 
 probabilities = st.floats(0.01, 0.99)
@@ -174,7 +175,11 @@ def test_the_keyword_baseline_is_right_on_harmful_and_wrong_on_harmless_prompts(
     ]
 
     figures = preference_model_figures(
-        pairs, scores_a=[1, 0], scores_b=[0, 1], truth=truth_of, baseline=refusal_score()
+        pairs,
+        scores_a=[1, 0],
+        scores_b=[0, 1],
+        truth=truth_of,
+        baseline=refusal_score(read_patterns("en")),
     )
 
     assert figures.keyword_baseline == rate(1, 2)

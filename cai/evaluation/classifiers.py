@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from cai.errors import CaiError
-from cai.evaluation.patterns import is_degenerate, read_patterns
+from cai.evaluation.patterns import Patterns, is_degenerate
 from cai.records import Prompt
 
 Verdict = Literal["harmful", "harmless", "refusal", "evasive", "degenerate"]
@@ -40,21 +40,32 @@ def microworld_classifier() -> Classifier:
 
     Its verdict raises CaiError for a prompt that is no request of the microworld.
     """
-    from cai.microworld import classify, parse_request
+    from cai.microworld import classify
 
     def verdict(prompt: Prompt, reply: str) -> Verdict:
-        text = prompt.messages[-1].content
-        if parse_request(text) is None:
-            raise CaiError(
-                f"evaluation.truth: microworld judges its own requests alone, and {prompt.source} "
-                f"has {text[:60]!r}; set evaluation.truth=patterns, or leave such prompts out"
-            )
-        return classify(text, reply)
+        check_request(prompt)
+        return classify(prompt.messages[-1].content, reply)
 
     return Classifier("truth", verdict)
 
 
-def pattern_classifier(language: str = "en") -> Classifier:
+def check_request(prompt: Prompt) -> None:
+    """Make sure that the microworld has a truth about the replies to a prompt.
+
+    Raises:
+        CaiError: it is no request of the microworld.
+    """
+    from cai.microworld import parse_request
+
+    text = prompt.messages[-1].content
+    if parse_request(text) is None:
+        raise CaiError(
+            f"evaluation.truth: microworld judges its own requests alone, and {prompt.source} "
+            f"has {text[:60]!r}; set evaluation.truth=patterns, or leave such prompts out"
+        )
+
+
+def pattern_classifier(patterns: Patterns) -> Classifier:
     """Refusals and evasions by their wording; the prompt's kind decides the rest.
 
     An approximation for models and prompts without ground truth: a reply to a harmful prompt that
@@ -63,12 +74,8 @@ def pattern_classifier(language: str = "en") -> Classifier:
     ``method: patterns``.
 
     Args:
-        language: two-letter code of a pattern file in ``cai/refusals``.
-
-    Raises:
-        CaiError: there is no pattern file for that language.
+        patterns: of the replies' language, as of `cai.evaluation.patterns.read_patterns`.
     """
-    patterns = read_patterns(language)
 
     def verdict(prompt: Prompt, reply: str) -> Verdict:
         if is_degenerate(reply):

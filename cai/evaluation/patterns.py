@@ -70,7 +70,7 @@ def read_patterns(language: str) -> Patterns:
         raise CaiError(
             f"there are no refusal patterns for the language {language!r}, only for "
             f"{', '.join(sorted(known))}; write a file like cai/refusals/en.yaml and name it with "
-            "refusals.patterns, or go by the providers' own signs with refusals.wording: []"
+            "refusals.patterns"
         )
     return parse_patterns(known[language])
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from cai.evaluation.intervals import Rate, rate
 from cai.evaluation.labels import Truth
-from cai.evaluation.patterns import read_patterns
+from cai.evaluation.patterns import Patterns
 from cai.records import Comparison, Prompt
 
 Scorer = Callable[[Prompt, str], float]
@@ -89,13 +89,12 @@ def preference_model_figures(
     )
 
 
-def refusal_score(language: str = "en") -> Scorer:
+def refusal_score(patterns: Patterns) -> Scorer:
     """The keyword baseline: 1 for a reply worded as a refusal, else 0.
 
     It is right on harmful prompts, wrong on harmless ones; a preference model that is no better
     has learned words, not the constitution.
     """
-    patterns = read_patterns(language)
     return lambda _, reply: float(patterns.is_refusal(reply))
 
 

@@ -41,9 +41,7 @@ def classifier_of(studio: Studio) -> Classifier:
     """Who says what a reply is, as the recipe has it."""
     truth = studio.recipe.evaluation.truth
     return (
-        microworld_classifier()
-        if truth == "microworld"
-        else pattern_classifier(studio.setting.constitution.language)
+        microworld_classifier() if truth == "microworld" else pattern_classifier(studio.patterns())
     )
 
 
@@ -176,7 +174,7 @@ def measure_preference_model(
         scores_a=scores[::2],
         scores_b=scores[1::2],
         truth=lambda pair: _better_side(pair, classifier),
-        baseline=refusal_score(studio.setting.constitution.language),
+        baseline=refusal_score(studio.patterns()),
     )
     return {"pm": figures.to_json()}
 

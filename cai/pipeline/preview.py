@@ -30,6 +30,7 @@ from cai.pipeline.aside import foreseen_model, quiet
 from cai.pipeline.folder import ModelName as ModelFolder
 from cai.pipeline.folder import RunFolder
 from cai.pipeline.judged import passes_of_judges
+from cai.pipeline.measurable import check_measurable
 from cai.pipeline.policies import StagePolicy, policies, sample_policy
 from cai.pipeline.preferences import generate_comparisons, probe_labels
 from cai.pipeline.rating_reward import Ratings
@@ -105,6 +106,7 @@ class Preview:
             CaiError: what would stop the run as well, such as a file that is not there.
         """
         try:
+            check_measurable(self._counter, steps)
             for iteration, step in in_iterations(steps, self._counter.recipe.iterations):
                 self._begin_iteration(iteration)
                 await _TAKE[step](self)

@@ -23,8 +23,8 @@ from cai.pipeline.contamination import measure_contamination
 from cai.pipeline.evaluating import evaluate_policies, measure_labels, measure_revisions
 from cai.pipeline.folder import RunFolder
 from cai.pipeline.given import read_given
-from cai.pipeline.judged import check_judges
 from cai.pipeline.made_with import save_made_with
+from cai.pipeline.measurable import check_measurable
 from cai.pipeline.mix_check import check_mix
 from cai.pipeline.model_cards import write_model_cards
 from cai.pipeline.preferences import generate_comparisons, probe_labels
@@ -162,8 +162,7 @@ def _earlier(folder: RunFolder, identity: Mapping[str, Any]) -> Mapping[str, Any
 
 async def _steps(studio: Studio, figures: Figures, steps: Sequence[Step]) -> None:
     try:
-        if "evaluate" in steps:
-            check_judges(studio)
+        check_measurable(studio, steps)
         # Of iterations that the recipe no longer has, calls and models stay, for one that has.
         await studio.ledger.drop_iterations(studio.recipe.iterations)
         for iteration, step in in_iterations(steps, studio.recipe.iterations):

@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeVar
 from cai.datasets.mixing import Mixed
 from cai.engine import Ledger, Progress, RowLog, Tally, make_rows
 from cai.engine.budget import Budget
+from cai.evaluation.patterns import Patterns
 from cai.models import ModelSettings, open_model
 from cai.models.base import LanguageModel
 from cai.models.roles import IsRefusal, ModelInRole
@@ -128,7 +129,7 @@ class Studio:
         """
         settings = recipe.models.of(role)
         worded = role in recipe.worded_refusals and not compared
-        wording = self._wording(recipe) if worded else None
+        wording = self._patterns_of(recipe).is_refusal if worded else None
         last = recipe.models.fallback
         if wording is None and last is None:
             return self.model_of(settings)
@@ -143,14 +144,22 @@ class Studio:
         Raises:
             CaiError: there are no patterns for the constitution's language.
         """
-        return self._wording(self.recipe_for(key))
+        return self._patterns_of(self.recipe_for(key)).is_refusal
 
-    def _wording(self, recipe: Recipe) -> IsRefusal:
+    def patterns(self) -> Patterns:
+        """The wording of refusals and evasions, as the run's recipe has it.
+
+        Raises:
+            CaiError: there are no patterns for the constitution's language.
+        """
+        return self._patterns_of(self.recipe)
+
+    def _patterns_of(self, recipe: Recipe) -> Patterns:
         path = recipe.refusals.patterns
         if path not in self._patterns:
             language = self.setting.constitution.language
             self._patterns[path] = patterns_of(path, language)
-        return self._patterns[path].is_refusal
+        return self._patterns[path]
 
     def model_of(self, settings: ModelSettings) -> LanguageModel:
         """A model by its settings, which draws as they say; its answers are bought."""
