@@ -50,10 +50,11 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("sft", SHORT),
         ("preference_model", SHORT),
         ("dpo", SHORT),
+        ("distill", SHORT),
         ("rl", [part for one in RL for part in ("--set", one)]),
         ("rl", [part for one in (*RL, "algorithm=ppo") for part in ("--set", one)]),
     ],
-    ids=["sft", "preference_model", "dpo", "rloo", "ppo"],
+    ids=["sft", "preference_model", "dpo", "distill", "rloo", "ppo"],
 )
 def test_every_trainer_trains_a_lora_on_a_qwen_from_plain_pairs(
     qwen: str,
@@ -76,7 +77,7 @@ def test_every_trainer_trains_a_lora_on_a_qwen_from_plain_pairs(
     assert (record["steps"], record["rows"]) == (2, 12)
 
 
-@pytest.mark.parametrize("trainer", ["sft", "preference_model", "dpo", "rl"])
+@pytest.mark.parametrize("trainer", ["sft", "distill", "preference_model", "dpo", "rl"])
 def test_a_wrong_column_is_told_before_any_model_is_looked_for(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

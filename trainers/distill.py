@@ -21,6 +21,7 @@ from cai.errors import CaiError
 from cai.records import Message, Role, digest
 from trainers import command
 from trainers.adapters import lora_options, whole_model
+from trainers.conversations import COLUMNS, OTHERS
 from trainers.environment import prepare_environment
 from trainers.fit import Account, Job, TrainingResult, finished, fit
 from trainers.losses import distillation_loss
@@ -113,7 +114,7 @@ def train_distilled(
     Args:
         base: the student, and the teacher unless the settings name another: a folder, or a name on
             the hub.
-        data: Parquet or JSON lines with the column ``messages``, turns that end with a reply.
+        data: Parquet or JSON lines with the columns of `trainers.conversations`.
         out: where the model goes. What the teacher made of the rows is stored beside it, in
             ``<out>-teacher``, and read again by a training with the same teacher, context and rows.
         settings: the recipe's section ``distillation``.
@@ -123,7 +124,7 @@ def train_distilled(
     Raises:
         InputError: the data or a tokenizer cannot be used; told before any model loads.
     """
-    files = check_columns(data, ("messages",))
+    files = check_columns(data, COLUMNS, *OTHERS)
     work = WorkFolder(out, job["inputs"])
     if done := finished(work):
         return done
@@ -239,7 +240,7 @@ def collate(rows: Sequence[Mapping[str, Any]], pad: int) -> dict[str, Tensor]:
     }
 
 
-SECTION = command.Section("distillation", DistillationSettings, ("messages",))
+SECTION = command.Section("distillation", DistillationSettings, COLUMNS, OTHERS)
 
 
 def main(

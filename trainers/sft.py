@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any, Unpack
 from trainers import command
 from trainers.adapters import lora_options, whole_model
 from trainers.batches import grouped_sampler, step_rows
+from trainers.conversations import COLUMNS, OTHERS, READ, conversation_of
 from trainers.environment import prepare_environment
 from trainers.fit import Account, Job, TrainingResult, finished, fit
 from trainers.packing import packed, packed_collator, refuses_seen_neighbours
-from trainers.pairs import reply_after
 from trainers.presets import told
-from trainers.rows import Dropped, Row, check_columns, checked_turns, encode_rows, turns_of
+from trainers.rows import Dropped, Row, check_columns, encode_rows
 from trainers.settings import SftSettings
 from trainers.tokens import load_tokenizer, reply_spans
 from trainers.trl_loop import TrlLoop, epoch_arguments
@@ -32,11 +32,6 @@ if TYPE_CHECKING:
 
     from cai.pipeline.folder import RunFolder
     from cai.recipe import Recipe
-
-COLUMNS = ("messages",)
-REPLIES = ("completion", "chosen")
-OTHERS = tuple(("prompt", reply) for reply in REPLIES)
-"""Columns that other tools have in place of `messages`; of a pair, the chosen reply is learned."""
 
 NOT_LEARNED = -100
 """The label of a token that is context."""
@@ -70,7 +65,7 @@ def train_sft(
     def encode(row: Row) -> Mapping[str, Any]:
         return encode_replies(tokenizer, row, settings)
 
-    rows = encode_rows(files, (*COLUMNS, "prompt", *REPLIES), encode)
+    rows = encode_rows(files, READ, encode)
 
     def make() -> TrlLoop:
         from trl.trainer.sft_config import SFTConfig
@@ -99,7 +94,7 @@ def encode_replies(tokenizer: Any, row: Row, settings: SftSettings) -> Mapping[s
         BadRow: the messages are no conversation that ends with a reply.
         Dropped: what comes before the first reply to learn fills the length.
     """
-    turns = _conversation(row)
+    turns = conversation_of(row)
     ids, spans = reply_spans(tokenizer, turns, every=settings.learned == "all_replies")
     if spans[0].start >= settings.max_length:
         raise Dropped("the prompt alone is longer than max_length")
@@ -111,15 +106,6 @@ def encode_replies(tokenizer: Any, row: Row, settings: SftSettings) -> Mapping[s
         "labels": labels[: settings.max_length],
         "truncated": len(ids) > settings.max_length,
     }
-
-
-def _conversation(row: Row) -> list[dict[str, str]]:
-    """The turns of a row; of one with other columns, the prompt's and those of its reply."""
-    column = next((name for name in REPLIES if name in row), None)
-    if "messages" in row or column is None:
-        return checked_turns(row["messages"], "messages", "assistant")
-    prompt = turns_of(row["prompt"], "prompt", "user")
-    return [*prompt, *reply_after(prompt, row[column], column)]
 
 
 def _trainer(

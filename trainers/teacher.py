@@ -20,6 +20,7 @@ from cai.datasets.parquet import folder_hash
 from cai.errors import Fault, InputError
 from cai.records import digest
 from trainers.adapters import is_adapter, load_merged
+from trainers.conversations import READ, conversation_of
 from trainers.environment import main_process_first
 from trainers.fit import model_digest
 from trainers.rollouts import padded
@@ -29,7 +30,6 @@ from trainers.rows import (
     Dropped,
     EncodedRows,
     Row,
-    checked_turns,
     encoded_batches,
 )
 from trainers.settings import DistillationSettings
@@ -75,7 +75,7 @@ def teacher_rows(
     Several processes share the reading, through a disk that is all's.
 
     Args:
-        files: with the column ``messages``.
+        files: with the columns of `trainers.conversations`.
         teacher: reads them.
         tokenizer: the student's.
         place: holds a folder of stored rows, named by a hash of all that they depend on.
@@ -131,7 +131,7 @@ def _write(
     # No part may appear before all have seen which ones are missing: those they share out.
     state.wait_for_everyone()
     written: list[Path] = []
-    for rows in _parts(encoded_batches(files, ("messages",), encode, dropped)):
+    for rows in _parts(encoded_batches(files, READ, encode, dropped)):
         truncated += sum(row.pop("truncated") for row in rows)
         written.append(folder / f"{len(written):08}.parquet")
         if written[-1] not in there:
@@ -171,7 +171,7 @@ def encode_both(
 
     Args:
         tokenizer: of both.
-        row: with the column ``messages``.
+        row: with the columns of `trainers.conversations`.
         view: what the teacher sees for a prompt.
         settings: which replies, and the length past which the student's tokens are cut off.
         positions: tokens that the teacher reads at most.
@@ -181,7 +181,7 @@ def encode_both(
             writes a reply otherwise behind the context.
         Dropped: the prompt fills the length, or the teacher cannot read so much.
     """
-    turns = checked_turns(row["messages"], "messages", "assistant")
+    turns = conversation_of(row)
     every = settings.learned == "all_replies"
     own = reply_spans(tokenizer, turns, every=every)
     seen = reply_spans(tokenizer, [*view(turns[:-1]), turns[-1]], every=every)
