@@ -35,6 +35,8 @@ def test_datasets_loads_every_data_set_by_the_name_that_the_card_has(
 
     out = export(tmp_path, format, file_type)
 
+    card = (out / "README.md").read_text(encoding="utf-8").splitlines()
+    assert all("`: " in line for line in card if line.startswith("- `"))
     names = get_dataset_config_names(str(out))
     assert {"sft", "preferences"} <= set(names)
     for name in names:

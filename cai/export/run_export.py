@@ -159,8 +159,8 @@ def _part(source: Source, made: Written, new: Path) -> DataPart:
         for split, path in paths.items()
     }
     name = DEFAULT if made.folder == "." else made.name
-    schema = next(iter(paths.values()), None) if made.suffix == "parquet" else None
-    return DataPart(name, made.holds, splits, source.folder(made.made_of), schema)
+    file = next(iter(paths.values()), None)
+    return DataPart(name, made.holds, splits, source.folder(made.made_of), file)
 
 
 def _check_constitution(source: Source) -> None:

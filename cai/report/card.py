@@ -6,12 +6,13 @@ have the same card.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cai.card import write_card
+from cai.report.card_rows import Row, example_row, is_of_pairs
 from cai.report.card_text import CardText, card_lines
 from cai.report.data_figures import DataFigures, count_data
 from cai.untyped import untyped
@@ -60,14 +61,14 @@ class DataPart:
         holds: what it is for, in a sentence.
         splits: its files.
         counted: the data set of the run that it was made of.
-        schema: a Parquet file with its columns; None where they are not Parquet.
+        file: one with rows of it, Parquet or JSON lines; None where there are no rows.
     """
 
     name: str
     holds: str
     splits: Mapping[str, SplitFiles]
     counted: Path
-    schema: Path | None = None
+    file: Path | None = None
 
 
 def write_cards(folder: Path, metrics: Mapping[str, Any]) -> None:
@@ -110,15 +111,17 @@ def data_part(name: str, data: str, path: Path, place: str = "") -> DataPart:
     """
     parquet = untyped("pyarrow.parquet")
     splits: dict[str, SplitFiles] = {}
-    schema: Path | None = None
+    with_rows: dict[str, Path] = {}
     for split in sorted(one for one in path.iterdir() if one.is_dir()):
         files = sorted(split.rglob("*.parquet"))
-        rows = sum(parquet.read_metadata(file).num_rows for file in files)
+        counts = {file: parquet.read_metadata(file).num_rows for file in files}
+        rows = sum(counts.values())
         size = sum(file.stat().st_size for file in files)
         splits[split.name] = SplitFiles(f"{place}{split.name}/*.parquet", rows, size)
-        if rows:
-            schema = schema or files[0]
-    return DataPart(name, HOLDS[data], splits, path, schema)
+        if filled := [file for file, count in counts.items() if count]:
+            with_rows[split.name] = filled[0]
+    file = with_rows.get("train") or next(iter(with_rows.values()), None)
+    return DataPart(name, HOLDS[data], splits, path, file)
 
 
 def write_data_card(
@@ -140,9 +143,16 @@ def write_data_card(
     Returns:
         What was counted in each data set, by its name.
     """
-    head = _head(title, parts, metrics["run"])
-    has_best_of = any(part.holds == HOLDS["best_of"] for part in parts)
-    text = CardText(title, {part.name: part.holds for part in parts}, metrics, has_best_of, note)
+    shown = {part.name: example_row(part.file) for part in parts if part.file is not None}
+    head = _head(title, parts, metrics["run"], shown.values())
+    text = CardText(
+        title=title,
+        holds={part.name: part.holds for part in parts},
+        metrics=metrics,
+        shown=shown,
+        has_best_of=any(part.holds == HOLDS["best_of"] for part in parts),
+        note=note,
+    )
     figures = {path: count_data(path) for path in {part.counted for part in parts}}
     counted = {part.name: figures[part.counted] for part in parts}
     rows = {
@@ -154,9 +164,12 @@ def write_data_card(
     return counted
 
 
-def _head(title: str, parts: Sequence[DataPart], run: Mapping[str, Any]) -> Mapping[str, Any]:
+def _head(
+    title: str, parts: Sequence[DataPart], run: Mapping[str, Any], shown: Iterable[Row]
+) -> Mapping[str, Any]:
     language = run.get("language")
     total = sum(files.rows for part in parts for files in part.splits.values())
+    dpo = ["dpo"] if any(map(is_of_pairs, shown)) else []
     return {
         "pretty_name": title,
         "license": run.get("publication", {}).get("license"),
@@ -164,7 +177,7 @@ def _head(title: str, parts: Sequence[DataPart], run: Mapping[str, Any]) -> Mapp
         "task_categories": ["text-generation"],
         "annotations_creators": ["machine-generated"],
         "size_categories": [next((name for most, name in SIZES if total < most), "n>1B")],
-        "tags": ["constitutional-ai", "rlaif", "synthetic"],
+        "tags": ["constitutional-ai", "rlaif", *dpo, "synthetic"],
         "configs": [
             {
                 "config_name": part.name,
@@ -190,9 +203,9 @@ def _dataset_info(parts: Sequence[DataPart]) -> Mapping[str, Any]:
             for name, files in part.splits.items()
             if files.rows
         }
-        if part.schema is None or not splits:
+        if part.file is None or part.file.suffix != ".parquet":
             continue
-        schema = untyped("pyarrow.parquet").read_schema(part.schema)
+        schema = untyped("pyarrow.parquet").read_schema(part.file)
         size = sum(files.size for files in part.splits.values())
         known[part.name] = datasets.DatasetInfo(
             features=datasets.Features.from_arrow_schema(schema),

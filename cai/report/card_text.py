@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from cai.card import citation_lines, plain, table
+from cai.report.card_rows import Row, row_lines
 from cai.report.data_figures import MARGINS, DataFigures
 from cai.report.metrics import LabelMetrics, parse_metrics
 from cai.report.wording import between, decimal, interval, percent
@@ -39,6 +40,7 @@ class CardText:
         title: of the card.
         holds: what each data set is for, by its name.
         metrics: of the run.
+        shown: a row of each data set that has some, by its name.
         has_best_of: whether the best of several replies is among the data.
         note: what is to be known of the figures; empty for nothing.
     """
@@ -46,6 +48,7 @@ class CardText:
     title: str
     holds: Mapping[str, str]
     metrics: Mapping[str, Any]
+    shown: Mapping[str, Row] = field(default_factory=dict[str, Row])
     has_best_of: bool = False
     note: str = ""
 
@@ -73,6 +76,7 @@ def card_lines(text: CardText, rows: Mapping[str, int], counted: Counted) -> Ite
     yield from _constitution(text.run, distinct)
     yield from _table("Rows", "split", rows)
     yield from ("", text.note) if text.note else ()
+    yield from row_lines(text.shown)
     for name, figures in counted.items():
         yield from _statistics(f" of {name}" if len(counted) > 1 else "", figures)
     yield from _label_quality(text.metrics, counted)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -29,7 +30,8 @@ class DataFigures:
         values: rows by the value of a column, by column; empty values are not counted.
         words: of all replies to learn from, or all chosen ones.
         ties: pairs whose label is one half.
-        margins: other pairs by P(chosen is better) − P(rejected is better), in bins of one tenth.
+        margins: other pairs by P(chosen is better) − P(rejected is better), in bins of one tenth,
+            each with its upper edge.
     """
 
     rows: int = 0
@@ -66,7 +68,9 @@ class DataFigures:
         if margin == 0:
             self.ties += 1
         else:
-            self.margins[min(int(margin * MARGINS), MARGINS - 1)] += 1
+            # 2 · 0.6 - 1 falls short of 0.2, and 2 · 0.55 - 1 goes beyond 0.1.
+            place = math.ceil(round(margin * MARGINS, 9)) - 1
+            self.margins[max(place, 0)] += 1
 
 
 def count_data(folder: Path) -> DataFigures:

@@ -15,7 +15,10 @@ from cai.card import read_head
 from cai.datasets.best_of import best_of_features
 from cai.datasets.parquet import SplitWriter
 from cai.datasets.preferences import preference_features
+from cai.datasets.sft import sft_features
 from cai.report.card import data_part, write_cards, write_data_card
+from cai.report.card_rows import row_lines
+from cai.report.data_figures import DataFigures
 
 METRICS: dict[str, Any] = {
     "run": {
@@ -171,8 +174,79 @@ def test_margins_of_the_labels_are_a_histogram_with_ties_apart(tmp_path: Path):
 
     assert "| 0, a tie | 2 |" in card
     assert "| to 0.1 | 1 |" in card
-    assert "| to 0.6 | 1 |" in card
+    assert "| to 0.5 | 1 |" in card
     assert "| to 1.0 | 1 |" in card
+
+
+@pytest.mark.parametrize("tenth", range(1, 11))
+def test_a_margin_at_an_edge_is_counted_under_it_whatever_its_last_digit(tenth: int):
+    figures = DataFigures()
+
+    figures.add({"p_chosen": (1 + tenth / 10) / 2})
+
+    assert figures.margins.index(1) == tenth - 1
+
+
+@pytest.mark.parametrize(
+    "features", [sft_features, preference_features, best_of_features], ids=lambda one: one.__name__
+)
+def test_every_column_of_a_runs_data_is_explained(features: Any):
+    told = [line for line in row_lines({"data": dict.fromkeys(features())}) if "- `" in line]
+
+    assert len(told) == len(features())
+    assert all("`: " in line for line in told)
+
+
+def test_the_card_shows_a_row_of_train_folded_with_its_long_texts_cut(tmp_path: Path):
+    writer = SplitWriter(tmp_path / "datasets" / "sft", sft_features())
+    turns = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "x" * 1000}]
+    rows = [{"messages": turns, "model": f"openai:{name}@http://10.0.0.7/v1"} for name in "ab"]
+    writer.write([("test", rows[0]), ("train", rows[1])])
+
+    write_cards(tmp_path, METRICS)
+
+    card = (tmp_path / "datasets" / "sft" / "README.md").read_text(encoding="utf-8")
+    example = card.partition("## Example")[2].partition("</details>")[0]
+    assert "<details>" in example and f"{'x' * 300}… [700 more characters]" in example
+    assert '    "model": "openai:b@http://localhost:8000/v1"' in example
+    assert "10.0.0.7" not in card
+
+
+def test_the_row_that_is_shown_is_one_that_a_model_has_made(tmp_path: Path):
+    writer = SplitWriter(tmp_path / "datasets" / "sft", sft_features())
+    turns = [{"role": "assistant", "content": "hi"}]
+    rows = [{"messages": turns, "model": model} for model in ("", "local:ab12", "local:cd34")]
+    writer.write([("train", row) for row in rows])
+
+    write_cards(tmp_path, METRICS)
+
+    card = (tmp_path / "datasets" / "sft" / "README.md").read_text(encoding="utf-8")
+    assert '    "model": "local:ab12"' in card
+
+
+def test_an_example_cannot_leave_its_block(tmp_path: Path):
+    turns = [{"role": "assistant", "content": "a\n\n</details>\n# Title"}]
+    SplitWriter(tmp_path / "datasets" / "sft", sft_features()).write(
+        [("train", {"messages": turns})]
+    )
+
+    write_cards(tmp_path, METRICS)
+
+    card = (tmp_path / "datasets" / "sft" / "README.md").read_text(encoding="utf-8")
+    example = card.partition("</summary>\n\n")[2].partition("\n\n</details>")[0]
+    assert all(line.startswith("    ") for line in example.splitlines())
+    assert "# Title" in example
+
+
+def test_a_data_set_of_pairs_is_found_under_dpo_and_one_of_conversations_is_not(
+    card: str, tmp_path: Path
+):
+    card_of_pairs(tmp_path, [0.75])
+
+    tags = {
+        name: read_head(tmp_path / "datasets" / name)["tags"] for name in ("sft", "preferences")
+    }
+    assert "dpo" in tags["preferences"] and "dpo" not in tags["sft"]
 
 
 def test_the_quality_of_the_labels_is_told_with_its_intervals(tmp_path: Path):
