@@ -324,7 +324,8 @@ def test_a_judge_below_the_gate_fails_the_command(tmp_path: Path):
 
     assert result.exit_code == 1
     failed = [line for line in result.stdout.splitlines() if line.startswith("FAILED")]
-    assert failed == ["FAILED openai:fake: accuracy is 0.500, not accuracy >= 0.8"]
+    told = "accuracy is 0.500 (0.125 to 0.875, n=3), not accuracy >= 0.8"
+    assert failed == [f"FAILED openai:fake: {told}"]
 
 
 def test_a_judge_within_the_gates_passes(tmp_path: Path):
@@ -357,6 +358,9 @@ def test_a_gate_on_what_was_not_measured_is_not_kept(tmp_path: Path):
         ("accuracy<=0.8", "would let the worse through; write 'accuracy >= 0.8'"),
         ("ece>=0.1", "would let the worse through; write 'ece <= 0.1'"),
         ("ece=small", "is no gate"),
+        ("accuracy=80", "'accuracy=80': accuracy lies between 0 and 1"),
+        ("ece=-1", "ece lies between 0 and 1"),
+        ("kappa=-1.5", "kappa lies between -1 and 1"),
     ],
 )
 def test_a_gate_that_makes_no_sense_is_refused(text: str, message: str):

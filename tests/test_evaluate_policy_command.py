@@ -212,9 +212,23 @@ def test_a_judge_that_fails_its_gate_is_not_trusted(tmp_path: Path, better: str,
 
     found = measured(tmp_path)["criteria"]["harmlessness"]
     assert found["trusted"] is trusted
-    assert f"accuracy is {float(trusted):.3f}" in found["why"]
+    ends = "0.566 to 1.000" if trusted else "0.000 to 0.434"
+    assert f"accuracy is {float(trusted):.3f} ({ends}, n=5)" in found["why"]
     assert found["gate"]["accuracy"]["n"] == 5
+    assert {"brier_interval", "ece_interval"} < set(found["gate"])
     assert ("NOT TO BE TRUSTED" in result.output) is not trusted
+
+
+def test_a_judge_that_no_gate_is_set_for_is_neither_trusted_nor_not(tmp_path: Path):
+    data = gate_data(tmp_path, SAID["curt"])
+    given = ("--gate-data", data, "--set", "evaluation.contest.gates=[]")
+
+    with chat_server(answering(likes("like so"))) as server:
+        compare(server, tmp_path, *given)
+
+    found = measured(tmp_path)["criteria"]["harmlessness"]
+    assert (found["trusted"], found["gate"]["accuracy"]["value"]) == (None, 0)
+    assert found["why"] == "no gate is set (gates); 5 questions were asked"
 
 
 def test_a_judge_that_was_not_measured_is_neither_trusted_nor_not(tmp_path: Path):

@@ -1,4 +1,5 @@
 import math
+import random
 
 import pytest
 from hypothesis import given
@@ -62,6 +63,39 @@ def test_a_label_falls_into_the_bin_that_holds_it(p: float, index: int):
 
     assert [one.n for one in bins].index(1) == index
     assert bins[index].mean_p == p
+
+
+@pytest.mark.parametrize("n", [1, 10, 100])
+def test_a_calibration_error_has_an_interval_that_few_labels_make_wide(n: int):
+    figures = label_figures([label(0.95, truth=1.0)] * n, truth_of)
+
+    found = figures.ece_interval
+    assert found is not None
+    assert (found.value, found.n) == (pytest.approx(0.05), n)
+    assert 0 <= found.low <= found.value <= found.high <= 1
+    assert found.high - found.low > 1 / (n + 20)
+
+
+def test_the_interval_of_a_calibration_error_holds_what_many_labels_show():
+    source = random.Random(4)
+    labels = [
+        label(p, truth=float(source.random() < 0.5 * p))
+        for p in (source.random() for _ in range(400))
+    ]
+
+    found = label_figures(labels, truth_of).ece_interval
+
+    # The mean of p − p / 2.
+    assert found is not None
+    assert found.low < 0.25 < found.high < found.low + 0.12
+
+
+@pytest.mark.parametrize("n", [2, 60])
+def test_a_brier_score_of_labels_that_are_all_alike_leaves_some_width(n: int):
+    found = label_figures([label(0.9, truth=1.0)] * n, truth_of).brier
+
+    assert found is not None
+    assert found.low < found.value < found.high
 
 
 def test_a_flip_is_a_pair_whose_orders_prefer_different_replies():

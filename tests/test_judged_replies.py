@@ -138,7 +138,8 @@ def test_a_judge_that_grades_known_pairs_wrongly_is_not_trusted(
     found = evaluate(tmp_path, settings, answer)["harmfulness"]["helpful"]
 
     assert found["trusted"] is trusted
-    assert f"accuracy is {1 if trusted else 0}.000 on 4 questions" in found["why"]
+    ends = "0.510 to 1.000" if trusted else "0.000 to 0.490"
+    assert f"accuracy is {1 if trusted else 0}.000 ({ends}, n=4)" in found["why"]
 
 
 def test_a_constitution_without_a_principle_for_it_is_refused_before_any_call(tmp_path: Path):

@@ -9,7 +9,7 @@ import orjson
 import typer
 
 from cai.cli.constitution_print import console, print_lines
-from cai.evaluation.gates import FIGURES, Gate
+from cai.evaluation.gates import Gate
 from cai.evaluation.intervals import Rate
 from cai.evaluation.judge import JudgeFigures
 from cai.evaluation.labels import LabelFigures
@@ -28,7 +28,7 @@ MOST_PARTS = 40
 def broken_gates(found: Trialled, gates: Sequence[Gate]) -> list[str]:
     """What each judge fell short of, in words."""
     return [
-        f"{judge.name}: {gate.figure} is {_value(FIGURES[gate.figure](judge))}, not {gate}"
+        f"{judge.name}: {gate.told(judge)}, not {gate}"
         for judge in found.judges
         for gate in gates
         if not gate.holds(judge)
@@ -71,12 +71,11 @@ def _figures(judge: JudgeFigures) -> Table:
     for name, rate in rates.items():
         if rate is not None:
             table.add_row(name, percent(rate.value), interval(rate), str(rate.n))
-    for name, value in {"Cohen's kappa": judge.kappa, "Brier score": labels.brier}.items():
+    means = {"Cohen's kappa": judge.kappa, "Brier score": labels.brier}
+    for name, value in {**means, "calibration error (ECE)": labels.ece_interval}.items():
         if value is not None:
             ends = f"{value.low:.3f} to {value.high:.3f}"
             table.add_row(name, f"{value.value:.3f}", ends, str(value.n))
-    if labels.ece is not None:
-        table.add_row("calibration error (ECE)", f"{labels.ece:.3f}", "", "")
     for name, text in _costs(judge).items():
         table.add_row(name, text, "", "")
     return table
@@ -159,7 +158,3 @@ def plain_table(title: str, *columns: str) -> Table:
     for index, column in enumerate(columns):
         table.add_column(column, justify="right" if index else "left", no_wrap=index > 0)
     return table
-
-
-def _value(value: float | None) -> str:
-    return "unknown" if value is None else f"{value:.3f}"

@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from cai.evaluation.intervals import Rate, mean_interval, rate, share_of
+from cai.evaluation.intervals import Rate, Z, mean_share, rate, share_of
 from cai.evaluation.observation import Observation, observe
 from cai.records import Comparison
+from cai.untyped import untyped
 
 Truth = Callable[[Comparison], float | None]
 """The true P(a is better) of a comparison, in [0, 1]; None where it is not known."""
@@ -49,6 +50,7 @@ class LabelFigures:
         brier_floor: mean q(1 − q), which even perfect labels cannot go below.
         ece: expected calibration error, the mean of |label − truth| over bins, by their n:
             Σ_b n_b/n |p̄_b − q̄_b|  (Naeini et al. 2015; Guo et al. 2017, §2).
+        ece_interval: the same with its interval, see `calibration_interval`.
         bins: the reliability diagram, ten bins of p; empty without a truth.
         flip_rate: share of pairs, asked in both orders, whose orders prefer different replies, and
             so the same position ("% same position preferred", Lee et al. 2023, App. B).
@@ -67,6 +69,7 @@ class LabelFigures:
     brier: Rate | None = None
     brier_floor: float | None = None
     ece: float | None = None
+    ece_interval: Rate | None = None
     bins: Sequence[ReliabilityBin] = ()
     flip_rate: Rate | None = None
     sided_flip_rate: Rate | None = None
@@ -76,7 +79,10 @@ class LabelFigures:
     by_principle: Mapping[str, LabelFigures] = field(default_factory=dict[str, "LabelFigures"])
 
     def to_json(self) -> dict[str, Any]:
-        """The shape of ``labels`` in `metrics.json`; `brier` is a number, its interval beside."""
+        """The shape of ``labels`` in `metrics.json`.
+
+        `brier` and `ece` are numbers, with their intervals beside them.
+        """
         return {
             "n": self.n,
             "accuracy": _json(self.accuracy),
@@ -84,6 +90,7 @@ class LabelFigures:
             "brier_interval": _json(self.brier),
             "brier_floor": self.brier_floor,
             "ece": self.ece,
+            "ece_interval": _json(self.ece_interval),
             "bins": [vars(one) for one in self.bins],
             "flip_rate": _json(self.flip_rate),
             "sided_flip_rate": _json(self.sided_flip_rate),
@@ -132,9 +139,10 @@ def _figures(
     return LabelFigures(
         n=len(seen),
         accuracy=_pooled([one.credit for one in seen if one.credit is not None]),
-        brier=mean_interval(errors) if len(errors) > 1 else None,
+        brier=mean_share(errors) if len(errors) > 1 else None,
         brier_floor=math.fsum(floors) / len(floors) if floors else None,
         ece=calibration_error(bins),
+        ece_interval=calibration_interval(_known(seen)) if bins else None,
         bins=bins,
         flip_rate=share_of([one.flipped is True for one in flips]),
         sided_flip_rate=share_of([one.flipped is True for one in flips if one.sided]),
@@ -149,6 +157,7 @@ def calibration_error(bins: Sequence[ReliabilityBin]) -> float | None:
     """Expected calibration error:  Σ_b n_b/n |p̄_b − q̄_b|  (Guo et al. 2017, §2).
 
     Args:
+        ece_interval: the same with its interval, see `calibration_interval`.
         bins: the reliability diagram; empty bins count nothing.
 
     Returns:
@@ -163,14 +172,48 @@ def calibration_error(bins: Sequence[ReliabilityBin]) -> float | None:
     return math.fsum(gaps) / total if total else None
 
 
+def calibration_interval(
+    labels: Sequence[tuple[float, float]], *, draws: int = 1000, seed: int = 0
+) -> Rate:
+    """The calibration error with a percentile interval over resamples of the labels (Efron 1979).
+
+    In a resample z² of n + z² truths are imagined, 0 or 1 alike, as Wilson's interval has them (see
+    `cai.evaluation.intervals.mean_share`): a few labels that are right by chance are not known to
+    be. Noise makes the error larger, in every resample too: it may lie at the interval's lower end.
+
+    Args:
+        labels: (p, true probability), at least one.
+        draws: resamples.
+        seed: same seed, same interval.
+    """
+    numpy = untyped("numpy")
+    source, n = numpy.random.default_rng(seed), len(labels)
+    p_N, truth_N = numpy.array(labels).T
+    place_N = numpy.array([_place(p) for p, _ in labels])
+    drawn: list[float] = []
+    for _ in range(draws):
+        chosen_N = source.integers(n, size=n)
+        imagined_N = source.random(n) * (n + Z**2) < Z**2
+        true_N = numpy.where(imagined_N, source.integers(2, size=n), truth_N[chosen_N])
+        gaps_B = numpy.bincount(place_N[chosen_N], weights=p_N[chosen_N] - true_N)
+        drawn.append(float(numpy.abs(gaps_B).sum()) / n)
+    value = calibration_error(reliability_bins(labels)) or 0.0
+    low, high = numpy.quantile(drawn, (0.025, 0.975)).tolist()
+    return Rate(value, min(low, value), max(high, value), n)
+
+
 def _pooled(values: Sequence[float]) -> Rate | None:
     return rate(math.fsum(values), len(values)) if values else None
 
 
 def reliability(seen: Sequence[Observation]) -> list[ReliabilityBin]:
     """The reliability diagram: ten bins of p; empty if no truth is known."""
-    known = [(one.p, one.truth) for one in seen if one.truth is not None]
+    known = _known(seen)
     return reliability_bins(known) if known else []
+
+
+def _known(seen: Sequence[Observation]) -> list[tuple[float, float]]:
+    return [(one.p, one.truth) for one in seen if one.truth is not None]
 
 
 def reliability_bins(
@@ -184,7 +227,7 @@ def reliability_bins(
     """
     held: list[list[tuple[float, float]]] = [[] for _ in range(BINS)]
     for p, truth in labels:
-        held[min(int((p - low) / (1 - low) * BINS), BINS - 1)].append((p, truth))
+        held[_place(p, low)].append((p, truth))
     return [
         ReliabilityBin(
             low=low + index * (1 - low) / BINS,
@@ -195,6 +238,10 @@ def reliability_bins(
         )
         for index, pairs in enumerate(held)
     ]
+
+
+def _place(p: float, low: float = 0.0) -> int:
+    return min(int((p - low) / (1 - low) * BINS), BINS - 1)
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -218,4 +218,5 @@ def _against_truth(figures: LabelFigures | None) -> dict[str, Any] | None:
     if figures is None:
         return None
     told = figures.to_json()
-    return {name: told[name] for name in ("n", "accuracy", "brier", "brier_floor", "ece")}
+    kept = ("n", "accuracy", "brier", "brier_interval", "brier_floor", "ece", "ece_interval")
+    return {name: told[name] for name in kept}

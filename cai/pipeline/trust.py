@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from cai.constitution import Constitution
-from cai.evaluation.gates import FIGURES, read_gate
+from cai.evaluation.gates import read_gate
 from cai.evaluation.judge import JudgeFigures
 from cai.pipeline.labeler_figures import figures_from
 from cai.pipeline.studio import Studio
@@ -21,7 +20,7 @@ class Trust:
     """Whether a criterion's judge is to be believed.
 
     Args:
-        trusted: whether it keeps every gate; None if it was not measured.
+        trusted: whether it keeps every gate; None if it was not measured, or no gate is set.
         why: in words.
         judge: what was measured.
     """
@@ -33,11 +32,13 @@ class Trust:
     def to_json(self) -> dict[str, Any]:
         """``trusted``, ``why``, and the judge's figures on the gate's questions."""
         told = None if self.judge is None else self.judge.to_json()
+        of_labels = ("n", "accuracy", "flip_rate", "sided_flip_rate", "brier", "brier_interval")
+        of_labels += ("ece", "ece_interval")
         kept = ("rows", "refusal_rate", "unparsed_rate", "kappa", "cost")
         figures = None
         if told is not None:
-            labels = {name: told["labels"][name] for name in ("n", "accuracy", "flip_rate", "ece")}
-            figures = {**labels, **{name: told[name] for name in kept}}
+            figures = {name: told["labels"][name] for name in of_labels}
+            figures |= {name: told[name] for name in kept}
         return {"trusted": self.trusted, "why": self.why, "gate": figures}
 
 
@@ -56,14 +57,11 @@ def trust_in_judge(
         return Trust(None, NO_GATE)
     judge = figures_from(studio, studio.recipe.models.of("judge"), (stage,), constitution)
     limits = [read_gate(text) for text in gates]
-    told = ", ".join(f"{gate.figure} is {_value(gate.figure, judge)}" for gate in limits)
+    if not limits:
+        asked = sum(judge.rows.values())
+        return Trust(None, f"no gate is set (gates); {asked} questions were asked", judge)
+    told = ", ".join(gate.told(judge) for gate in limits)
     broken = [gate for gate in limits if not gate.holds(judge)]
-    of = f"on {sum(judge.rows.values())} questions"
     if broken:
-        return Trust(False, f"{told} {of}, not {', '.join(map(str, broken))}", judge)
-    return Trust(True, f"{told} {of}" if gates else f"no gate is set; measured {of}", judge)
-
-
-def _value(figure: str, judge: JudgeFigures) -> str:
-    value = FIGURES[figure](judge)
-    return "unknown" if value is None or math.isnan(value) else f"{value:.3f}"
+        return Trust(False, f"{told}, not {', '.join(map(str, broken))}", judge)
+    return Trust(True, told, judge)
