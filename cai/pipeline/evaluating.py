@@ -53,6 +53,7 @@ def measure_revisions(studio: Studio) -> Mapping[str, Any]:
     ]
     effects = harm_by_principle(traces, classifier)
     return {
+        "harm_method": classifier.method,
         "harm_by_round": [rate.to_json() for rate in harm_by_round(traces, classifier)],
         "harm_by_principle": {name: effect.to_json() for name, effect in effects.items()},
     }

@@ -12,8 +12,9 @@ from cai.report.drawing import inline_svg
 from cai.report.metrics import Metrics
 from cai.report.page import render
 from cai.report.plates import plates_of
+from cai.report.policy_metrics import StageMetrics
 from cai.report.side_by_side import groups_of
-from cai.report.wording import change
+from cai.report.wording import by_method, change
 from cai.stage_titles import own_stages, stage_title
 
 
@@ -32,17 +33,27 @@ def comparison_page(run_a: ReportData, run_b: ReportData) -> str:
 
 
 def comparison_sentence(a: Metrics, b: Metrics) -> str:
-    """What B's latest stage that both runs measured does differently."""
+    """What B's latest stage does differently, of those that both runs measured in the same way."""
     own = own_stages(a.stages)
     others = [name for name in a.stages if name not in own]
+    common = False
     for name in (*reversed(own), *reversed(others)):
-        before = a.stages[name].harmful_compliance
-        after = b.stages[name].harmful_compliance if name in b.stages else None
-        if before and after:
-            return f"From A to B, {stage_title(name)}'s harmful compliance {change(before, after)}."
+        before, after = a.stages[name], b.stages.get(name, StageMetrics())
+        harm = before.harmful_compliance, after.harmful_compliance
+        if not (harm[0] and harm[1]):
+            continue
+        common = True
+        if before.method == after.method:
+            figure = f"{stage_title(name)}'s harmful compliance{by_method(before.method)}"
+            return f"From A to B, {figure} {change(harm[0], harm[1])}."
     if a.harm_by_round and b.harm_by_round:
-        moved = change(a.harm_by_round[-1], b.harm_by_round[-1])
-        return f"From A to B, the share of harmful texts after the last revision round {moved}."
+        common = True
+        if a.method_of_harm == b.method_of_harm:
+            moved = change(a.harm_by_round[-1], b.harm_by_round[-1])
+            figure = f"the share of harmful texts{by_method(a.method_of_harm)}"
+            return f"From A to B, {figure} after the last revision round {moved}."
+    if common:
+        return "The two runs have measured the same figures, but not in the same way."
     return "The two runs have measured nothing in common."
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import html
 import io
 import re
+import textwrap
 import warnings
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
 
 PNG_DOTS = 200
 """Dots per inch of a PNG file: a full-width figure is 1,360 dots wide."""
+
+
+LETTERS = 14
+"""Small letters that fit into an inch."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,7 @@ class Plate:
         title: what it shows, in a few words.
         alt: the same in words and numbers, for readers who do not see it.
         caption: what to look for.
+        mark: why it is not to be taken as it is, which files carry in the picture; empty if it is.
         draw: puts it on an empty matplotlib figure.
         size: width and height in inches.
     """
@@ -71,6 +77,7 @@ class Plate:
     caption: str
     draw: Draw
     size: tuple[float, float] = (6.8, 3.0)
+    mark: str = ""
 
 
 def inline_svg(plate: Plate) -> str:
@@ -94,6 +101,9 @@ def _drawn(plate: Plate, palette: Palette, form: str) -> bytes:
 
         figure = Figure(figsize=plate.size, layout="constrained")
         plate.draw(figure, palette)
+        if plate.mark and palette is IN_FILE:  # the page has it in the caption
+            lines = textwrap.fill(plate.mark, int(LETTERS * plate.size[0]))
+            figure.supxlabel(lines, x=0.01, ha="left", fontsize=9, color=palette.second)
         buffer = io.BytesIO()
         nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
         metadata = nothing if form == "svg" else {"Software": None}
@@ -144,7 +154,8 @@ def _settings(plate: Plate, palette: Palette) -> Generator[None]:
 
 def _for_page(svg: str, plate: Plate) -> str:
     """Inline form: no XML head, ids that are unique in the page, the page's colours and fonts."""
-    name, alt = html.escape(plate.name, quote=True), html.escape(plate.alt, quote=True)
+    told = f"{plate.alt}. {plate.mark}" if plate.mark else plate.alt
+    name, alt = html.escape(plate.name, quote=True), html.escape(told, quote=True)
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)
     svg = re.sub(r'(\bid="|xlink:href="#|url\(#)', rf"\g<1>{name}-", svg)

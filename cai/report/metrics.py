@@ -17,6 +17,7 @@ from cai.report.policy_metrics import (
     ContaminationMetrics,
     ContestMetrics,
     HarmfulnessMetrics,
+    Method,
     Part,
     StageMetrics,
     StyleMetrics,
@@ -195,6 +196,7 @@ class Metrics(Part):
 
     run: RunMetrics = RunMetrics()
     stages: dict[str, StageMetrics] = Field(default_factory=dict[str, StageMetrics])
+    harm_method: Method | None = None
     harm_by_round: tuple[Rate, ...] = ()
     harm_by_principle: dict[str, EffectMetrics] = Field(default_factory=dict[str, EffectMetrics])
     principles: dict[str, PrincipleMetrics] = Field(default_factory=dict[str, PrincipleMetrics])
@@ -221,6 +223,12 @@ class Metrics(Part):
     seconds: dict[str, float] = Field(default_factory=dict[str, float])
     calls: CallMetrics | None = None
     prices: dict[str, PriceMetrics] = Field(default_factory=dict[str, PriceMetrics])
+
+    @property
+    def method_of_harm(self) -> Method:
+        """Who said which revisions are harmful: who says it of replies, where that was not kept."""
+        methods = {stage.method for stage in self.stages.values()}
+        return self.harm_method or ("patterns" if "patterns" in methods else "truth")
 
     @property
     def ordered_stages(self) -> dict[str, StageMetrics]:

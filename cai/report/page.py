@@ -23,11 +23,15 @@ from cai.report.principle_lines import principle_lines
 from cai.report.word_diff import Piece, word_diff
 from cai.stage_titles import stage_title
 from cai.stages.label_maths import preference
+from cai.trust_words import DISTRUST
 
 FOLDER = Path(__file__).parent
 
 MOST_BYTES = 1_900_000
 """A page is under 2 MB, so that a mail takes it and a browser opens it at once."""
+
+KNOWN = {"figures": FIGURES, "distrust": DISTRUST}
+"""What every page looks names up in."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +87,7 @@ def render(template: str, **values: Any) -> str:
     page = ""
     for room in ROOMS:
         found = _environment(room).get_template(template)
-        page = found.render(**values, room=room, style=style, figures=FIGURES)
+        page = found.render(**values, room=room, style=style, **KNOWN)
         if len(page.encode()) <= MOST_BYTES:
             break
     return page

@@ -50,7 +50,15 @@ def _harm(runs: Sequence[ReportData], names: Sequence[str]) -> Iterator[Plate]:
         "Share of harmful texts before any revision and after each round, with 95% intervals "
         f"({counts}). Each round draws a fresh principle.",
         plots.harm_by_round(curves),
+        mark=_by_patterns(runs),
     )
+
+
+def _by_patterns(runs: Sequence[ReportData]) -> str:
+    found = [run.metrics.method_of_harm == "patterns" for run in runs]
+    whose = " and ".join(letter for letter, one in zip("AB", found, strict=False) if one)
+    told = "Harm is told by refusal patterns, an approximation"
+    return "" if not whose else f"{told}." if len(runs) < 2 else f"{told}: {whose}."
 
 
 def _left_out(runs: Sequence[ReportData], names: Sequence[str]) -> Iterator[Plate]:
@@ -78,6 +86,7 @@ def _left_out(runs: Sequence[ReportData], names: Sequence[str]) -> Iterator[Plat
         "same ones.",
         plots.dots(shown, columns, 0.0),
         (9.4, 0.9 + 0.27 * len(shown)),
+        mark=_by_patterns(runs) if LEFT_OUT["harm"] in measured else "",
     )
 
 
@@ -139,17 +148,34 @@ def _plane(runs: Sequence[ReportData], names: Sequence[str]) -> Iterator[Plate]:
         alts.plane(found, names or ("",)),
         "Elo points from pairwise judgements, with 95% intervals both ways (Bai et al. 2022, "
         "Fig. 2). The first model stands at 0; 190.8 points are three wins in four. Up and to the "
-        f"right is better.{_distrust(runs)}",
+        "right is better.",
         plots.plane([{stage_title(name): one for name, one in run.items()} for run in found]),
         (6.8, 4.6),
+        _distrust([_gates(run) for run in runs]),
     )
 
 
-def _distrust(runs: Sequence[ReportData]) -> str:
-    contests = [run.metrics.contest for run in runs if run.metrics.contest]
-    bad = [name for one in contests for name, c in one.criteria.items() if c.trusted is False]
-    told = ", ".join(dict.fromkeys(bad))
-    return f" Not trustworthy, as the judge failed its own gate: {told}." if told else ""
+def _gates(run: ReportData) -> dict[str, bool | None]:
+    contest = run.metrics.contest
+    return {name: one.trusted for name, one in contest.criteria.items()} if contest else {}
+
+
+def _distrust(runs: Sequence[Mapping[str, bool | None]]) -> str:
+    """What is to be said of the judges; `runs` has of each run which of its figures kept a gate."""
+    told: list[str] = []
+    for kept, words in _DISTRUSTED.items():
+        named = [", ".join(name for name, one in run.items() if one is kept) for run in runs]
+        letters = ("A ", "B ") if len(runs) > 1 else ("",)
+        found = [f"{run}{one}" for run, one in zip(letters, named, strict=True) if one]
+        if found:
+            told.append(f"{words}: {'; '.join(found)}.")
+    return " ".join(told)
+
+
+_DISTRUSTED = {
+    False: "Not trustworthy, as the judge failed its own gate",
+    None: "The judge was not checked",
+}
 
 
 def _harmfulness(runs: Sequence[ReportData], names: Sequence[str]) -> Iterator[Plate]:
@@ -165,6 +191,7 @@ def _harmfulness(runs: Sequence[ReportData], names: Sequence[str]) -> Iterator[P
         "greedy (●) and at temperature 1 (■).",
         plots.dots(list(shown), [plots.Column("expected score, 0 to 4", list(shown.values()))]),
         (6.8, 1.2 + 0.4 * len(shown)),
+        _distrust([{stage_title(name): one.trusted for name, one in models.items()}]),
     )
 
 

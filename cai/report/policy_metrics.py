@@ -19,6 +19,10 @@ class Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
+Method = Literal["truth", "patterns", "judge"]
+"""Who said what a reply is: the world's own rules, patterns of wording, or a judge."""
+
+
 class StageMetrics(Part):
     """Figures of one policy, as `PolicyFigures.to_json` gives them."""
 
@@ -27,7 +31,7 @@ class StageMetrics(Part):
     evasive: Rate | None = None
     degenerate: Rate | None = None
     helpfulness: Rate | None = None
-    method: Literal["truth", "patterns", "judge"] = "truth"
+    method: Method = "truth"
     by_family: dict[str, Rate] = Field(default_factory=dict[str, Rate])
 
 

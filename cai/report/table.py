@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from rich.console import Group, RenderableType
     from rich.table import Table
 
+BY_PATTERNS = "by refusal patterns: an approximation"
+
 
 def print_table(metrics: Mapping[str, Any]) -> None:
     """Print `run_tables` to standard output; without colour where that is no terminal.
@@ -104,7 +106,7 @@ def _stages(metrics: Metrics) -> Table:
         cells = [_cell(figure(stage)) for _, figure in FIGURES.values()]
         add_row(table, [title, *cells])
     if any(stage.method == "patterns" for stage in metrics.stages.values()):
-        table.caption = "* by refusal patterns: an approximation"
+        table.caption = f"* {BY_PATTERNS}"
     return table
 
 
@@ -130,7 +132,7 @@ def _harm_by_round(metrics: Metrics) -> Table:
     for index, rate in enumerate(metrics.harm_by_round):
         name = str(index) if index else "before"
         add_row(table, [name, percent(rate.value), interval(rate), str(rate.n)])
-    return table
+    return _marked(table, metrics)
 
 
 def _harm_by_principle(metrics: Metrics) -> Table:
@@ -138,6 +140,12 @@ def _harm_by_principle(metrics: Metrics) -> Table:
     table = plain_table("Revisions by principle", columns)
     for name, effect in metrics.harm_by_principle.items():
         add_row(table, [name, str(effect.draws), *_three(effect.fixed)])
+    return _marked(table, metrics)
+
+
+def _marked(table: Table, metrics: Metrics) -> Table:
+    if metrics.method_of_harm == "patterns":
+        table.caption = BY_PATTERNS
     return table
 
 

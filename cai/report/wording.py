@@ -7,9 +7,17 @@ from collections.abc import Mapping
 from cai.engine.standing import dollars
 from cai.evaluation.intervals import Rate, difference
 from cai.report.metrics import Metrics, RobustnessMetrics
+from cai.report.policy_metrics import Method
 from cai.stage_titles import own_stages, stage_title
 
 NOT_MEASURED = "–"
+
+METHODS: Mapping[Method, str] = {
+    "truth": "",
+    "patterns": "by refusal patterns",
+    "judge": "by a judge",
+}
+"""Who said what a reply is, beside a figure of it; nothing where it is known."""
 
 
 def percent(value: float) -> str:
@@ -90,6 +98,11 @@ def change(before: Rate, after: Rate) -> str:
     return f"did not change measurably ({percent(before.value)}, then {percent(after.value)})"
 
 
+def by_method(method: Method) -> str:
+    """Who said what a reply is, to be put behind a figure: `` (by refusal patterns)``."""
+    return f" ({METHODS[method]})" if METHODS[method] else ""
+
+
 def result_sentence(metrics: Metrics) -> str:
     """The run's result in one or two sentences: of the latest stage that was measured."""
     sentences = (_policy_sentence(metrics), _revision_sentence(metrics), _label_sentence(metrics))
@@ -101,22 +114,23 @@ def result_sentence(metrics: Metrics) -> str:
 
 
 def _policy_sentence(metrics: Metrics) -> str | None:
+    """From the first to the last stage, of those that were measured as the last one was."""
     names = own_stages(metrics.stages) or list(metrics.ordered_stages)
     stages = ((name, metrics.stages[name]) for name in names)
-    measured = [
+    every = [
         (stage_title(name), stage, stage.harmful_compliance)
         for name, stage in stages
         if stage.harmful_compliance
     ]
-    if not measured:
+    if not every:
         return None
-    (first_name, first, harm_before), (last_name, last, harm_after) = measured[0], measured[-1]
-    if len(measured) == 1:
-        return (
-            f"The {last_name} policy answers {percent(harm_after.value)} of harmful requests "
-            "harmfully."
-        )
-    sentence = f"From {first_name} to {last_name}, harmful compliance "
+    last_name, last, harm_after = every[-1]
+    first_name, first, harm_before = next(one for one in every if one[1].method == last.method)
+    by = by_method(last.method)
+    if first is last:
+        share = percent(harm_after.value)
+        return f"The {last_name} policy answers {share} of harmful requests harmfully{by}."
+    sentence = f"From {first_name} to {last_name}, harmful compliance{by} "
     sentence += change(harm_before, harm_after)
     if first.helpfulness and last.helpfulness:
         sentence += f"; help on harmless requests {change(first.helpfulness, last.helpfulness)}"
@@ -129,7 +143,8 @@ def _revision_sentence(metrics: Metrics) -> str | None:
     rounds = len(metrics.harm_by_round) - 1
     plural = "s" if rounds > 1 else ""
     moved = change(metrics.harm_by_round[0], metrics.harm_by_round[-1])
-    return f"Over {rounds} round{plural} of revision, the share of harmful texts {moved}."
+    by = by_method(metrics.method_of_harm)
+    return f"Over {rounds} round{plural} of revision, the share of harmful texts{by} {moved}."
 
 
 def _label_sentence(metrics: Metrics) -> str | None:

@@ -72,5 +72,19 @@ def test_a_change_within_the_intervals_is_not_called_one(metrics: Json):
     assert "did not change measurably (3%, then 3.7%)" in sentence
 
 
+def test_runs_are_compared_by_what_both_measured_in_the_same_way(metrics: Json):
+    a = parse_metrics(metrics)
+    metrics["stages"]["rl_cai"]["method"] = "patterns"
+    one_stage_less, b = parse_metrics(metrics), None
+    metrics["harm_method"] = "patterns"
+    for stage in metrics["stages"].values():
+        stage["method"] = "patterns"
+    b = parse_metrics(metrics)
+
+    assert comparison_sentence(a, one_stage_less).startswith("From A to B, SL-CAI's harmful comp")
+    assert comparison_sentence(a, b).endswith("the same figures, but not in the same way.")
+    assert "RL-CAI's harmful compliance (by refusal patterns) did" in comparison_sentence(b, b)
+
+
 def test_runs_without_a_common_figure_say_so(metrics: Json):
     assert "nothing in common" in comparison_sentence(parse_metrics(metrics), parse_metrics({}))

@@ -1,6 +1,6 @@
 import json
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,8 @@ import pytest
 
 from cai.evaluation import rate
 from cai.report import write_comparison, write_report
+from cai.report.metrics import parse_metrics
+from cai.report.wording import result_sentence
 
 WriteRun = Callable[..., Awaitable[None]]
 Json = dict[str, Any]
@@ -58,6 +60,52 @@ async def test_figures_made_by_patterns_say_so(tmp_path: Path, write_run: WriteR
     text = visible(write_report(tmp_path))
 
     assert "SL-CAI by patterns" in text
+
+
+@pytest.mark.parametrize(
+    ("methods", "said"),
+    [
+        (
+            ("patterns", "patterns", "patterns"),
+            "From Helpful-only to RL-CAI, harmful compliance (by refusal patterns) fell from 98%",
+        ),
+        (
+            ("truth", "patterns", "patterns"),
+            "From SL-CAI to RL-CAI, harmful compliance (by refusal patterns) fell from 18% to 3%",
+        ),
+        (
+            ("truth", "truth", "patterns"),
+            "The RL-CAI policy answers 3% of harmful requests harmfully (by refusal patterns).",
+        ),
+        (("patterns", "truth", "truth"), "From SL-CAI to RL-CAI, harmful compliance fell from"),
+    ],
+    ids=["all by patterns", "two by patterns", "the last by patterns", "the first by patterns"],
+)
+def test_the_first_sentence_says_how_it_was_measured_and_compares_like_with_like(
+    metrics: Json, methods: Sequence[str], said: str
+):
+    for stage, method in zip(metrics["stages"].values(), methods, strict=True):
+        stage["method"] = method
+
+    assert result_sentence(parse_metrics(metrics)).startswith(said)
+
+
+@pytest.mark.parametrize("kept", [True, False])
+async def test_harm_of_revisions_by_patterns_is_marked_wherever_it_is_shown(
+    tmp_path: Path, write_run: WriteRun, metrics: Json, kept: bool
+):
+    if kept:
+        metrics |= {"harm_method": "patterns", "stages": {}}
+    else:
+        metrics["stages"]["rl_cai"]["method"] = "patterns"
+    await write_run(tmp_path, metrics)
+
+    page = write_report(tmp_path).read_text()
+
+    assert page.count("<b>Harm is told by refusal patterns, an approximation.</b>") == 2
+    assert "what is harmful was told by refusal patterns" in page
+    sentence = "Over 4 rounds of revision, the share of harmful texts (by refusal patterns) fell"
+    assert (sentence in page) is kept
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,9 @@ import pytest
 
 from cai.evaluation import rate
 from cai.report import print_table, write_comparison, write_report
+from cai.report.drawing import inline_svg, svg_file
+from cai.report.load import load_run
+from cai.report.plates import plates_of
 
 WriteRun = Callable[..., Awaitable[None]]
 Json = dict[str, Any]
@@ -35,7 +38,44 @@ async def test_a_contest_whose_judge_failed_is_marked(
     page = write_report(tmp_path).read_text()
 
     assert '<span class="tag harmful">not trustworthy</span>' in page
-    assert "Not trustworthy, as the judge failed its own gate: harmlessness, helpfulness." in page
+    mark = "Not trustworthy, as the judge failed its own gate: harmlessness, helpfulness."
+    assert f"<b>{mark}</b>" in page
+
+
+@pytest.mark.parametrize(
+    ("trusted", "mark"),
+    [
+        (True, ""),
+        (False, "Not trustworthy, as the judge failed its own gate: RL-CAI."),
+        (None, "The judge was not checked: RL-CAI."),
+    ],
+)
+async def test_a_picture_of_harmfulness_carries_what_its_judge_is_worth(
+    tmp_path: Path, write_run: WriteRun, metrics: Json, trusted: bool | None, mark: str
+):
+    score = {"value": 3.1, "low": 2.9, "high": 3.3, "n": 200}
+    metrics["harmfulness"] = {"rl_cai": {"greedy": score, "trusted": trusted}}
+    await write_run(tmp_path / "run", metrics)
+
+    (plate,) = (one for one in plates_of([load_run(tmp_path / "run")]) if one.name == "harmfulness")
+
+    assert plate.mark == mark
+    assert (mark in svg_file(plate).decode()) and (mark in inline_svg(plate))
+    assert (f"<b>{mark}</b>" in write_report(tmp_path / "run").read_text()) is bool(mark)
+
+
+async def test_a_picture_of_two_runs_says_whose_judge_is_not_to_be_trusted(
+    tmp_path: Path, write_run: WriteRun, metrics: Json, contest: Callable[..., Json]
+):
+    for run, trusted in (("a", None), ("b", False)):
+        metrics["contest"] = contest(["helpful", "rl_cai"], trusted=trusted)
+        await write_run(tmp_path / run, metrics)
+
+    plane = plates_of([load_run(tmp_path / "a"), load_run(tmp_path / "b")])[0]
+
+    both = "harmlessness, helpfulness"
+    failed = f"Not trustworthy, as the judge failed its own gate: B {both}."
+    assert plane.mark == f"{failed} The judge was not checked: A {both}."
 
 
 async def test_a_contest_is_held_against_the_truth_where_it_is_known(
