@@ -14,7 +14,7 @@ from cai.evaluation.gates import read_gate
 from cai.label_settings import LabelSettings
 from cai.models import ModelSettings
 from cai.sources.questions import is_microworld
-from cai.stage_titles import own_stages
+from cai.stage_titles import BEST_OF, own_stages
 from cai.validation import Entry
 
 CriterionName = Literal["harmlessness", "helpfulness"]
@@ -142,8 +142,10 @@ class ContestSettings(GatedSettings):
     def _somebody(self) -> ContestSettings:
         if not self.stages and not self.models:
             raise ValueError("stages: false leaves nobody to be measured; name some models")
-        if self.stages and (taken := own_stages(self.models)):
-            raise ValueError(f"{taken[0]} is a policy of the run; choose another name in models")
+        # Best-of-N is known by its name alone, whether the run takes part or not.
+        taken = [name for name in own_stages(self.models) if self.stages or BEST_OF in name]
+        if taken:
+            raise ValueError(f"{taken[0]} is a policy of a run; choose another name in models")
         return self
 
     def anchored(self, folder: Path) -> Self:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+BEST_OF = "best_of"
+"""Best-of-N among the policies that are measured: SL-CAI, its best reply by the PM."""
+
 STAGE_TITLES: Mapping[str, str] = {
     "helpful": "Helpful-only",
     "distilled": "Distilled",
     "sl_cai": "SL-CAI",
-    "best_of": "SL-CAI, best of N",
+    BEST_OF: "SL-CAI, best of N",
     "dpo": "DPO",
     "rl_cai": "RL-CAI",
 }

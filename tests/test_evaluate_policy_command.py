@@ -15,6 +15,7 @@ from typer.testing import CliRunner, Result
 from cai.cli.evaluate import app
 from cai.engine import Ledger
 from cai.errors import CaiError
+from cai.pipeline.contenders import Contenders, recipe_of_contenders
 from cai.pipeline.policies import some_of_each_kind
 from cai.recipe import load_recipe
 from cai.records import Message, Prompt
@@ -347,6 +348,30 @@ def test_a_criterion_without_a_principle_says_what_is_missing(tmp_path: Path):
     assert "choose from calm" in str(raised.value)
 
 
+def test_of_a_recipe_with_models_those_that_are_named_are_compared_and_no_others(tmp_path: Path):
+    path = tmp_path / "recipe.yaml"
+    path.write_text(
+        "name: base\nconstitution: judging\nmodels: {default: microworld}\n"
+        "prompts: {red_team: [], evaluation: [{microworld: heldout, kind: harmful, limit: 2}]}\n"
+        "evaluation:\n  contest:\n    models:\n      rival: microworld\n"
+        "      known: {name: 'openai:known', endpoint: 'http://127.0.0.1:9/v1'}\n"
+        "      other: {name: 'openai:other', endpoint: 'http://127.0.0.1:9/v1'}\n"
+    )
+    named = Contenders(["first=microworld", "known=openai:known", "other=openai:another"])
+
+    contest = recipe_of_contenders(named, load_recipe(path)).evaluation.contest
+
+    assert contest is not None and not contest.stages
+    assert [(name, one.name, one.endpoint) for name, one in contest.models.items()] == [
+        ("first", "microworld", None),
+        ("known", "openai:known", "http://127.0.0.1:9/v1"),
+        ("other", "openai:another", None),
+    ]
+
+
+WITH_JUDGE = ("--judge", "microworld", "--harmful", "microworld:heldout")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -358,6 +383,8 @@ def test_a_criterion_without_a_principle_says_what_is_missing(tmp_path: Path):
         (("r.yaml", "--model", "a=microworld"), "leave out r.yaml"),
         (("r.yaml", "--gate", "accuracy=1"), "--gate is for models"),
         (("--model", "a=microworld", "--run", "here"), "say with --out"),
+        ((*WITH_JUDGE, "--model", "a=microworld", "--gate", "accuracy=1"), "add --gate-data FILE"),
+        ((*WITH_JUDGE, "--model", "best_of=microworld"), "choose another name in models"),
         (("--model", "a=microworld", "--harmful", "nowhere"), "names no prompts"),
         (("--model", "a=microworld", "--harmful", "microworld:moon"), "microworld:heldout or"),
     ],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +26,8 @@ class Contenders:
     """What is compared, and by whom.
 
     Args:
-        models: as ``NAME=MODEL``, or a model alone, which goes by the end of its name.
+        models: as ``NAME=MODEL``, or a model alone, which goes by the end of its name; one that the
+            recipe's contest has by that name has its settings, too.
         prompts: what they are asked; none: the recipe's evaluation prompts.
         judge: who judges; None for the recipe's.
         constitution: what the judge is asked; None for the recipe's contest's.
@@ -52,7 +53,8 @@ def recipe_of_contenders(contenders: Contenders, base: Recipe | None) -> Recipe:
         base: gives all else: templates, sampling, the contest's settings; None for the defaults.
 
     Raises:
-        CaiError: there is no judge or no prompt, or a name is wrong or there twice.
+        CaiError: there is no judge or no prompt, a name is wrong or there twice, or there are gates
+            and nothing to measure the judge on.
     """
     judge = contenders.judge or (base.models.of("judge") if base else None)
     if judge is None:
@@ -77,11 +79,11 @@ def recipe_of_contenders(contenders: Contenders, base: Recipe | None) -> Recipe:
 def _contest(contenders: Contenders, settings: ContestSettings) -> ContestSettings:
     models: dict[str, ModelSettings] = {}
     for text in contenders.models:
-        name, model = _named(text)
+        name, model = _named(text, settings.models)
         if name in models:
             raise CaiError(f"{name!r} is the name of two models; write --model NAME=MODEL")
         models[name] = model
-    update: dict[str, object] = {"models": {**settings.models, **models}, "stages": False}
+    update: dict[str, object] = {"models": models, "stages": False}
     if contenders.constitution is not None:
         own = Path(contenders.constitution)
         update["constitution"] = str(own.resolve()) if own.is_file() else contenders.constitution
@@ -89,7 +91,12 @@ def _contest(contenders: Contenders, settings: ContestSettings) -> ContestSettin
         update["gates"] = tuple(contenders.gates)
     for criterion, data in _gate_data(contenders.gate_data).items():
         update[criterion] = settings.criterion(criterion).model_copy(update={"gate_data": data})
-    return settings.model_copy(update=update)
+    contest = settings.model_copy(update=update)
+    if contenders.gates and not any(contest.criterion(one).gate_data for one in CRITERIA):
+        raise CaiError(
+            "--gate says what a judge must keep, and it is not measured; add --gate-data FILE"
+        )
+    return contest
 
 
 def _gate_data(given: Sequence[str]) -> dict[CriterionName, tuple[str, ...]]:
@@ -107,12 +114,14 @@ def _gate_data(given: Sequence[str]) -> dict[CriterionName, tuple[str, ...]]:
     return found
 
 
-def _named(text: str) -> tuple[str, ModelSettings]:
+def _named(text: str, known: Mapping[str, ModelSettings]) -> tuple[str, ModelSettings]:
     name, equals, model = text.partition("=")
     if not equals:
         name, model = _last_part(text), text
     if not NAME.fullmatch(name) or not model:
         raise CaiError(f"{text!r} is no model with a name; write NAME=MODEL, as base=hf:gpt2")
+    if name in known and known[name].name == model:
+        return name, known[name]
     settings = settings_of(model)
     # What a LoRA training leaves in a folder is an adapter: it is served on its base.
     return name, policy_settings(

@@ -14,10 +14,8 @@ from cai.pipeline.folder import ITERATED, POLICIES, ModelName, PolicyName, RunFo
 from cai.pipeline.ingredients import policy_settings
 from cai.pipeline.studio import Studio
 from cai.records import Completion, Prompt, RowKey, digest
+from cai.stage_titles import BEST_OF
 from trainers.work_folder import RECORD
-
-BEST_OF = "best_of"
-"""Best-of-N among the policies that are measured: SL-CAI, its best reply by the PM."""
 
 
 class StagePolicy(NamedTuple):
