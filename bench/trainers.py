@@ -24,7 +24,7 @@ from typing import Any
 
 import orjson
 
-from bench.trainings import LLAMA, SIDES, WORKS, Side, make_models
+from bench.trainings import SIDES, WORKS, Side, make_models
 
 RESULTS = Path(__file__).with_name("trainers.json")
 COMMAND = "OMP_NUM_THREADS=1 python -m bench.trainers"
@@ -92,7 +92,7 @@ def _measured(rounds: int) -> dict[str, Any]:
 def main() -> None:
     """Measure, print the table and write ``bench/trainers.json``, each training as it is done."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3, help=f"of {LLAMA}, one is made")
+    parser.add_argument("--rounds", type=int, default=3, help="turns of each side")
     parser.add_argument("--only", action="append", default=[], choices=WORKS, metavar="TRAINING")
     parser.add_argument("--out", type=Path, default=RESULTS)
     asked = parser.parse_args()
@@ -101,8 +101,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         make_models(Path(folder))
         for name in asked.only or WORKS:
-            rounds = 1 if WORKS[name].model == LLAMA else asked.rounds
-            found[name] = {**measure(name, rounds, Path(folder)), "measured": _measured(rounds)}
+            figures = measure(name, asked.rounds, Path(folder))
+            found[name] = {**figures, "measured": _measured(asked.rounds)}
             in_order = {one: found[one] for one in WORKS if one in found}
             record = {"command": COMMAND, "found": in_order}
             asked.out.write_bytes(orjson.dumps(record, option=orjson.OPT_INDENT_2) + b"\n")
