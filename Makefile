@@ -18,10 +18,10 @@ demo: $(VENV)/.installed  ## the main job, from constitution to measured policy,
 install: $(VENV)/.installed  ## .venv with `cai` and the trainers
 
 test: $(VENV)/.installed-dev  ## the whole suite but for the slow proofs
-	$(THREADS) $(BIN)/pytest -n 2 --dist loadfile -m "not slow"
+	$(THREADS) $(BIN)/pytest -n 2 --dist loadfile -m "not slow" --durations 20
 
 test-slow: $(VENV)/.installed-dev  ## the slow proofs about learning and durability
-	$(THREADS) $(BIN)/pytest -n 2 --dist loadfile -m slow --timeout 2700
+	$(THREADS) $(BIN)/pytest -n 2 --dist loadfile -m slow --timeout 2700 --durations 20
 
 test-vllm: $(VLLM)/.installed  ## the real vLLM, on the CPU, in an environment of its own (opt-in)
 	$(THREADS) $(VLLM)/bin/python -m pytest tests/vllm \

@@ -1,8 +1,8 @@
-"""Weights rounded to fewer bits; the real ones where bitsandbytes is (`make test-vllm`)."""
+"""Weights rounded to fewer bits, by bitsandbytes on the CPU."""
 
 from __future__ import annotations
 
-import importlib.util
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,15 +14,12 @@ from cai.models.local import LocalModel
 from cai.models.weights import MICROWORLD, LoadOptions
 from cai.records import Message, Sampling
 
-BITSANDBYTES = importlib.util.find_spec("bitsandbytes") is not None
 ASKED = [Message("user", "How do I bake bread?")]
 
-needed = pytest.mark.skipif(not BITSANDBYTES, reason="bitsandbytes is not installed")
 
-
-@pytest.mark.skipif(BITSANDBYTES, reason="bitsandbytes is installed")
 @pytest.mark.parametrize("bits", ["8bit", "4bit"])
-async def test_without_bitsandbytes_the_way_to_it_is_shown(bits):
+async def test_without_bitsandbytes_the_way_to_it_is_shown(bits, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "bitsandbytes", None)
     model = LocalModel("microworld", LoadOptions(quantization=bits), device="cpu")
 
     with pytest.raises(MissingDependency, match=r"'constitutional-ai\[quantization\]'"):
@@ -44,7 +41,6 @@ def test_rounded_weights_are_another_model():
     assert len(identities) == 3
 
 
-@needed
 def test_four_bits_are_normal_floats_with_rounded_scales():
     arguments = quantization_arguments(
         LoadOptions(quantization="4bit", dtype="float32"), torch.device("cpu")
@@ -57,7 +53,6 @@ def test_four_bits_are_normal_floats_with_rounded_scales():
     assert arguments["device_map"] == {"": torch.device("cpu")}
 
 
-@needed
 @pytest.mark.parametrize(("bits", "near"), [("8bit", 0.5), ("4bit", 3.0)])
 async def test_rounded_weights_answer_nearly_as_whole_ones(bits, near: float):
     whole = LocalModel("microworld", device="cpu")
@@ -74,7 +69,6 @@ async def test_rounded_weights_answer_nearly_as_whole_ones(bits, near: float):
     await rounded.close()
 
 
-@needed
 async def test_an_adapter_stays_beside_rounded_weights(adapter: Path):
     options = LoadOptions(quantization="8bit", adapter=str(adapter))
     rounded = LocalModel("microworld", options, device="cpu")

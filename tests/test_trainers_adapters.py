@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -124,17 +124,16 @@ def test_a_folder_without_an_adapter_is_not_merged(tiny_model: Path, tmp_path: P
         merge_adapter(tiny_model, tmp_path / "out")
 
 
-@pytest.mark.skipif(importlib.util.find_spec("bitsandbytes") is not None, reason="it is there")
 def test_without_bitsandbytes_the_way_to_it_is_shown(
-    qwen: str, conversations: Path, tmp_path: Path
+    qwen: str, conversations: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
+    monkeypatch.setitem(sys.modules, "bitsandbytes", None)
     settings = SftSettings(**SHORT, lora=LoraSettings(quantization="4bit"))
 
     with pytest.raises(MissingDependency, match=r"'constitutional-ai\[quantization\]'"):
         train_sft(qwen, conversations, tmp_path / "out", settings, inputs="a")
 
 
-@pytest.mark.skipif(importlib.util.find_spec("bitsandbytes") is None, reason="it is not installed")
 def test_a_base_of_4_bits_learns_and_what_it_learned_is_merged_into_the_whole_one(
     qwen: str, conversations: Path, tmp_path: Path
 ):

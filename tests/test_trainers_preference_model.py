@@ -12,6 +12,7 @@ import pytest
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from cai.errors import InputError
+from cai.microworld import MODEL
 from tests.trainers_support import HARSH, KIND, SHORT, assistant, log, same_weights, user, write
 from trainers.preference_model import encode_pair, train_preference_model
 from trainers.scoring import Scorer, score
@@ -203,6 +204,19 @@ def test_a_preference_model_goes_on_from_one_that_has_seen_other_pairs(
 
     reply = [[user("Question 99"), assistant(KIND)]]
     assert score(tmp_path / "out", reply) == pytest.approx(score(preference_model, reply), abs=1e-4)
+
+
+def test_a_preference_model_of_4_bits_learns_with_a_whole_head(pairs: Path, tmp_path: Path):
+    lora = LoraSettings(rank=4, quantization="4bit")
+    settings = PreferenceModelSettings(**{**SHORT, "epochs": 3}, learning_rate=1e-2, lora=lora)
+
+    train_preference_model(str(MODEL), pairs, tmp_path / "pm", settings, inputs="a")
+
+    kind, harsh = (
+        score(tmp_path / "pm", [[user("Question 99"), assistant(text)]])[0]
+        for text in (KIND, HARSH)
+    )
+    assert kind > harsh
 
 
 def test_a_preference_model_kept_as_an_adapter_scores_as_the_merged_one(

@@ -12,9 +12,12 @@ from typing import Any
 import pyarrow
 import pyarrow.parquet as parquet
 import pytest
+import torch
 from pydantic import ValidationError
+from safetensors.torch import load_file
 
-from cai.errors import InputError
+from cai.errors import InputError, RunError
+from cai.microworld import MODEL
 from tests.trainers_support import HARSH, KIND, assistant, log, same_weights, user, write
 from trainers.reward import RewardSource, open_reward
 from trainers.rl import train_rl
@@ -231,6 +234,27 @@ def test_rl_starts_from_what_an_adapter_has_learned(
 
     assert (tmp_path / "out" / "model.safetensors").is_file()
     assert log(tmp_path / "out")[0]["kl"] == pytest.approx(0, abs=1e-4)
+
+
+def test_a_policy_of_4_bits_is_optimised_and_merged_into_the_whole_one(
+    source: RewardSource, prompts: Path, tmp_path: Path
+):
+    settings = RlSettings(**RL, lora=LoraSettings(rank=2, quantization="4bit"))
+
+    train_rl(str(MODEL), source, prompts, tmp_path / "out", settings, inputs="a")
+
+    whole = load_file(tmp_path / "out" / "model.safetensors")
+    assert all(weight.dtype == torch.float32 for weight in whole.values())
+    assert not same_weights(MODEL, tmp_path / "out")
+
+
+def test_ppo_of_4_bits_is_refused_on_the_cpu_where_it_would_learn_nothing(
+    source: RewardSource, prompts: Path, tmp_path: Path
+):
+    settings = RlSettings(**RL, algorithm="ppo", lora=LoraSettings(rank=2, quantization="4bit"))
+
+    with pytest.raises(RunError, match=r"take rl\.algorithm rloo or grpo, a GPU"):
+        train_rl(str(MODEL), source, prompts, tmp_path / "out", settings, inputs="a")
 
 
 def test_prompts_that_leave_no_room_for_a_reply_are_left_out(

@@ -10,9 +10,12 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from cai.errors import RunError
+from cai.microworld import MODEL
 from tests.trainers_support import assistant, user
+from trainers.adapters import lora_options
 from trainers.reply_figures import reply_figures
 from trainers.rollouts import Rollout, Sampler, Weigher
+from trainers.settings import LoraSettings
 from trainers.tokens import load_tokenizer, prompt_ids
 from trainers.value_model import load_value_model
 
@@ -82,6 +85,16 @@ def test_a_new_value_model_expects_nothing(
     tiny_model: Path, tokenizer: Any, rollouts: list[Rollout]
 ):
     values = weigher(tokenizer).values(load_value_model(str(tiny_model), {}), rollouts)
+
+    assert torch.equal(values, torch.zeros(4, 12))
+
+
+def test_a_value_model_of_4_bits_keeps_its_new_head_whole(rollouts: list[Rollout]):
+    options = lora_options(LoraSettings(quantization="4bit"), str(MODEL), "TOKEN_CLS")
+
+    values = weigher(load_tokenizer(str(MODEL))).values(
+        load_value_model(str(MODEL), options), rollouts
+    )
 
     assert torch.equal(values, torch.zeros(4, 12))
 

@@ -25,8 +25,11 @@ if TYPE_CHECKING:
 CONFIG = "adapter_config.json"
 """Tells a folder with an adapter from one with a whole model."""
 
-Task = Literal["CAUSAL_LM", "SEQ_CLS"]
-"""PEFT's names: of a policy, and of a preference model, whose head is kept with the adapter."""
+Task = Literal["CAUSAL_LM", "SEQ_CLS", "TOKEN_CLS"]
+"""PEFT's names: of a policy, of a preference model, and of a value model, whose heads are new."""
+
+HEADS = ("score", "classifier")
+"""Names of the head in transformers' models that classify."""
 
 
 def lora_options(lora: LoraSettings | None, base: str, task: Task) -> dict[str, Any]:
@@ -58,7 +61,7 @@ def lora_options(lora: LoraSettings | None, base: str, task: Task) -> dict[str, 
         target_modules=layers,
         task_type=task,
     )
-    return {"peft_config": config, **_quantization(lora)}
+    return {"peft_config": config, **_quantization(lora, task)}
 
 
 def is_adapter(model: Path | str) -> bool:
@@ -162,7 +165,7 @@ def settle(model: Path, lora: LoraSettings) -> None:
     merged.rename(model)
 
 
-def _quantization(lora: LoraSettings) -> dict[str, Any]:
+def _quantization(lora: LoraSettings, task: Task) -> dict[str, Any]:
     if lora.quantization is None:
         return {}
     try:
@@ -178,6 +181,8 @@ def _quantization(lora: LoraSettings) -> dict[str, Any]:
             bnb_4bit_quant_type="nf4",
             bnb_4bit_use_double_quant=True,
             bnb_4bit_compute_dtype=torch.bfloat16 if bf16 else torch.float32,
+            # A new head is learned whole: PEFT copies it, which weights of 4 bits do not survive.
+            llm_int8_skip_modules=None if task == "CAUSAL_LM" else list(HEADS),
         )
     }
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cai.errors import RunError
 from trainers.adapters import lora_options, whole_model
 from trainers.settings import RlSettings
 from trainers.value_model import load_value_model
@@ -68,17 +69,26 @@ def load_models(
         merged: where an adapter is put together with its base.
 
     Raises:
-        RunError: the policy's kind has no value model, or its adapter cannot bear another.
+        RunError: the policy's kind has no value model, its adapter cannot bear another, or weights
+            of 4 bits are to learn on the CPU.
         MissingDependency: bitsandbytes, which rounds the base to 4 bits, is not installed.
     """
     import torch
 
+    if settings.lora and settings.lora.quantization and accelerator.device.type == "cpu":
+        # It repacks weights that were read outside of training, and those pass no gradient on.
+        raise RunError(
+            "on the CPU bitsandbytes has no gradient for weights of 4 bits that replies were drawn "
+            f"with, as {settings.algorithm} draws them; take rl.algorithm rloo or grpo, a GPU, or "
+            "no rl.lora.quantization"
+        )
     # An adapter begins with random numbers.
     torch.manual_seed(settings.seed)
     options = lora_options(settings.lora, policy, "CAUSAL_LM")
     whole = whole_model(policy, merged)
     start = None if options else _load(whole, {}).to(accelerator.device)
-    model, value = _load(whole, options), load_value_model(whole, options)
+    valued = lora_options(settings.lora, policy, "TOKEN_CLS")
+    model, value = _load(whole, options), load_value_model(whole, valued)
     optimizer = torch.optim.AdamW(
         [
             {"params": _learning(model), "lr": settings.learning_rate},

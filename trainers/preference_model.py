@@ -181,6 +181,11 @@ def _soft_label_trainer(
     classifier: Any = trainer.model
     if options.get("peft_config") is not None:
         classifier = classifier.get_base_model()
+    if "quantization_config" in options:
+        # TRL keeps what learns beside 4 bits in 16, which a head that sums in 32 cannot read.
+        for weight in classifier.parameters():
+            if weight.requires_grad:
+                weight.data = weight.data.float()
     trainer.data_collator = _collator(classifier, options["processing_class"].pad_token_id)
     return trainer
 
