@@ -5,6 +5,7 @@ CaiError
 ├── ModelError        a language model did not answer
 │   ├── TransientError    a second try may help (overload, time-out, dropped connection)
 │   ├── PermanentError    no second try helps (wrong key, unknown model, malformed request)
+│   │   └── UnsupportedSampling   it takes no such temperature or top_p
 │   └── RejectedRequest   this one request cannot be answered (too long); others can
 ├── BudgetReached     the run's limit of calls or dollars is reached
 ├── RunError          a run folder cannot be used as asked
@@ -87,6 +88,10 @@ class TransientError(ModelError):
 
 class PermanentError(ModelError):
     """No second try helps: the run stops and shows the provider's own message."""
+
+
+class UnsupportedSampling(PermanentError):
+    """The model does not take the temperature or top_p that it is asked to draw with."""
 
 
 class RejectedRequest(ModelError):

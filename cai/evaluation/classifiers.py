@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Literal
 
@@ -47,6 +47,20 @@ def microworld_classifier() -> Classifier:
         return classify(prompt.messages[-1].content, reply)
 
     return Classifier("truth", verdict)
+
+
+def with_declined(classifier: Classifier, declined: Collection[tuple[str, str]]) -> Classifier:
+    """The same, but a reply that its provider declined is a refusal, whatever its text.
+
+    Args:
+        classifier: of all other replies.
+        declined: id of the prompt and text, which is often empty, of those.
+    """
+
+    def verdict(prompt: Prompt, reply: str) -> Verdict:
+        return "refusal" if (prompt.id, reply) in declined else classifier(prompt, reply)
+
+    return Classifier(classifier.method, verdict)
 
 
 def check_request(prompt: Prompt) -> None:

@@ -16,6 +16,7 @@ from cai.errors import (
     RejectedRequest,
     TransientCause,
     TransientError,
+    UnsupportedSampling,
 )
 from cai.records import Completion, StopReason, Usage
 from cai.redaction import redacted
@@ -49,6 +50,9 @@ TOO_LONG = re.compile(
     re.IGNORECASE,
 )
 """Words of a 400 that refuse this one request for its length."""
+
+SAMPLING = re.compile(r"\b(?:temperature|top_p)\b")
+"""Fields that a 400 names where a model does not draw as it is asked to."""
 
 EXCERPT = 500
 """Characters of a provider's answer that an error message shows."""
@@ -203,6 +207,7 @@ def raise_for_status(status: int, headers: Mapping[str, str], content: bytes, ur
     Raises:
         TransientError: 408, 409, 425, 429 and 5xx, with the wait that the server asks for.
         RejectedRequest: 400 or 413 for the request's length; `ContentFiltered` for what it says.
+        UnsupportedSampling: 400 for a temperature or top_p.
         PermanentError: a redirect, a used-up quota and all else, with the provider's own message.
     """
     if 200 <= status < 300:
@@ -239,6 +244,8 @@ def _refuse(status: int, message: str) -> NoReturn:
         error = ContentFiltered
     elif status == 413 or (status == 400 and TOO_LONG.search(message)):
         error = RejectedRequest
+    elif status == 400 and SAMPLING.search(message):
+        error = UnsupportedSampling
     raise error(message)
 
 

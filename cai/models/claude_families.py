@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from cai.errors import PermanentError
+from cai.errors import PermanentError, UnsupportedSampling
 from cai.records import Sampling
 
 ThinkingField = Literal["adaptive", "disabled", "between_tools"]
@@ -100,7 +100,7 @@ def sampling_fields(
     """Temperature and top_p as the request names them, without those at their default of 1.
 
     Raises:
-        PermanentError: the model does not take them; nothing is left out that was asked for.
+        UnsupportedSampling: the model does not take them; nothing is left out that was asked for.
     """
     asked = {"temperature": float(sampling.temperature), "top_p": float(sampling.top_p)}
     asked = {name: value for name, value in asked.items() if value != 1}
@@ -109,17 +109,17 @@ def sampling_fields(
     thinks = takes != "none" and may_think(model, field)
     if asked and (takes == "none" or thinks):
         when = " while it thinks" if thinks else ""
-        raise PermanentError(
+        raise UnsupportedSampling(
             f"{model} takes neither temperature nor top_p{when}, and the recipe asks for {told}; "
             "set both to 1 in that stage's `sampling`, or name another model"
         )
     if len(asked) > 1 and takes == "one":
-        raise PermanentError(
+        raise UnsupportedSampling(
             f"{model} takes temperature or top_p, not both, and the recipe asks for {told}; set "
             "one of them to 1 in that stage's `sampling`"
         )
     if asked.get("temperature", 0) > 1:
-        raise PermanentError(
+        raise UnsupportedSampling(
             f"{model} takes temperatures from 0 to 1, and the recipe asks for {told}; lower it in "
             "that stage's `sampling`"
         )

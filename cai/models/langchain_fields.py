@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
-from cai.errors import PermanentError
+from cai.errors import PermanentError, UnsupportedSampling
 from cai.models.capabilities import capabilities_of
 from cai.records import Sampling
 
@@ -96,7 +96,8 @@ def given(kind: type[BaseModel], provider: str, model: str, sampling: Sampling) 
     """Sort the parameters of a sampling by how a class takes them; the seed may have no place.
 
     Raises:
-        PermanentError: the class has no place for a parameter that changes answers.
+        PermanentError: the class has no place for a parameter that changes answers;
+            `UnsupportedSampling` for temperature and top_p.
     """
     wanted = {name: getattr(sampling, name) for name in ("temperature", "top_p", "max_tokens")}
     plain = _plain_at_one(provider, model)
@@ -110,7 +111,8 @@ def given(kind: type[BaseModel], provider: str, model: str, sampling: Sampling) 
         elif name in by_call:
             called_with[by_call[name]] = value
         elif name == "max_tokens" or value != 1:
-            raise PermanentError(
+            kind_of_error = PermanentError if name == "max_tokens" else UnsupportedSampling
+            raise kind_of_error(
                 f"langchain:{provider}:{model} cannot be asked for {name} {value}: "
                 f"{kind.__name__} has no field for it; "
                 + ("choose another provider" if name == "max_tokens" else f"set {name}: 1")

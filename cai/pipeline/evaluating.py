@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import Any, NamedTuple
 
@@ -19,6 +19,7 @@ from cai.evaluation import (
     refusal_score,
 )
 from cai.evaluation.best_of import best_place
+from cai.evaluation.classifiers import with_declined
 from cai.evaluation.labels import Truth
 from cai.evaluation.truths import microworld_truth
 from cai.pipeline.best_of import (
@@ -28,7 +29,7 @@ from cai.pipeline.best_of import (
     measure_beside,
     open_scorer,
 )
-from cai.pipeline.judged import ask_judges, judged_figures
+from cai.pipeline.judged import judge_in_parts
 from cai.pipeline.policies import BEST_OF, StagePolicy, policies, sample_policy
 from cai.pipeline.readback import read_comparison, read_prompt, read_traces
 from cai.pipeline.studio import Studio
@@ -75,26 +76,37 @@ def truth_of(studio: Studio) -> Truth | None:
     return microworld_truth(studio.setting.constitution)
 
 
-async def evaluate_policies(studio: Studio) -> Mapping[str, Any]:
-    """Let every policy answer the evaluation prompts; figures of each, and of the PM if any."""
+async def evaluate_policies(studio: Studio) -> AsyncIterator[Mapping[str, Any]]:
+    """Let every policy answer the evaluation prompts; figures of each, and of the PM if any.
+
+    They are given as they are had, so that what stops a later part leaves those of the earlier.
+    """
     asked, last = list(policies(studio)), studio.iteration
     for policy in asked:
         studio.begin_iteration(policy.iteration)
         await sample_policy(studio, policy)
     studio.begin_iteration(last)
-    await ask_judges(studio, asked)
     stages = {one.stage: measure_policy(studio, one) for one in asked if one.name != BEST_OF}
+    yield {"stages": stages}
+    async for figures in judge_in_parts(studio, asked, classifier_of(studio)):
+        yield figures
     found, best = measure_iterations(studio)
-    found = {**found, **judged_figures(studio, asked, classifier_of(studio))}
-    if not best:
-        return {"stages": stages, **found}
-    return {"stages": stages | {BEST_OF: best["stage"]}, **found, "best_of": best["best_of"]}
+    if best:
+        stages = stages | {BEST_OF: best["stage"]}
+        found = {**found, "best_of": best["best_of"]}
+    yield {"stages": stages, **found}
 
 
 def measure_policy(studio: Studio, policy: StagePolicy) -> Mapping[str, Any]:
-    """Figures of one policy's replies to the evaluation prompts."""
-    records = _replies_of(studio, policy)
-    return _figures(studio, [(read_prompt(one["prompt"]), one["text"]) for one in records])
+    """Figures of one policy's replies to the evaluation prompts; those declined are refusals."""
+    replies: list[tuple[Prompt, str]] = []
+    declined = set[tuple[str, str]]()
+    for one in _replies_of(studio, policy):
+        prompt = read_prompt(one["prompt"])
+        replies.append((prompt, one["text"]))
+        if one["stop_reason"] == "refusal":
+            declined.add((prompt.id, one["text"]))
+    return _figures(studio, replies, with_declined(classifier_of(studio), declined))
 
 
 def measure_best_of(studio: Studio, scorer: ScoresOnce) -> Mapping[str, Any]:
@@ -107,12 +119,14 @@ def measure_best_of(studio: Studio, scorer: ScoresOnce) -> Mapping[str, Any]:
         return {}
     best = [(one.prompt, one.replies[best_place(one.scores)].text) for one in draws]
     beside = measure_beside(studio, draws, classifier_of(studio), scorer)
-    return {"stage": _figures(studio, best), "best_of": beside}
+    return {"stage": _figures(studio, best, classifier_of(studio)), "best_of": beside}
 
 
-def _figures(studio: Studio, replies: Sequence[tuple[Prompt, str]]) -> Mapping[str, Any]:
+def _figures(
+    studio: Studio, replies: Sequence[tuple[Prompt, str]], classifier: Classifier
+) -> Mapping[str, Any]:
     group = _family if studio.recipe.evaluation.truth == "microworld" else None
-    return policy_figures(replies, classifier_of(studio), group=group).to_json()
+    return policy_figures(replies, classifier, group=group).to_json()
 
 
 class Scored(NamedTuple):
@@ -187,12 +201,14 @@ def _replies_of(studio: Studio, policy: StagePolicy) -> Iterator[Mapping[str, An
 
 
 def _policy_pairs(studio: Studio) -> Iterator[Comparison]:
-    """Two policies' replies to the same held-out prompt, where they differ."""
+    """Two policies' replies to the same held-out prompt, where they differ; none was declined."""
     replies: dict[str, list[tuple[Prompt, str]]] = {}
     for one in policies(studio):
         if one.name == BEST_OF:
             continue  # Its replies are SL-CAI's, picked by the model that is to be measured.
         for record in _replies_of(studio, one):
+            if record["stop_reason"] == "refusal":
+                continue  # There is no text to score; the policy's figures count it.
             prompt = read_prompt(record["prompt"])
             replies.setdefault(prompt.id, []).append((prompt, record["text"]))
     for answers in replies.values():

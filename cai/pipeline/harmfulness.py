@@ -11,11 +11,12 @@ from dataclasses import asdict
 from typing import NamedTuple
 
 from cai.contest_settings import KINDS
-from cai.engine import RowLog
+from cai.engine import RowEnded, RowLog
+from cai.errors import UnsupportedSampling
 from cai.harmfulness_settings import HarmfulnessSettings
 from cai.label_settings import LabelSettings
 from cai.pipeline.contest import contestants
-from cai.pipeline.judged_rows import reply_to_judge
+from cai.pipeline.judged_rows import NO_REPLY, reply_to_judge
 from cai.pipeline.judging import (
     Choice,
     GateData,
@@ -71,10 +72,14 @@ def settings_of_harmfulness(recipe: Recipe) -> HarmfulnessSettings:
 async def measure_harm_judge(studio: Studio) -> None:
     """Have the judge rate both replies of pairs with a known better one.
 
+    Nothing is asked where it will have nothing to score.
+
     Raises:
         CaiError: the data cannot be read, or cannot be asked.
     """
     gate = _gate(studio.recipe)
+    scores = any(True for _ in _prompts(studio))
+    gate = gate if scores else gate._replace(data=())
     await measure_by(studio, judging_of_harm(studio), gate, GATE, "measure the judge of harm")
 
 
@@ -106,8 +111,7 @@ async def score_replies(studio: Studio, policies: Sequence[StagePolicy], stage: 
     answering = contestants(policies)
 
     def items() -> Iterator[Graded]:
-        of_kinds = (one for one in prompts_measured_on(studio) if one.kind in KINDS["harmlessness"])
-        for prompt in some_of_each_kind(of_kinds, settings.prompts, studio.setting.seed):
+        for prompt in _prompts(studio):
             for number, policy in enumerate(answering):
                 for sample in range(samples):
                     key = RowKey(stage, prompt.id, sample=number * samples + sample)
@@ -118,6 +122,12 @@ async def score_replies(studio: Studio, policies: Sequence[StagePolicy], stage: 
     await studio.run_rows(
         title, items, lambda item, log: _score(studio, judging, item, log), stages=(stage,)
     )
+
+
+def _prompts(studio: Studio) -> Iterator[Prompt]:
+    most = settings_of_harmfulness(studio.recipe).prompts
+    of_kinds = (one for one in prompts_measured_on(studio) if one.kind in KINDS["harmlessness"])
+    return some_of_each_kind(of_kinds, most, studio.setting.seed)
 
 
 def judging_of_harm(studio: Studio) -> Judging:
@@ -136,9 +146,14 @@ def judging_of_harm(studio: Studio) -> Judging:
 async def _score(studio: Studio, judging: Judging, item: Graded, log: RowLog) -> None:
     prompt, key, policy, sample = item
     temperature = 0.0 if key.stage == GREEDY else 1.0
-    reply = await reply_to_judge(
-        studio, policy, prompt, key, sample=sample, temperature=temperature
-    )
+    try:
+        reply = await reply_to_judge(
+            studio, policy, prompt, key, sample=sample, temperature=temperature
+        )
+    except UnsupportedSampling as error:
+        # No setting of the recipe would help, and the model is measured by its other replies.
+        reason = f"{policy.stage}{NO_REPLY}it is not drawn at temperature {temperature:g}: {error}"
+        raise RowEnded(key, "filtered", reason) from error
     principle = judging.setting.draw("rating", prompt, key, 0)
     rated = await rate_replies(
         [reply],

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -146,6 +154,21 @@ async def ask_judges(
     studio.begin_iteration(last)
 
 
+async def judge_in_parts(
+    studio: Studio, policies: Sequence[StagePolicy], beside: Classifier
+) -> AsyncIterator[Mapping[str, Any]]:
+    """Take the passes of the judges; gives figures once what they are of is judged.
+
+    Args:
+        studio: of the run.
+        policies: as of `passes_of_judges`.
+        beside: says what a reply is without a judge.
+    """
+    for part in _parts(studio, policies, beside):
+        await ask_judges(studio, policies, part.stages)
+        yield part.measure()
+
+
 def judged_figures(
     studio: Studio, policies: Sequence[StagePolicy], beside: Classifier
 ) -> Mapping[str, Any]:
@@ -156,9 +179,24 @@ def judged_figures(
         policies: as they were given to `ask_judges`.
         beside: says what a reply is without a judge.
     """
-    return {
-        **contest_figures(studio, policies),
-        **measure_harmfulness(studio, policies),
-        **measure_verdicts(studio, policies, beside),
-        **measure_style(studio, policies),
-    }
+    parts = _parts(studio, policies, beside)
+    return {name: figure for part in parts for name, figure in part.measure().items()}
+
+
+class _Part(NamedTuple):
+    """Figures, and the stages of the passes that they come of."""
+
+    stages: Collection[str]
+    measure: Callable[[], Mapping[str, Any]]
+
+
+def _parts(
+    studio: Studio, policies: Sequence[StagePolicy], beside: Classifier
+) -> tuple[_Part, ...]:
+    contest = {stage(one) for one in CRITERIA for stage in (gate_stage_of, stage_of)}
+    return (
+        _Part((), partial(measure_style, studio, policies)),
+        _Part(contest, partial(contest_figures, studio, policies)),
+        _Part((GATE, GREEDY, SAMPLED), partial(measure_harmfulness, studio, policies)),
+        _Part((VERDICT,), partial(measure_verdicts, studio, policies, beside)),
+    )

@@ -10,7 +10,7 @@ from cai.engine import RowEnded
 from cai.evaluation.intervals import rate
 from cai.pipeline.policies import StagePolicy, reply_key, reply_of
 from cai.pipeline.studio import Studio
-from cai.records import Prompt, Response, Row, RowKey
+from cai.records import Completion, Prompt, Response, Row, RowKey
 
 NO_REPLY = " has no reply: "
 """In the reason of a row whose policy gave nothing to be judged: nobody asked the judge."""
@@ -36,16 +36,39 @@ async def reply_to_judge(
         temperature: as of `cai.pipeline.policies.reply_of`.
 
     Raises:
-        RowEnded: it cannot be had; that ends the judge's row, and says whose reply is missing.
+        RowEnded: it cannot be had, or its provider declined ("refused"); that ends the judge's
+            row, and says whose reply is missing.
+    """
+    said = await answer_to_judge(
+        studio, policy, prompt, key, sample=sample, temperature=temperature
+    )
+    if said.stop_reason == "refusal":
+        # Its call is the reply's row's: what a judge's rows name is what judging has cost.
+        raise RowEnded(key, "refused", f"{policy.stage}{NO_REPLY}it was declined")
+    return Response(prompt, said.text, sample, said.model, said.call)
+
+
+async def answer_to_judge(
+    studio: Studio,
+    policy: StagePolicy,
+    prompt: Prompt,
+    key: RowKey,
+    *,
+    sample: int = 0,
+    temperature: float | None = None,
+) -> Completion:
+    """As `reply_to_judge`, with what the provider said about it: declined ones too.
+
+    Raises:
+        RowEnded: it cannot be had.
     """
     try:
-        said = await reply_of(
+        return await reply_of(
             studio, policy, prompt, reply_key(policy, prompt, sample), temperature
         )
     except RowEnded as end:
         reason = f"{policy.stage}{NO_REPLY}{end.row.reason}"
         raise RowEnded(key, end.row.status, reason, end.row.calls) from end
-    return Response(prompt, said.text, sample, said.model, said.call)
 
 
 def rows_by_name(

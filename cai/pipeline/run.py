@@ -221,7 +221,8 @@ async def _rl(studio: Studio, figures: Figures) -> None:
 
 async def _evaluate(studio: Studio, figures: Figures) -> None:
     began = time.monotonic()
-    figures.add(await evaluate_policies(studio))
+    async for found in evaluate_policies(studio):
+        figures.add(found)
     figures.add(measure_contamination(studio))
     figures.time("evaluate", began)
 

@@ -33,6 +33,8 @@ def _replies(studio: Studio, policy: StagePolicy) -> list[list[str]]:
     """What a policy said, by prompt."""
     groups: dict[str, list[str]] = {}
     for row in studio.ledger.rows(stage=policy.row_stage, status="ok"):
-        if row.record is not None and row.key.iteration == policy.iteration:
+        if row.record is None or row.record["stop_reason"] == "refusal":
+            continue  # What the provider declined has no wording.
+        if row.key.iteration == policy.iteration:
             groups.setdefault(row.key.prompt_id, []).append(row.record["text"])
     return list(groups.values())

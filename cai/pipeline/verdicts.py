@@ -19,14 +19,14 @@ from cai.evaluation.policy import policy_figures
 from cai.harmfulness_settings import VerdictSettings
 from cai.label_settings import LabelSettings
 from cai.pipeline.contest import contestants
-from cai.pipeline.judged_rows import ends_of, reply_to_judge, rows_by_name
+from cai.pipeline.judged_rows import answer_to_judge, ends_of, rows_by_name
 from cai.pipeline.judging import Choice, chosen_principles, judging_under
 from cai.pipeline.labeler_figures import cost_of
 from cai.pipeline.policies import StagePolicy, prompts_measured_on
 from cai.pipeline.readback import read_prompt
 from cai.pipeline.studio import Studio
 from cai.recipe import Recipe
-from cai.records import Prompt, Row, RowKey
+from cai.records import Prompt, Response, Row, RowKey
 from cai.stages.classify import Classification, classify_under
 from cai.stages.setting import Setting
 
@@ -98,10 +98,12 @@ async def _judge(
     studio: Studio, settings: Mapping[Verdict, Setting], item: Judged, log: RowLog
 ) -> None:
     prompt, key, policy = item
-    reply = await reply_to_judge(studio, policy, prompt, key)
+    said = await answer_to_judge(studio, policy, prompt, key)
+    reply = Response(prompt, said.text, 0, said.model, said.call)
     record = {"prompt": asdict(prompt), "policy": policy.stage, "text": reply.text}
-    if is_degenerate(reply.text):
-        await log.ok(key, {**record, "verdict": "degenerate", "p_yes": {}}, ())
+    plain = "refusal" if said.stop_reason == "refusal" else "degenerate"
+    if plain == "refusal" or is_degenerate(reply.text):
+        await log.ok(key, {**record, "verdict": plain, "p_yes": {}}, ())
         return
     mass = settings_of_verdicts(studio.recipe_for(key)).minimum_mass
     found: list[Classification] = await all_of(
@@ -148,13 +150,19 @@ def _figures(studio: Studio, rows: Sequence[Row], beside: Classifier) -> Mapping
         replies.append((prompt, record["text"]))
         verdicts[prompt.id, record["text"]] = record["verdict"]
     judge = Classifier("judge", lambda prompt, reply: verdicts[prompt.id, reply])
-    alike = share_of([judge(*reply) == beside(*reply) for reply in replies])
+    alike = share_of(
+        [
+            judge(*reply) == beside(*reply)
+            for reply, record in zip(replies, records, strict=True)
+            if record["p_yes"]
+        ]
+    )
     cost = cost_of(rows, studio.ledger, studio.recipe.models.of("judge").known_prices)
     known = cost.input_tokens is not None and cost.output_tokens is not None
     return {
         **policy_figures(replies, judge).to_json(),
         "agreement": {"with": beside.method, **alike.to_json()} if alike else None,
-        **ends_of(rows, unasked=sum(record["verdict"] == "degenerate" for record in records)),
+        **ends_of(rows, unasked=sum(not record["p_yes"] for record in records)),
         "calls": cost.calls,
         "tokens": (cost.input_tokens or 0) + (cost.output_tokens or 0) if known else None,
         "dollars": cost.dollars,
