@@ -168,6 +168,62 @@ def test_a_process_that_comes_late_leaves_the_snapshot_of_the_main_one(tmp_path:
     assert [one.name for one in folder.iterdir()] == ["model"]
 
 
+LOOK = """
+import json, sys
+from pathlib import Path
+from accelerate import PartialState
+from trainers.reply_figures import reply_figures
+from trainers.tracking import Standard, Tracker
+
+class Length:
+    def score(self, conversations):
+        return [float(len(turns[-1]["content"])) for turns in conversations]
+
+state, file = PartialState(cpu=True), Path(sys.argv[1])
+mine = json.loads(file.read_text())[state.process_index :: state.num_processes]
+tracker = Tracker(Length(), standard=Standard(3.0, 2.0), train=Standard(0.0, 1.0))
+figures = {**reply_figures(mine), **tracker.figures(mine, [0.0] * len(mine))}
+name = f"{state.process_index} of {state.num_processes}.json"
+file.with_name(name).write_text(json.dumps(figures))
+"""
+"""What each of some processes logs of replies, of which it has drawn a share."""
+
+
+def test_two_processes_log_of_their_replies_what_one_does(tmp_path: Path):
+    program, file = tmp_path / "look.py", tmp_path / "replies.json"
+    program.write_text(LOOK)
+    # Each of two processes has the replies to one prompt; of these alone no mean has an interval.
+    texts = ["Why?", "No.", "Because.", "As a language model, I cannot help with that."]
+    replies = [
+        [{"role": "user", "content": f"Q{n % 2}"}, {"role": "assistant", "content": text}]
+        for n, text in enumerate(texts)
+    ]
+    file.write_text(json.dumps(replies))
+
+    for processes in (1, 2):
+        asked = launched(processes, program, file)
+        done = subprocess.run(asked, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+
+    one, *two = (
+        json.loads((tmp_path / f"{name}.json").read_text())
+        for name in ("0 of 1", "0 of 2", "1 of 2")
+    )
+    assert "words_low" in one
+    assert two == [pytest.approx(one)] * 2
+
+
+def test_two_processes_of_ppo_log_intervals_over_all_prompts(
+    data: Path, judge: Path, tmp_path: Path
+):
+    asked = ("trainers.rl", "--base", MODEL, "--preference-model", judge, "--data", data)
+    small = ("algorithm=ppo", "steps=1", "prompts_per_step=2", "generations=1")
+
+    train(2, *asked, "--out", tmp_path / "two", *(part for one in small for part in ("--set", one)))
+
+    assert log(tmp_path / "two")[0].keys() >= {"words", "words_low", "words_high"}
+
+
 def mean_figures(entries: Sequence[dict[str, Any]]) -> dict[str, float]:
     names = ("reward", "reward_std", "entropy")
     return {name: sum(entry[name] for entry in entries) / len(entries) for name in names}

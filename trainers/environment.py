@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any, TypeVar
 
 from cai.errors import MissingDependency, RunError
+
+Item = TypeVar("Item")
 
 RANKS = ("LOCAL_RANK", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
 """Variables of the launchers, one of which each of several processes finds."""
@@ -87,6 +90,20 @@ def _has_accelerator() -> bool:
     import torch
 
     return torch.accelerator.is_available()
+
+
+def of_all_processes(items: Sequence[Item]) -> list[Item]:
+    """Items of all processes, those of the first one first; each process must ask for them.
+
+    Args:
+        items: this process's own; plain objects, or tensors in main memory.
+    """
+    if not is_launched():
+        return [*items]
+    from accelerate.utils import gather_object
+
+    gathered: Any = gather_object([*items])
+    return gathered
 
 
 def require_one_gpu() -> None:

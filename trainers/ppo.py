@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import orjson
 
 from cai.errors import RunError
-from trainers.environment import require_whole_models
+from trainers.environment import of_all_processes, require_whole_models
 from trainers.fit import Report
 from trainers.losses import (
     clipped_objective,
@@ -86,6 +86,7 @@ class Experience:
         advantages_B_T: of each token.
         returns_B_T: rewards that were still to come.
         mask_B_T: 1 for tokens of a reply that has a reward.
+        tokens: how many these are, the mean of all processes.
         figures: for the log.
     """
 
@@ -94,6 +95,7 @@ class Experience:
     advantages_B_T: Tensor
     returns_B_T: Tensor
     mask_B_T: Tensor
+    tokens: Tensor
     figures: Mapping[str, float]
 
 
@@ -205,12 +207,16 @@ class PpoLoop:
         )
         advantages = generalized_advantages(rewards, values, learned, self._rules.decay)
         returns = advantages + values * learned
-        tokens = mask.sum()
+        # Of all processes: means of theirs are no deviation, no interval and no mean of a token.
+        earned = [one for one in of_all_processes(paid.rewards) if one is not None]
+        earned = torch.tensor(earned, device=mask.device)
+        sums = torch.stack([(entropy * mask).sum(), mask.sum(), learned.sum()])
+        nats, tokens, taught = self._accelerator.reduce(sums, reduction="mean")
         figures = {
-            "reward": scores[known].mean().item(),
-            "reward_std": scores[known].std(correction=0).item(),
+            "reward": earned.mean().item(),
+            "reward_std": earned.std(correction=0).item(),
             "kl": ((drawn - before) * mask).sum(1).mean().item(),
-            "entropy": ((entropy * mask).sum() / tokens).item(),
+            "entropy": (nats / tokens).item(),
             "length": (tokens / len(rollouts)).item(),
             "cut_off": sum(one.cut_off for one in rollouts) / len(rollouts),
             **paid.figures,
@@ -219,7 +225,7 @@ class PpoLoop:
         if self._rules.normalizes:
             everyone: Any = self._accelerator.gather((advantages, learned))
             advantages = normalized(advantages, learned, everyone)
-        return Experience(rollouts, drawn, advantages, returns, learned, figures)
+        return Experience(rollouts, drawn, advantages, returns, learned, taught, figures)
 
     def _learn(self, batch: Experience) -> dict[str, float]:
         """Make K optimizer steps on a batch; gives their mean figures."""
@@ -255,7 +261,7 @@ class PpoLoop:
         clipped = torch.zeros((), device=policy.device)
         if self._rules.clip is not None:
             found = is_clipped(new, old, advantages, self._rules.clip)
-            clipped = (found * mask).sum() / batch.mask_B_T.sum()
+            clipped = (found * mask).sum() / batch.tokens
         count = len(batch.rollouts)
         return torch.stack([policy.sum() / count, value.sum() / count, clipped])
 

@@ -18,21 +18,22 @@ from cai.evaluation.patterns import Patterns, read_patterns
 from cai.records import digest
 from cai.wording import FOLDER as WORDING
 from cai.wording import Wording, read_wording
+from trainers.environment import of_all_processes
 from trainers.tokens import Conversation
 
 
 def reply_figures(conversations: Sequence[Conversation]) -> Mapping[str, float]:
-    """Figures of some replies, each with the ends of its 95 % interval: `x`, `x_low`, `x_high`.
+    """Figures of replies of all processes, and the ends of their 95 % intervals: `x_low`, `x_high`.
 
     They are those of `cai.evaluation.goodhart.Style`, by any shipped pattern of whatever language,
     with ``words`` for its length, and ``refusal``, the share of replies that a pattern of refusal
     matches. Replies to one prompt are alike, so the intervals count prompts.
 
     Args:
-        conversations: one at least, each with the reply as its last turn.
+        conversations: this process's, one at least, each with the reply as its last turn.
     """
     groups: dict[str, list[str]] = {}
-    for one in conversations:
+    for one in of_all_processes(conversations):
         groups.setdefault(digest(list(one[:-1])), []).append(one[-1]["content"])
     replies = list(groups.values())
     rates = dict(style_of(replies, _wordings()).rates)

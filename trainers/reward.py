@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from cai.errors import Fault, InputError, RunError
+from trainers.environment import of_all_processes
 from trainers.pairs import COLUMNS, LABEL, read_pair
 from trainers.rows import BadRow, check_columns, data_files, read_rows
 from trainers.scoring import Scorer
@@ -108,9 +109,10 @@ class Paid(NamedTuple):
 
     Args:
         rewards: in their order; None for a reply that a part with weight says nothing of.
-        figures: for the log: mean of each part over the replies that it speaks of, if there are
-            several parts; the share of replies without a reward, if there can be any; that of
-            replies before which a preference model could not read the whole prompt.
+        figures: for the log, over the replies of all processes: mean of each part over the replies
+            that it speaks of, if there are several parts; the share of replies without a reward, if
+            there can be any; that of replies before which a preference model could not read the
+            whole prompt.
     """
 
     rewards: list[float | None]
@@ -156,14 +158,14 @@ class Reward:
             )
         figures = {name: _mean(one) for name, one in scores.items()} if len(scores) > 1 else {}
         if RATING in scores:
-            figures["unrated"] = unpaid / len(rewards)
+            figures["unrated"] = _mean([reward is None for reward in rewards])
         if self.tracker is not None:
             known = [score for score in scores[SCORE] if score is not None]
             figures |= self.tracker.figures(conversations, known)
         if scorers:
             after = [scorer.shortened for scorer in scorers]
             shortened = max(new - old for new, old in zip(after, before, strict=True))
-            figures["shortened"] = shortened / len(rewards)
+            figures["shortened"] = _mean([shortened / len(rewards)])
         return Paid(rewards, figures)
 
     def has_room(self, prompt: Conversation, tokens: int) -> bool:
@@ -290,4 +292,5 @@ def _sum(scores: Sequence[float | None], weights: Sequence[float]) -> float | No
 
 
 def _mean(scores: Sequence[float | None]) -> float:
-    return statistics.fmean(score for score in scores if score is not None)
+    """Over all processes."""
+    return statistics.fmean(one for one in of_all_processes(scores) if one is not None)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from cai.errors import Fault, InputError
+from trainers.environment import of_all_processes
 from trainers.tokens import Conversation
 
 TRAIN, TEST, GAP_STD = "train_pm", "test_pm", "pm_gap_std"
@@ -53,10 +54,11 @@ class Tracker:
     ) -> Mapping[str, float]:
         """Means of both models' standardized scores, and the deviation of their differences.
 
-        z = (r − mean) / deviation; the deviation of train z less test z is over the replies.
+        z = (r − mean) / deviation; the deviation of train z less test z is over the replies, those
+        of all processes.
 
         Args:
-            conversations: one at least, each with the reply as its last turn.
+            conversations: this process's, one at least, each with the reply as its last turn.
             scores: the train-PM's, in their order.
         """
         train = [(score - self.train.mean) / self.train.deviation for score in scores]
@@ -64,11 +66,11 @@ class Tracker:
             (score - self.standard.mean) / self.standard.deviation
             for score in self.of.score(conversations)
         ]
-        apart = [one - other for one, other in zip(train, test, strict=True)]
+        both = of_all_processes([*zip(train, test, strict=True)])
         return {
-            TRAIN: statistics.fmean(train),
-            TEST: statistics.fmean(test),
-            GAP_STD: statistics.pstdev(apart),
+            TRAIN: statistics.fmean(train for train, _ in both),
+            TEST: statistics.fmean(test for _, test in both),
+            GAP_STD: statistics.pstdev(train - test for train, test in both),
         }
 
 
