@@ -138,6 +138,14 @@ def test_a_reply_without_a_verdict_says_why(
     assert reason in ended.value.row.reason
 
 
+@pytest.mark.parametrize("reference", ["", " \n", None], ids=["empty", "blank", "none"])
+def test_a_comparison_with_no_reply_has_no_verdict(tmp_path: Path, reference: str | None):
+    with pytest.raises(RowEnded) as ended:
+        judged(source(tmp_path), (Asked("comparison"), KIND, reference))
+
+    assert ended.value.row.reason == "there is no reply to compare with"
+
+
 @pytest.mark.parametrize(
     ("asked", "told"),
     [

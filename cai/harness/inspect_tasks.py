@@ -114,9 +114,11 @@ def judge(
         text = state.output.completion
         try:
             reply = Response(_prompt(state), text, state.epoch - 1, str(state.model), "")
-            verdict = await judge_reply(JUDGES.studio(source), reply, asked, target.text)
-        except _NoPrompt as error:
-            return scoring.Score.unscored(reason="no prompt", answer=text, explanation=str(error))
+            reference = _reference(target) if way == "comparison" else None
+            verdict = await judge_reply(JUDGES.studio(source), reply, asked, reference)
+        except _NotAsked as error:
+            reason, why = error.reason, str(error)
+            return scoring.Score.unscored(reason=reason, answer=text, explanation=why)
         except RowEnded as end:
             status, why = end.row.status, end.row.reason
             return scoring.Score.unscored(reason=status, answer=text, explanation=why)
@@ -170,15 +172,35 @@ def _prompt(state: Any) -> Prompt:
     """What the reply answers, of anybody's task.
 
     Raises:
-        _NoPrompt: it answers nobody, or turns do not alternate, as with tools.
+        _NotAsked: it answers nobody, or turns do not alternate, as with tools.
     """
     turns = [{"role": turn.role, "content": turn.text} for turn in state.messages]
     source, kind = (state.metadata.get(name, "") for name in ("source", "kind"))
     try:
         return Prompt(as_prompt(to_messages(turns)), str(source), str(kind))
     except ValueError as error:
-        raise _NoPrompt(str(error)) from error
+        raise _NotAsked("no prompt", str(error)) from error
 
 
-class _NoPrompt(Exception):
-    """A sample is no conversation that a reply was asked for; says why."""
+def _reference(target: Any) -> str:
+    """The reply to compare with.
+
+    Raises:
+        _NotAsked: it is blank.
+    """
+    if not target.text.strip():
+        raise _NotAsked("no reference", "the sample's target, to compare with, is blank")
+    return target.text
+
+
+class _NotAsked(Exception):
+    """A sample is nothing that a judge can be asked about.
+
+    Args:
+        reason: as of a sample without a score.
+        told: more of it.
+    """
+
+    def __init__(self, reason: str, told: str) -> None:
+        super().__init__(told)
+        self.reason = reason

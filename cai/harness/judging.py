@@ -100,8 +100,8 @@ async def judge_reply(
 
     Raises:
         RowEnded: there is no verdict: the judge declined ("refused"), answered something else
-            ("unparsed"), or the reply is blank ("unparsed"), the reference itself, or one to which
-            no principle applies ("filtered").
+            ("unparsed"), or the reply is blank ("unparsed"), the reference itself, one to which no
+            principle applies, or to be compared with a blank reference ("filtered").
         CaiError: what stops a run as well; everything bought is kept.
     """
     key = RowKey(STAGE, reply.prompt.id, sample=reply.sample)
@@ -111,7 +111,8 @@ async def judge_reply(
         return await _rated(studio, reply, asked, key)
     if asked.way == "classify":
         return await _classified(studio, reply, asked, key)
-    assert reference is not None, "a comparison has a reference"
+    if reference is None or not reference.strip():
+        raise RowEnded(key, "filtered", "there is no reply to compare with")
     return await _compared(studio, reply, asked, key, reference)
 
 

@@ -170,6 +170,17 @@ def test_the_judge_scores_anybodys_task_and_logs_that_are_there(tmp_path: Path):
     assert bought(tmp_path / "judge") == 1
 
 
+def test_a_comparison_of_a_sample_without_a_target_is_unscored(tmp_path: Path):
+    settings = {"recipe": recipe(tmp_path), "folder": str(tmp_path / "judge")}
+    scorer = judge(**settings, way="comparison")
+    task = inspect_ai.Task(dataset=[Sample(input=ASKED)], scorer=scorer)
+
+    log = evaluated(tmp_path, task, KIND)
+
+    (score,) = log.samples[0].scores.values()
+    assert (score.reason, figures(log).unscored_samples) == ("no reference", 1)
+
+
 def test_what_cannot_be_judged_is_refused_before_anything_is_asked(tmp_path: Path):
     from inspect_ai._util.error import PrerequisiteError
 
