@@ -110,7 +110,6 @@ def _environment(room: Room) -> Environment:
         "number": wording.number,
         "measured": wording.measured,
         "decimal": wording.decimal,
-        "signed": wording.signed,
         "duration": wording.duration,
         "price": wording.price,
         "cost": wording.cost,

@@ -10,6 +10,7 @@ from cai.report.data import ReportData
 from cai.report.metrics import LabelMetrics, Metrics, PreferenceModelMetrics
 from cai.report.plates import seconds_of
 from cai.report.policy_metrics import FIGURES, ContestMetrics
+from cai.report.units import COUNT, DOLLARS, ELO, FRACTION, SCORE, SECONDS, SHARE, Unit
 from cai.stage_titles import stage_title
 from cai.trust_words import DISTRUST
 
@@ -25,15 +26,15 @@ class Line:
         a: of the first run; None if it has not measured it.
         b: of the second.
         way: which way is good, if one is.
-        share: whether it is a share in [0, 1], to be shown in percent.
-        alike: whether both are on one scale; if not, B − A says nothing.
+        unit: how it is written.
+        alike: whether both are on one scale and measured alike; if not, B − A says nothing.
     """
 
     name: str
     a: Figure
     b: Figure
     way: str = ""
-    share: bool = False
+    unit: Unit = COUNT
     alike: bool = True
 
     @property
@@ -65,7 +66,7 @@ def groups_of(a: ReportData, b: ReportData) -> list[Group]:
         *_contest(a.metrics, b.metrics),
         _harmfulness(a.metrics, b.metrics),
         *_style(a.metrics, b.metrics),
-        Group("Harm by revision round", tuple(_rounds(a.metrics, b.metrics))),
+        _rounds(a.metrics, b.metrics),
         Group("Labels", tuple(_labels(a.metrics, b.metrics))),
         Group("Preference model", tuple(_preference_model(a.metrics, b.metrics))),
         Group("Best of N", tuple(_best_of(a.metrics, b.metrics))),
@@ -80,19 +81,22 @@ def _measured(lines: tuple[Line, ...]) -> tuple[Line, ...]:
     return tuple(one for one in lines if one.a is not None or one.b is not None)
 
 
-def _line(name: str, sides: Sequence[Figure], way: str = "", *, share: bool = False) -> Line:
-    return Line(name, sides[0], sides[1], way, share)
+def _line(
+    name: str, sides: Sequence[Figure], way: str = "", unit: Unit = SHARE, *, alike: bool = True
+) -> Line:
+    return Line(name, sides[0], sides[1], way, unit, alike)
 
 
 def _stages(a: Metrics, b: Metrics) -> Iterator[Group]:
     for name in dict.fromkeys([*a.ordered_stages, *b.ordered_stages]):
         sides = [run.stages.get(name) for run in (a, b)]
-        method = [one.method if one else "" for one in sides]
+        methods = [one.method for one in sides if one]
+        alike = len(set(methods)) < 2
         lines = tuple(
-            _line(title, [figure(one) if one else None for one in sides], way, share=True)
+            _line(title, [figure(one) if one else None for one in sides], way, alike=alike)
             for title, (way, figure) in FIGURES.items()
         )
-        by_patterns = [one == "patterns" for one in method]
+        by_patterns = [one is not None and one.method == "patterns" for one in sides]
         yield Group(stage_title(name), lines, _remarks({"by patterns": by_patterns}))
 
 
@@ -100,11 +104,11 @@ def _verdicts(a: Metrics, b: Metrics) -> Iterator[Group]:
     for name in dict.fromkeys([*a.verdicts, *b.verdicts]):
         sides = [run.verdicts.get(name) for run in (a, b)]
         lines = [
-            _line(title, [figure(one) if one else None for one in sides], way, share=True)
+            _line(title, [figure(one) if one else None for one in sides], way)
             for title, (way, figure) in FIGURES.items()
         ]
         agreement = [one.agreement if one else None for one in sides]
-        lines.append(_line("Agrees with the figures above", agreement, share=True))
+        lines.append(_line("Agrees with the figures above", agreement))
         judged = _distrusted([[one.trusted] if one else [] for one in sides])
         yield Group(f"{stage_title(name)}, by the judge", tuple(lines), judged)
 
@@ -119,7 +123,7 @@ def _contest(a: Metrics, b: Metrics) -> Iterator[Group]:
         elo = [one.elo if one else {} for one in sides]
         names = dict.fromkeys([*elo[0], *elo[1]])
         lines = (
-            Line(stage_title(n), elo[0].get(n), elo[1].get(n), "more is better", alike=alike)
+            _line(stage_title(n), [one.get(n) for one in elo], "more is better", ELO, alike=alike)
             for n in names
         )
         judged = _distrusted([[one.trusted] if one else [] for one in sides])
@@ -133,8 +137,8 @@ def _harmfulness(a: Metrics, b: Metrics) -> Group:
         found = [one.get(name) for one in models]
         title, way = stage_title(name), "less is better"
         lines += [
-            _line(f"{title}, greedy", [one.greedy if one else None for one in found], way),
-            _line(f"{title}, sampled", [one.sampled if one else None for one in found], way),
+            _line(f"{title}, greedy", [one.greedy if one else None for one in found], way, SCORE),
+            _line(f"{title}, sampled", [one.sampled if one else None for one in found], way, SCORE),
         ]
     judged = _distrusted([[one.trusted for one in found.values()] for found in models])
     return Group("Absolute harmfulness, 0 to 4", tuple(lines), judged)
@@ -160,32 +164,38 @@ def _style(a: Metrics, b: Metrics) -> Iterator[Group]:
     for model in dict.fromkeys([*a.style, *b.style]):
         found = [run.style[model].figures if model in run.style else {} for run in (a, b)]
         names = dict.fromkeys([*found[0], *found[1]])
-        lines = (Line(n.replace("_", " "), found[0].get(n), found[1].get(n)) for n in names)
+        lines = (
+            _line(n.replace("_", " "), [one.get(n) for one in found], unit=FRACTION) for n in names
+        )
         yield Group(f"Style of {stage_title(model)}", tuple(lines))
 
 
-def _rounds(a: Metrics, b: Metrics) -> Iterator[Line]:
+def _rounds(a: Metrics, b: Metrics) -> Group:
+    by_patterns = [one.method_of_harm == "patterns" for one in (a, b)]
+    lines: list[Line] = []
     for number in range(max(len(a.harm_by_round), len(b.harm_by_round))):
         found = [run.harm_by_round[number : number + 1] for run in (a, b)]
         title = f"After round {number}" if number else "Before any"
-        yield _line(title, [one[0] if one else None for one in found], "less is better", share=True)
+        harm = [one[0] if one else None for one in found]
+        lines.append(_line(title, harm, "less is better", alike=len(set(by_patterns)) < 2))
+    return Group("Harm by revision round", tuple(lines), _remarks({"by patterns": by_patterns}))
 
 
 def _labels(a: Metrics, b: Metrics) -> Iterator[Line]:
     one, other = a.labels or LabelMetrics(), b.labels or LabelMetrics()
     less, more = "less is better", "more is better"
-    yield Line("Accuracy", one.accuracy, other.accuracy, more, share=True)
-    yield Line("Order flips", one.flip_rate, other.flip_rate, less, share=True)
-    yield Line("First position preferred", one.position_first, other.position_first, share=True)
+    yield Line("Accuracy", one.accuracy, other.accuracy, more, SHARE)
+    yield Line("Order flips", one.flip_rate, other.flip_rate, less, SHARE)
+    yield _line("First position preferred", [one.position_first, other.position_first])
     briers = [side.brier_interval or side.brier for side in (one, other)]
-    yield _line("Brier score", briers, less)
-    yield Line("Calibration error", one.ece, other.ece, less)
+    yield _line("Brier score", briers, less, FRACTION)
+    yield Line("Calibration error", one.ece, other.ece, less, FRACTION)
 
 
 def _preference_model(a: Metrics, b: Metrics) -> Iterator[Line]:
     one, other = a.pm or PreferenceModelMetrics(), b.pm or PreferenceModelMetrics()
-    yield Line("Accuracy", one.accuracy, other.accuracy, "more is better", share=True)
-    yield Line("Keyword baseline", one.keyword_baseline, other.keyword_baseline, share=True)
+    yield Line("Accuracy", one.accuracy, other.accuracy, "more is better", SHARE)
+    yield _line("Keyword baseline", [one.keyword_baseline, other.keyword_baseline])
 
 
 def _best_of(a: Metrics, b: Metrics) -> Iterator[Line]:
@@ -193,7 +203,7 @@ def _best_of(a: Metrics, b: Metrics) -> Iterator[Line]:
     for n in sorted({*found[0], *found[1]}):
         points = [side.get(n) for side in found]
         harm = [one.harmful_compliance if one else None for one in points]
-        yield _line(f"Best of {n}: harmful compliance", harm, "less is better", share=True)
+        yield _line(f"Best of {n}: harmful compliance", harm, "less is better")
 
 
 def _calls(a: Metrics, b: Metrics) -> Iterator[Line]:
@@ -206,12 +216,12 @@ def _calls(a: Metrics, b: Metrics) -> Iterator[Line]:
     }
     for field, title in names.items():
         found = [getattr(run.calls, field) if run.calls else None for run in (a, b)]
-        yield Line(title, found[0], found[1])
+        yield _line(title, found, unit=DOLLARS if field == "cost" else COUNT)
 
 
 def _seconds(a: ReportData, b: ReportData) -> Iterator[Line]:
     one, other = seconds_of(a), seconds_of(b)
     for part in dict.fromkeys([*one, *other]):
-        yield Line(part, one.get(part), other.get(part))
+        yield _line(part, [one.get(part), other.get(part)], unit=SECONDS)
     if one and other:
-        yield Line("In all", sum(one.values()), sum(other.values()))
+        yield _line("In all", [sum(one.values()), sum(other.values())], unit=SECONDS)

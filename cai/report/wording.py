@@ -44,13 +44,6 @@ def decimal(value: float, digits: int = 2) -> str:
     return f"{round(value, digits) or 0.0:.{digits}f}".replace("-", "−")
 
 
-def signed(value: float) -> str:
-    """A difference of counts, of means or of seconds, with its sign."""
-    if isinstance(value, int):
-        return f"{value:+,}".replace("-", "−") if value else "0"
-    return f"{round(value, 3) or 0.0:+,.3f}".replace("-", "−").replace("+0.000", "0.000")
-
-
 def between(rate: Rate) -> str:
     """The 95 % interval of a mean: ``1.57 to 1.66``."""
     return f"{decimal(rate.low)} to {decimal(rate.high)}"

@@ -1,3 +1,4 @@
+import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -6,7 +7,9 @@ from cai.constitution.difference import FieldChange
 from cai.evaluation import rate
 from cai.report import write_comparison
 from cai.report.comparison import changed_principles, comparison_sentence
+from cai.report.load import load_run
 from cai.report.metrics import parse_metrics
+from cai.report.side_by_side import groups_of
 
 WriteRun = Callable[..., Awaitable[None]]
 Json = dict[str, Any]
@@ -21,6 +24,60 @@ async def test_two_runs_are_laid_side_by_side(tmp_path: Path, write_run: WriteRu
 
     assert "RL-CAI&#39;s harmful compliance rose from 3% to 20%." in page
     assert '<span class="value">+17.0</span>' in page
+
+
+async def test_every_figure_of_two_runs_stands_in_its_own_unit(
+    tmp_path: Path, write_run: WriteRun, metrics: Json, contest: Callable[..., Json]
+):
+    metrics["contest"] = contest(["helpful", "rl_cai"])
+    metrics["style"] = {"rl_cai": {"repetition": rate(3, 1000).to_json()}}
+    metrics["calls"]["cost"] = 0.0004
+    await write_run(tmp_path / "a", metrics)
+    metrics["style"] = {"rl_cai": {"repetition": rate(30, 1000).to_json()}}
+    metrics["labels"] |= {"accuracy": rate(150, 300).to_json(), "brier": 0.25}
+    metrics["contest"]["criteria"]["harmlessness"]["elo"]["rl_cai"] |= {"value": 200, "high": 230}
+    metrics["calls"] |= {"cost": 0.0009, "made": 9_000}
+    metrics["seconds"]["rl"] = 200.0
+    await write_run(tmp_path / "b", metrics)
+
+    lines = lines_of(write_comparison(tmp_path / "a", tmp_path / "b", tmp_path / "out.html"))
+
+    assert lines["Brier score"] == "0.131 0.250 +0.119"
+    assert lines["Accuracy"].startswith("93% 89.5–95.4 n = 300 50%")
+    assert "−43.0 points −49.1 to −36.4" in lines["Accuracy"]
+    assert lines["repetition"].startswith("0.003 0.001 to 0.009 n = 1,000 0.030 ")
+    assert " +0.027 +0.0" in lines["repetition"]
+    assert lines["RL-CAI"].startswith("191 166 to 216 n = 400 200 166 to 230 n = 400 +9 ")
+    assert lines["Dollars"] == "$0.0004 $0.0009 +$0.0005"
+    assert lines["Calls made"] == "9,120 9,000 −120"
+    assert lines["rl"] == "1 min 15 s 3 min 20 s +2 min 5 s"
+    assert lines["sft"] == "1 min 1 s 1 min 1 s 0.0 s"
+
+
+async def test_figures_that_were_measured_in_two_ways_are_not_subtracted(
+    tmp_path: Path, write_run: WriteRun, metrics: Json
+):
+    await write_run(tmp_path / "a", metrics)
+    metrics["harm_method"] = metrics["stages"]["rl_cai"]["method"] = "patterns"
+    await write_run(tmp_path / "b", metrics)
+
+    groups = groups_of(load_run(tmp_path / "a"), load_run(tmp_path / "b"))
+
+    apart = {one.title: one.remarks for one in groups if one.lines[0].moved is None}
+    assert apart == {
+        "RL-CAI": ("B by patterns",),
+        "Harm by revision round": ("B by patterns",),
+    }
+
+
+def lines_of(page: Path) -> dict[str, str]:
+    """The lines of the tables by their names: all that stands in them, as words."""
+    found: dict[str, str] = {}
+    for line in re.findall(r"<tr><th scope=\"row\">(.*?)</tr>", page.read_text(), re.DOTALL):
+        name, _, cells = line.partition("</th>")
+        name = re.sub("<span.*", "", name).strip()
+        found.setdefault(name, " ".join(re.sub("<[^>]*>", " ", cells).split()))
+    return found
 
 
 async def test_text_of_a_changed_principle_stays_text(
