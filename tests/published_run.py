@@ -24,7 +24,7 @@ def turn(role: str, content: str) -> dict[str, str]:
 
 
 def published_run(
-    folder: Path, license: str | None = "cc-by-4.0", said: str = "hello", **columns: str
+    folder: Path, license: str | None = "cc-by-4.0", said: str = "hello", **columns: Any
 ) -> Path:
     """Write the folder.
 
@@ -40,7 +40,12 @@ def published_run(
     constitution = load_constitution(recipe.constitution)
     save_recipe(recipe, run.recipe)
     save_made_with(run, recipe, Setting(constitution, templates_of(recipe, constitution)))
-    about = {"prompt_id": "id", "source": "red.jsonl", "kind": "harmful", "model": "m"}
+    about: dict[str, Any] = {
+        "prompt_id": "id",
+        "source": "red.jsonl",
+        "kind": "harmful",
+        "model": "m",
+    }
     about |= columns
     asked = [turn("user", "hi")]
     learned = {**about, "messages": [*asked, turn("assistant", said)], "origin": "revision"}

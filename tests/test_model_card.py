@@ -225,6 +225,17 @@ def test_no_server_of_an_own_network_is_on_a_card(tmp_path: Path):
     assert "models.judge.endpoint=http://localhost:8000/v1" in card_of(model)
 
 
+def test_nor_is_one_that_a_record_of_an_earlier_version_has(tmp_path: Path):
+    model = tmp_path / "models" / "sl_cai"
+    model.mkdir(parents=True)
+    made_by = {"recipe": "ab", "command": "cai run x.yaml --set a.endpoint=http://10.0.0.7/v1"}
+    (model / "training.json").write_text(json.dumps({**RECORD, "made_by": made_by}))
+
+    write_model_cards(RunFolder(tmp_path), {"run": {"name": "demo", "command": "cai run x.yaml"}})
+
+    assert "10.0.0.7" not in card_of(model)
+
+
 def test_the_card_of_a_runs_model_says_its_language_whom_to_cite_and_its_license(tmp_path: Path):
     facts = replace(FACTS, language="de", license="cc-by-4.0", citation="@misc{mine}")
 

@@ -244,6 +244,24 @@ def test_rows_that_name_a_folder_or_server_of_this_machine_are_not_published(
             gather(RunFolder(run), what)
 
 
+def test_a_model_that_declined_is_not_named_with_its_server_either(tmp_path: Path):
+    own = "openai:strict@http://10.0.0.7/v1"
+    refusal = {"model": own, "call": "ab12", "sign": "stop reason", "answered_by": "local:cd34"}
+    run = published_run(tmp_path / "run", refusals=[refusal])
+
+    with pytest.raises(CaiError, match=rf"column refusals \({re.escape(own)}\); write it anew"):
+        data_of(run)
+
+
+def test_an_export_of_an_earlier_version_is_looked_through_too(run: Path):
+    assert CliRunner().invoke(app, ["export", str(run), "--format", "trl"]).exit_code == 0
+    rows = run / "exports" / "trl" / "sft" / "train.jsonl"
+    rows.write_text(rows.read_text().replace('"model":"m"', '"model":"openai:m@http://10.0.0.7"'))
+
+    with pytest.raises(CaiError, match=r"column model .*; write it anew with: cai export"):
+        gather(RunFolder(run), "trl")
+
+
 def test_what_a_run_does_not_have_is_refused_with_what_it_has(run: Path):
     trained(run)
 

@@ -19,6 +19,7 @@ from trainers.rows import (
     check_columns,
     checked_turns,
     encode_rows,
+    read_rows,
 )
 from trainers.settings import PreferenceModelSettings, SftSettings
 from trainers.sft import NOT_LEARNED, encode_replies
@@ -31,6 +32,16 @@ def numbers(row: Mapping[str, Any]) -> Mapping[str, Any]:
     if row["n"] > 9:
         raise Dropped("n is too large")
     return {"n": row["n"], "truncated": row["n"] == 9}
+
+
+def test_a_file_that_is_damaged_further_on_is_named(tmp_path: Path):
+    folder = write(tmp_path / "rows", [{"n": 1, "text": str(n * 7919)} for n in range(3000)])
+    file = folder / "data.parquet"
+    whole = file.read_bytes()
+    file.write_bytes(whole[:9000] + b"\xff" * 500 + whole[9500:])
+
+    with pytest.raises(InputError, match=r"data\.parquet: is damaged: "):
+        list(read_rows([file], ("n", "text")))
 
 
 def test_a_missing_column_is_named_with_the_file_and_those_there_are(tmp_path: Path):

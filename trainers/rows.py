@@ -224,7 +224,7 @@ def _columns(file: Path) -> list[str]:
         return list(next(_json_rows(file), {}))
     try:
         return parquet.read_schema(file).names
-    except pyarrow.ArrowInvalid as error:
+    except (pyarrow.ArrowException, OSError) as error:
         raise InputError(file, [Fault(f"is no Parquet file: {error}")]) from error
 
 
@@ -239,10 +239,15 @@ def _batches(file: Path, columns: Sequence[str]) -> Iterator[tuple[int, Sequence
 
 
 def _tables(file: Path, columns: Sequence[str]) -> Iterator[Sequence[Row]]:
+    import pyarrow
     import pyarrow.parquet as parquet
 
-    for batch in parquet.ParquetFile(file).iter_batches(ROWS_PER_BATCH, columns=list(columns)):
-        yield batch.to_pylist()
+    try:
+        with parquet.ParquetFile(file) as opened:
+            for batch in opened.iter_batches(ROWS_PER_BATCH, columns=list(columns)):
+                yield batch.to_pylist()
+    except (pyarrow.ArrowException, OSError) as error:
+        raise InputError(file, [Fault(f"is damaged: {error}")]) from error
 
 
 def _json_batches(

@@ -55,7 +55,9 @@ def write_card_of(folder: RunFolder, metrics: Mapping[str, Any], model: Path, ou
     read, record = parse_metrics(metrics, folder.metrics), read_record(model)
     if record is not None:
         measured, said = _measured(folder, read), _said(metrics.get("run", {}))
-        made_by = record.get(MADE_BY) or _made_by(read)
+        made_by: Mapping[str, str] = record.get(MADE_BY) or _made_by(read)
+        if "command" in made_by:  # records of earlier versions may name own servers in it
+            made_by = {**made_by, "command": _for_others(made_by["command"])}
         facts = RunFacts(read.run.name, made_by, *measured.get(model, _NOTHING), **said)
         name = model.relative_to(folder.path / "models").as_posix()
         write_model_card(model, name, record, facts, out)

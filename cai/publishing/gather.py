@@ -114,7 +114,7 @@ def _data(folder: RunFolder, metrics: Mapping[str, Any]) -> Publication:
         )
     data, run = [part.counted for part in parts], metrics["run"]
     refuse_other_constitution(folder, run, data)
-    refuse_folders(folder, data)
+    refuse_folders(data, f"cai run {folder.recipe} --run {folder.path}")
     place = _place(folder, DATA)
     title = f"{run['name']}: data by Constitutional AI"
     counted = write_data_card(place, title, parts, metrics)
@@ -156,7 +156,8 @@ def _export(
     files = {file.relative_to(place).as_posix(): file for file in rows}
     files |= {CARD: place / CARD, **_files_in(place / MADE_WITH)}
     run, data = metrics["run"], [path for _, path in run_data(folder.path)]
-    refuse_folders(folder, data)
+    refuse_folders(data, f"cai run {folder.recipe} --run {folder.path}")
+    refuse_folders([place], f"cai export {folder.path} --format {what}")
     sources = sorted({name for path in data for name in count_data(path).sources})
     return publication_of(what, run["name"], "dataset", files, _unlicensed(sources, run))
 
