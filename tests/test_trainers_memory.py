@@ -15,7 +15,7 @@ from transformers.models.llama.modeling_llama import LlamaMLP
 from transformers.utils import is_flash_attn_2_available
 
 from cai.errors import RunError
-from tests.trainers_support import SHORT, log
+from tests.trainers_support import SHORT, log, write
 from trainers.dpo import train_dpo
 from trainers.preference_model import train_preference_model
 from trainers.settings import DpoSettings, PreferenceModelSettings, RlSettings
@@ -53,6 +53,29 @@ def test_activations_computed_twice_give_the_same_steps(
     for figure in ("loss", "grad_norm"):
         expected = pytest.approx([entry[figure] for entry in once], rel=1e-5)
         assert [entry[figure] for entry in twice] == expected
+
+
+@pytest.mark.parametrize(("train", "kind"), TRAININGS, ids=["PM", "DPO"])
+def test_a_step_in_parts_logs_what_it_does_in_one(
+    tiny_model: Path, tmp_path: Path, train: Any, kind: Any
+):
+    # Four parts of four pairs, which have more and less of them decided.
+    rows = [
+        {"prompt": f"Question {n}", "chosen": f"{n * 37 % 100}.", "rejected": f"{n * 53 % 100}!"}
+        for n in range(16)
+    ]
+    labels = [0.5 if n % 16 in (0, 1, 2, 5, 6, 9) else 0.9 for n in range(16)]
+    data = write(
+        tmp_path / "data", [{**a, "p_chosen": p} for a, p in zip(rows, labels, strict=True)]
+    )
+    for parts in (1, 4):
+        settings = kind(batch_size=16, max_steps=2, warmup=0, gradient_accumulation=parts)
+        train(str(tiny_model), data, tmp_path / str(parts), settings, inputs="a")
+
+    one, four = (log(tmp_path / name) for name in "14")
+    for figure in ("accuracy", "brier"):
+        expected = pytest.approx([entry[figure] for entry in one], abs=1e-5)
+        assert [entry[figure] for entry in four] == expected
 
 
 def test_attention_is_computed_as_asked(tiny_model: Path, pairs: Path, tmp_path: Path):

@@ -17,12 +17,12 @@ from trainers import command
 from trainers.adapters import lora_options, whole_model
 from trainers.environment import prepare_environment
 from trainers.fit import Account, Job, TrainingResult, finished, fit
-from trainers.losses import brier_score, dpo_loss, ipo_loss, preference_accuracy
+from trainers.losses import dpo_loss, ipo_loss
 from trainers.pairs import COLUMNS, LABEL, read_pair
 from trainers.rows import BadRow, Dropped, Row, check_columns, encode_rows
 from trainers.settings import DpoSettings
 from trainers.tokens import load_tokenizer, split_ids
-from trainers.trl_loop import TrlLoop, epoch_arguments
+from trainers.trl_loop import TrlLoop, epoch_arguments, log_pairs
 from trainers.work_folder import WorkFolder
 
 if TYPE_CHECKING:
@@ -154,12 +154,9 @@ def _soft_label_trainer(
         def _log_figures(self, training: bool, score: Tensor, labels: Tensor) -> None:
             gathered: Any = self.accelerator.gather_for_metrics((score, labels))
             margin, p = gathered
-            zero = torch.zeros_like(margin)
             logged = self._metrics["train" if training else "eval"]
-            logged["margin"].append(margin.mean().item())
-            logged["brier"].append(brier_score(margin, zero, p).item())
-            if (p != 0.5).any():
-                logged["accuracy"].append(preference_accuracy(margin, zero, p).item())
+            logged["margin"] += [margin.mean().item()] * len(p)
+            log_pairs(logged, margin, torch.zeros_like(margin), p)
 
     return SoftLabelTrainer(
         base,

@@ -17,7 +17,7 @@ from trainers.adapters import lora_options, whole_model
 from trainers.batches import grouped_sampler, step_rows
 from trainers.environment import prepare_environment
 from trainers.fit import Account, Job, TrainingResult, finished, fit
-from trainers.losses import brier_score, preference_accuracy, preference_loss
+from trainers.losses import preference_loss
 from trainers.pair_batches import (
     can_read_pairs,
     let_read_pairs,
@@ -30,7 +30,7 @@ from trainers.presets import told
 from trainers.rows import Dropped, Row, check_columns, encode_rows
 from trainers.settings import PairSettings, PreferenceModelSettings
 from trainers.tokens import conversation_ids, load_tokenizer, opening, without_first
-from trainers.trl_loop import TrlLoop, epoch_arguments
+from trainers.trl_loop import TrlLoop, epoch_arguments, log_pairs
 from trainers.work_folder import WorkFolder
 
 if TYPE_CHECKING:
@@ -171,11 +171,7 @@ def _soft_label_trainer(
             self, training: bool, score_a: Tensor, score_b: Tensor, labels: Tensor
         ) -> None:
             gathered: Any = self.accelerator.gather_for_metrics((score_a, score_b, labels))
-            a, b, p = gathered
-            logged = self._metrics["train" if training else "eval"]
-            logged["brier"].append(brier_score(a, b, p).item())
-            if (p != 0.5).any():
-                logged["accuracy"].append(preference_accuracy(a, b, p).item())
+            log_pairs(self._metrics["train" if training else "eval"], *gathered)
 
     trainer = SoftLabelTrainer(base, args=config, train_dataset=dataset, **options)
     classifier: Any = trainer.model
