@@ -113,7 +113,7 @@ def test_rl_goes_through_the_prompts_as_often_as_it_says(name: str, epochs: int)
 def test_rows_that_are_not_at_hand_are_counted_as_said(tmp_path: Path):
     recipe = absent(
         tmp_path,
-        "{dataset: org/none, kind: harmful, rows: 30}, {file: later.txt, kind: harmful, limit: 9}",
+        "{dataset: org/none, kind: harmful, rows: 30}, {file: later.txt, kind: harmful, rows: 9}",
         "{dataset: org/pairs, rows: 5}",
     )
 

@@ -18,6 +18,9 @@ EXAMPLE = "{input: 300, output: 60}"
 WIDTH = 120
 """Columns of a file or pipe; there is no terminal to ask for its own."""
 
+SHOWN_REASONS = 10
+"""Reasons for which rows are left out that are listed one by one."""
+
 COLUMNS = ("calls", "bought", "to buy", "tokens in", "tokens out", "dollars", "tokens from")
 
 
@@ -86,7 +89,10 @@ def advice(forecast: Forecast, *, sampled: bool, samples: bool, states: bool) ->
         samples: as there.
         states: as there.
     """
-    if not forecast.to_buy:
+    yield from _left_out(forecast)
+    if not forecast.to_buy and not forecast.bought:
+        yield "No call would be made: nothing is left to work on, or no step makes any."
+    elif not forecast.to_buy:
         yield "Every call is in the ledger: nothing would be bought."
     if forecast.to_train:
         yield f"The run would train {', '.join(forecast.to_train)}."
@@ -110,6 +116,15 @@ def advice(forecast: Forecast, *, sampled: bool, samples: bool, states: bool) ->
             f"Prices unknown of {', '.join(unpriced)}: give them with the model, in dollars per "
             "million tokens, as prices: {input: 0.5, output: 2}"
         )
+
+
+def _left_out(forecast: Forecast) -> Iterator[str]:
+    """What of the recipe's sets is not worked on; of many reasons the commonest."""
+    counts = sorted(forecast.left_out.items(), key=lambda item: (-item[1], item[0]))
+    for reason, number in counts[:SHOWN_REASONS]:
+        yield f"Left out: {number:,} × {reason}"
+    if rest := sum(number for _, number in counts[SHOWN_REASONS:]):
+        yield f"Left out: {rest:,} more, for {len(counts) - SHOWN_REASONS:,} other reasons"
 
 
 def _cells(part: PartForecast) -> tuple[str, ...]:

@@ -126,11 +126,15 @@ def carry_out(order: ForeseeableOrder, until: Goal) -> None:
 
 def do_steps(order: Order, until: Goal) -> None:
     """Do the steps of a recipe up to one, then print the tables and where the report is."""
+    from cai.document import read_document
     from cai.engine.budget import Budget
     from cai.pipeline import run_recipe
+    from cai.pipeline.source_check import check_sources
     from cai.report.table import print_table
 
     plan, steps = planned(order, until)
+    # The run asks for data sets on the hub by itself; here faults are told with their lines.
+    check_sources(plan.recipe, steps, read_document(order.recipe), with_hub=False)
     metrics = run_recipe(
         plan.recipe,
         plan.folder,
@@ -148,9 +152,12 @@ def do_steps(order: Order, until: Goal) -> None:
 def foretell(order: Order, until: Goal, sample: int) -> None:
     """Print what a recipe would cost up to a step; a sample of over 0 items is bought for it."""
     from cai.cli.forecast_table import counting, print_forecast
+    from cai.document import read_document
     from cai.pipeline.forecast import forecast
+    from cai.pipeline.source_check import check_sources
 
     plan, steps = planned(order, until)
+    check_sources(plan.recipe, steps, read_document(order.recipe), foretold=True)
     with counting(shown=not sample):
         told = forecast(plan._replace(sample=sample), steps)
     print_forecast(told, sampled=sample > 0)
@@ -158,7 +165,6 @@ def foretell(order: Order, until: Goal, sample: int) -> None:
 
 def planned(order: Order, until: Goal) -> tuple[Plan, Sequence[Step]]:
     """What to do where; says so if rows keep settings of their own."""
-    from cai.document import read_document
     from cai.pipeline import (
         RunFolder,
         existing_run,
@@ -166,10 +172,8 @@ def planned(order: Order, until: Goal) -> tuple[Plan, Sequence[Step]]:
         steps_of,
         steps_of_pairs,
     )
-    from cai.pipeline.mix_check import check_mix
     from cai.pipeline.preview import Plan
     from cai.pipeline.reruns import read_reruns
-    from cai.pipeline.steps import GENERATION
     from cai.recipe import load_recipe
     from cai.splits import read_shard
 
@@ -177,8 +181,6 @@ def planned(order: Order, until: Goal) -> tuple[Plan, Sequence[Step]]:
     shard = read_shard(order.shard) if order.shard else None
     steps = steps_of_pairs(recipe.comparisons) if until == "pairs" else steps_of(recipe, until)
     steps = generation_steps(recipe, steps) if shard else steps
-    if not GENERATION.isdisjoint(steps):
-        check_mix(recipe, read_document(order.recipe), foretold=True)
     name = f"{recipe.name}-shard-{shard.number}-of-{shard.count}" if shard else recipe.name
     folder = RunFolder(order.run or Path("runs") / name)
     if kept := len(read_reruns(folder.reruns).rows):

@@ -32,4 +32,5 @@ def forecast(plan: Plan, steps: Sequence[Step] | None = None) -> Forecast:
             parts_of(preview.foresight, plan.recipe.forecast),
             tuple(preview.to_train),
             fallback=None if last is None else last.name,
+            left_out=preview.left_out,
         )

@@ -7,8 +7,8 @@ prices. Nothing unknown is ever taken for zero.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import NamedTuple
 
@@ -104,11 +104,13 @@ class Forecast:
         parts: in the order of the run.
         to_train: models that the run trains; none of their calls can be bought before.
         fallback: the model that is asked where another one declines; None if there is none.
+        left_out: rows of the recipe's sets that are not worked on, by source and reason.
     """
 
     parts: tuple[PartForecast, ...]
     to_train: tuple[str, ...]
     fallback: str | None = None
+    left_out: Mapping[str, int] = field(default_factory=dict[str, int])
 
     @property
     def bought(self) -> int:

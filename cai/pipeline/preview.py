@@ -99,6 +99,11 @@ class Preview:
         self._counter = counter
         self._sampler = sampler
 
+    @property
+    def left_out(self) -> Mapping[str, int]:
+        """Rows of the recipe's sets that the steps taken leave out, by source and reason."""
+        return self._counter.left_out
+
     async def take(self, steps: Sequence[Step]) -> None:
         """Take steps in their order.
 

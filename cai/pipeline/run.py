@@ -25,14 +25,14 @@ from cai.pipeline.folder import RunFolder
 from cai.pipeline.given import read_given
 from cai.pipeline.made_with import save_made_with
 from cai.pipeline.measurable import check_measurable
-from cai.pipeline.mix_check import check_mix
 from cai.pipeline.model_cards import write_model_cards
 from cai.pipeline.preferences import generate_comparisons, probe_labels
 from cai.pipeline.principles import measure_principles
 from cai.pipeline.provenance import run_identity
 from cai.pipeline.revisions import generate_helpful_replies, generate_revisions
 from cai.pipeline.robustness import measure_robustness
-from cai.pipeline.steps import GENERATION, STEPS, Step, in_iterations, steps_of
+from cai.pipeline.source_check import check_sources
+from cai.pipeline.steps import STEPS, Step, in_iterations, steps_of
 from cai.pipeline.studio import Studio
 from cai.recipe import Recipe, save_recipe
 from cai.report import write_cards, write_report
@@ -97,10 +97,9 @@ def run_recipe(
         CaiError: what the person at the terminal can put right; all finished calls are kept.
     """
     steps = steps_of(recipe) if steps is None else steps
-    if not GENERATION.isdisjoint(steps):
-        check_mix(recipe)
     budget = budget or Budget()
     # Before the folder is made, so that a mistake leaves none behind.
+    check_sources(recipe, steps)
     given = read_given(recipe, folder.reruns, budget)
     folder.make()
     with (

@@ -35,10 +35,9 @@ def with_stand_ins(recipe: Recipe, folder: Path) -> Recipe:
         InputError: a set is neither at hand nor says how many rows it has; all such are named.
     """
     absent = [one for one in _sources(recipe) if not one.is_at_hand]
-    unknown = [one for one in absent if one.rows is None and one.limit is None]
+    unknown = {_name(one): told for one in absent if (told := _unknown(one))}
     if unknown:
-        how = "so how many rows it has is not known; say it beside its name, as rows: 1000"
-        faults = [Fault(f"is not at hand, {how}", field=_name(one)) for one in unknown]
+        faults = [Fault(told, field=name) for name, told in unknown.items()]
         raise InputError(f"the recipe {recipe.name}", faults)
     if not absent:
         return recipe
@@ -56,6 +55,24 @@ def with_stand_ins(recipe: Recipe, folder: Path) -> Recipe:
             "evaluation": recipe.evaluation.model_copy(update=evaluation),
             "filters": FilterSettings(),
         }
+    )
+
+
+def _unknown(source: HubSource) -> str | None:
+    """Why it is not known how many rows a set has that is not at hand; None if it is.
+
+    A limit says it of a data set on the hub; a file that is not there may be a slip of the pen.
+    """
+    if source.file is not None:
+        if source.file.is_dir():
+            return "is a folder; name a file"
+        later = "or, if it is still to be written, say how many rows it will have, as rows: 1000"
+        return None if source.rows is not None else f"is not there; put its name right, {later}"
+    if source.rows is not None or source.limit is not None:
+        return None
+    return (
+        "is not at hand, so how many rows it has is not known; say it beside its name, as "
+        "rows: 1000"
     )
 
 
