@@ -11,9 +11,10 @@ from typer.testing import CliRunner
 
 from cai.cli import app
 from cai.engine import Ledger, RowEnded
-from cai.errors import BudgetReached, InputError
+from cai.errors import BudgetReached, CaiError, InputError
 from cai.microworld import Kind, parse_request, sample_requests
 from cai.models.scripted import ScriptedModel
+from cai.pipeline.prompt_file import check_prompt_file
 from cai.pipeline.prompt_writing import read_seeds
 from cai.prompts import Prompts
 from cai.records import Message, Prompt, RowKey, Sampling
@@ -225,3 +226,44 @@ def test_what_is_not_new_is_counted_with_its_reason(tmp_path: Path):
     kept = [line["prompt"] for line in lines_of(out)]
     assert written[0]["prompt"] not in kept
     assert written[1]["prompt"] in kept
+
+
+def refused(folder: Path, out: str, *more: object) -> str:
+    """What the command says that stops before it asks anything; it leaves no run behind."""
+    seeds = seeds_of("harmful", folder)
+    named = ["--seeds", seeds, "--model", "microworld", "--out", folder / out]
+    given = ["generate", "prompts", *named, "--run", folder / "run", "--number", 2, *more]
+    said = CliRunner().invoke(app, [str(one) for one in given])
+    assert isinstance(said.exception, CaiError)
+    assert not (folder / "run").exists()
+    return str(said.exception)
+
+
+@pytest.mark.parametrize("more", [["--dry-run"], []], ids=["dry-run", "in earnest"])
+def test_what_is_to_be_avoided_is_read_before_anything_is_asked(tmp_path: Path, more: list[str]):
+    (tmp_path / "empty").mkdir()
+
+    assert "is not a file" in refused(tmp_path, "o.jsonl", "--avoid", tmp_path / "no.txt", *more)
+    assert "has no prompt" in refused(tmp_path, "o.jsonl", "--avoid", tmp_path / "empty", *more)
+
+
+@pytest.mark.parametrize("more", [["--dry-run"], []], ids=["dry-run", "in earnest"])
+def test_a_place_that_no_prompts_can_go_to_is_refused_before_anything_is_asked(
+    tmp_path: Path, more: list[str]
+):
+    (tmp_path / "folder.jsonl").mkdir()
+    (tmp_path / "other.jsonl").write_text('{"prompt": "mine"}\n')
+
+    assert "does not end in .jsonl" in refused(tmp_path, "o.txt", *more)
+    assert "is a folder" in refused(tmp_path, "folder.jsonl", *more)
+    assert "is there already" in refused(tmp_path, "other.jsonl", *more)
+    assert (tmp_path / "other.jsonl").read_text() == '{"prompt": "mine"}\n'
+
+
+def test_written_prompts_that_are_seeds_now_are_not_written_over(tmp_path: Path):
+    seeds, out = seeds_of("harmful", tmp_path), tmp_path / "out.jsonl"
+    generate(seeds, out, "--number", 8)
+
+    with pytest.raises(CaiError, match="is there already"):
+        check_prompt_file(out, out)
+    check_prompt_file(out, seeds)

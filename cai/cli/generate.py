@@ -46,7 +46,7 @@ class PromptsWanted(Spending):
 
     seeds: Annotated[Path, typer.Option(help="A file of prompts; some are shown as examples.")]
     model: Annotated[str, typer.Option(help="Who writes, as a recipe names models.")]
-    out: Annotated[Path, typer.Option(help="Where new prompts go, as JSON lines.")]
+    out: Annotated[Path, typer.Option(help="The file of new prompts, ending in .jsonl.")]
     number: Annotated[int, typer.Option(min=1, help="How many to ask for.")] = 100
     kind: Annotated[
         Literal["harmful", "harmless", "borderline"],
@@ -80,11 +80,14 @@ class PromptsWanted(Spending):
 
         Raises:
             InputError: the seeds cannot be used.
+            CaiError: new prompts cannot go to the file that is named.
         """
+        from cai.pipeline.prompt_file import check_prompt_file
         from cai.pipeline.prompt_writing import Task, read_seeds
         from cai.records import Sampling
         from cai.stages.write_prompts import Writing
 
+        check_prompt_file(self.out, self.seeds)
         writing = Writing(
             read_seeds(self.seeds, several_turns=self.multi_turn),
             self.shown,

@@ -13,18 +13,18 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from cai.engine import Ledger, Progress, RowLog
 from cai.engine.budget import Budget
-from cai.errors import CaiError, Fault, InputError
+from cai.errors import Fault, InputError
 from cai.evaluation.patterns import read_patterns
+from cai.filters.contamination import Contamination
 from cai.models import ModelSettings
 from cai.pipeline.aside import Taken, foretell
 from cai.pipeline.folder import RunFolder
 from cai.pipeline.forecast_parts import Forecast
 from cai.pipeline.own_folder import refuse_folder_without
-from cai.pipeline.prompt_novelty import faults_of
+from cai.pipeline.prompt_file import check_prompt_file, write_prompt_file
+from cai.pipeline.prompt_novelty import faults_of, read_avoided
 from cai.pipeline.readback import read_prompt
 from cai.pipeline.studio import Studio
 from cai.recipe import Recipe, save_recipe
@@ -131,7 +131,7 @@ def write_prompts(
         task: what is to be written.
         model: writes it.
         folder: where calls and rows go; the same one is gone on with.
-        out: the file; it appears when all is done.
+        out: the file, ending in .jsonl; it appears when all is done.
         templates: a folder whose templates replace shipped ones.
         command: how this was started, for the log.
         budget: the most that may be spent; None for any amount.
@@ -141,6 +141,8 @@ def write_prompts(
         CaiError: the folder is that of a run, or what stops a run as well; everything bought is
             kept.
     """
+    check_prompt_file(out)
+    avoided = read_avoided(task.avoid, task.words)
     refuse_folder_without(folder, "prompts")
     folder.make()
     recipe = _recipe(task, model, templates)
@@ -150,8 +152,8 @@ def write_prompts(
     ):
         save_recipe(recipe, folder.recipe)
         studio = Studio(recipe, folder, ledger, progress, budget=budget or Budget())
-        run_until_stopped(_Prompts(studio, task).make())
-        kept = _write_file(ledger, out)
+        run_until_stopped(_Prompts(studio, task).make(avoided))
+        kept = write_prompt_file(_kept(ledger), out)
         written = Written(task.number, kept, left_out(ledger), studio.tally.total.made)
     folder.write_metrics({"prompts": written.to_json()})
     return written
@@ -177,6 +179,8 @@ def foretell_prompts(
     Raises:
         CaiError: what would stop the writing as well.
     """
+    # As the writing reads them, before it asks for anything.
+    read_avoided(task.avoid, task.words)
 
     async def take(studio: Studio) -> None:
         await _Prompts(studio, task).ask()
@@ -205,7 +209,7 @@ class _Prompts:
         self._is_refusal = read_patterns(task.language).is_refusal
         self._wording = read_wording(task.language)
 
-    async def make(self) -> None:
+    async def make(self, avoided: Contamination) -> None:
         """Ask the model, then tell what is new."""
         try:
             await self.ask()
@@ -213,8 +217,7 @@ class _Prompts:
             faults = faults_of(
                 {key.sample: read_prompt(one["prompt"]) for key, one in self._written()},
                 task.writing.seeds,
-                avoid=task.avoid,
-                words=task.words,
+                avoided=avoided,
                 similarity=task.similarity,
             )
 
@@ -256,6 +259,12 @@ class _Prompts:
             yield RowKey(NEW, PROMPTS, sample=row.key.sample), row.record
 
 
+def _kept(ledger: Ledger) -> Iterator[Mapping[str, Any]]:
+    for row in ledger.rows(NEW, "ok"):
+        assert row.record is not None
+        yield row.record
+
+
 def left_out(ledger: Ledger) -> dict[str, int]:
     """How many prompts were asked for and not kept, by reason; numbers in a reason count as one."""
     reasons = Counter[str]()
@@ -265,33 +274,3 @@ def left_out(ledger: Ledger) -> dict[str, int]:
                 what = f"{row.status}: " if stage == WRITTEN else ""
                 reasons[f"{what}{row.reason}"] += 1
     return dict(reasons.most_common())
-
-
-def _write_file(ledger: Ledger, out: Path) -> int:
-    """Write what was kept, in its order; gives the number of lines."""
-    new, written = out.with_name(out.name + ".new"), 0
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with new.open("wb") as stream:
-            for row in ledger.rows(NEW, "ok"):
-                assert row.record is not None
-                written += 1
-                stream.write(orjson.dumps(_line(row.record), option=orjson.OPT_APPEND_NEWLINE))
-        new.replace(out)
-    except OSError as error:
-        raise CaiError(
-            f"{out} cannot be written: {error.strerror}; name another with --out"
-        ) from error
-    return written
-
-
-def _line(record: Mapping[str, Any]) -> dict[str, Any]:
-    prompt = record["prompt"]
-    return {
-        "prompt": prompt["messages"],
-        "kind": prompt["kind"],
-        "topic": record["topic"],
-        "seeds": record["seeds"],
-        "model": record["model"],
-        "call": record["call"],
-    }
