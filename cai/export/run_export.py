@@ -113,7 +113,7 @@ def _beside(out: Path) -> Generator[Path]:
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         place = tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent)
-    except (FileExistsError, NotADirectoryError, PermissionError) as error:
+    except OSError as error:
         raise CaiError(
             f"{out} cannot be written: {error.strerror}; name another with --out"
         ) from error
