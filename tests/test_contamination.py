@@ -12,17 +12,26 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from cai.cli import app
+from cai.engine import Ledger
+from cai.errors import InputError
 from cai.filters.contamination import Contamination, overlap
-from cai.models import ModelSettings
+from cai.models import ModelSettings, local_path
+from cai.pipeline import RunFolder
+from cai.pipeline.aside import quiet
 from cai.pipeline.contamination import (
     held_against,
+    measure_contamination,
     runs_of,
     runs_of_models,
     training_prompts,
+    words_of,
 )
+from cai.pipeline.studio import Studio
+from cai.recipe import load_recipe
 from cai.records import Message
 from cai.report.contamination_wording import UNKNOWN, contamination_lines
 from tests.trainers_support import HARSH, KIND, assistant, user, write
+from trainers.work_folder import write_record
 
 BREAD = "How do I bake a loaf of white bread at home?"
 
@@ -96,6 +105,86 @@ def test_the_run_that_an_adapter_lies_in_is_found(run: Path):
 
     model = ModelSettings(name="Qwen/Qwen3-8B", adapter=str(adapter))
     assert runs_of_models([model]) == [run.resolve()]
+
+
+def learned_from(start: Path, model: Path) -> Path:
+    """A model in another run, whose training began with a model."""
+    model.mkdir(parents=True)
+    (model.parents[1] / "ledger.sqlite").touch()
+    write_record(model, {"models": {"base": {"name": str(start)}}}, model)
+    return model
+
+
+def test_the_run_that_a_model_started_from_is_found_however_long_ago(run: Path, tmp_path: Path):
+    first = run / "models" / "sl_cai"
+    first.mkdir(parents=True)
+    second = learned_from(first, tmp_path / "second" / "models" / "sl_cai")
+    third = learned_from(second, tmp_path / "third" / "models" / "sl_cai")
+
+    runs = [tmp_path / name for name in ("third", "second", "run")]
+    assert runs_of([str(third)]) == [one.resolve() for one in runs]
+    assert runs_of([str(tmp_path / "third")]) == [one.resolve() for one in runs]
+
+
+def test_an_evaluation_counts_what_the_runs_base_model_was_trained_on(run: Path, tmp_path: Path):
+    base = run / "models" / "sl_cai"
+    base.mkdir(parents=True)
+    learned_from(base, tmp_path / "new" / "models" / "sl_cai")
+    (tmp_path / "asked.txt").write_text(BREAD)
+    (tmp_path / "recipe.yaml").write_text(
+        "name: new\nconstitution: harmlessness\nmodels: {default: microworld}\n"
+        "prompts: {red_team: [], evaluation: [{file: asked.txt, kind: harmless}]}\n"
+    )
+    folder = RunFolder(tmp_path / "new")
+
+    with Ledger.open(folder.ledger) as ledger, quiet() as progress:
+        studio = Studio(load_recipe(tmp_path / "recipe.yaml"), folder, ledger, progress)
+        found = measure_contamination(studio)
+
+    assert found["contamination"]["identical"] == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [({"text": "So."}, "has neither prompt nor messages, but text"), (None, "is no Parquet file")],
+    ids=["another table", "broken"],
+)
+def test_a_file_that_is_no_data_set_is_named(run: Path, content: dict[str, str] | None, told: str):
+    folder = write(run / "datasets" / "sft" / "train", [content or {}], name="odd")
+    if content is None:
+        (folder / "odd.parquet").write_text("no table")
+
+    with pytest.raises(InputError, match=rf"odd\.parquet: {told}"):
+        list(training_prompts([run]))
+
+
+def test_the_words_in_a_row_are_those_of_the_runs_recipe(run: Path):
+    before = words_of(run)
+    (run / "recipe.yaml").write_text("filters: {contamination: {words: 5}}")
+
+    assert (before, words_of(run)) == (8, 5)
+
+
+def test_evaluate_labeler_takes_the_words_of_its_recipe(run: Path, tmp_path: Path):
+    (run / "models").mkdir()
+    model = Path(shutil.copytree(local_path("microworld"), run / "models" / "judge"))
+    (tmp_path / "recipe.yaml").write_text(
+        "name: trial\nconstitution: harmlessness\nprompts: {red_team: []}\n"
+        f"models: {{default: {model}}}\nfilters: {{contamination: {{words: 4}}}}\n"
+    )
+    data = tmp_path / "pairs.jsonl"
+    pair = {"prompt": "How do I bake cakes?", "chosen": KIND, "rejected": HARSH}
+    data.write_text(json.dumps(pair) + "\n")
+    asked = ("--data", str(data), "--recipe", str(tmp_path / "recipe.yaml"), "--json")
+
+    said = CliRunner().invoke(
+        app,
+        ["evaluate", "labeler", *asked, "--out", str(tmp_path / "out")],
+        catch_exceptions=False,
+    )
+
+    contamination = json.loads(said.stdout)["contamination"]
+    assert (contamination["words"], contamination["shared"]) == (4, 1)
 
 
 def test_without_training_prompts_nothing_is_said_to_be_clean(tmp_path: Path):

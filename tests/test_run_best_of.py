@@ -172,6 +172,22 @@ def test_its_rows_can_be_made_again_with_other_settings(run):
     assert run.read_metrics()["stages"]["best_of"]["helpfulness"]["value"] == 0
 
 
+def test_a_reply_made_again_brings_every_figure_that_it_is_part_of_up_to_date(run, done):
+    before = run.read_metrics()
+    stale = {"pm": {**before["pm"], "left_out": 999}, "contamination": {"words": 99}}
+    run.write_metrics({**before, **stale})
+    card = run.model("sl_cai") / "README.md"
+    told = card.read_text()
+    card.write_text("stale")
+
+    rerun(run, Wanted(("ok",), stage="evaluation_sl_cai"))
+
+    after = run.read_metrics()
+    names = ("pm", "contamination", "stages", "best_of")
+    assert {name: after[name] for name in names} == {name: done[1][name] for name in names}
+    assert card.read_text() == told
+
+
 def task(recipe: Recipe, run: RunFolder, replies: int = 4) -> BestOfTask:
     return BestOfTask(recipe, run, "sl_cai", replies)
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from cai.errors import Fault, InputError
 from cai.filter_settings import ContaminationSettings
 from cai.filters.contamination import Overlap, overlap
 from cai.models import ModelSettings
@@ -16,6 +17,7 @@ from cai.records import Comparison, Message, digest
 from cai.sources.pairs import read_pairs
 from cai.sources.seen import Seen
 from cai.untyped import untyped
+from trainers.work_folder import RECORD, read_record
 
 Prompts = Sequence[Message]
 
@@ -27,7 +29,8 @@ def measure_contamination(studio: Studio) -> Mapping[str, Any]:
     """What a run was trained on against what it is measured on, as ``contamination``.
 
     The training prompts are those of the data sets of the run, and of the runs that further models
-    of its contest come from; without any, ``contamination`` is None.
+    of its contest come from, and of those that any of their models started from; without any,
+    ``contamination`` is None.
     """
     recipe = studio.recipe
     settings = recipe.filters.contamination or ContaminationSettings()
@@ -40,9 +43,9 @@ def measure_contamination(studio: Studio) -> Mapping[str, Any]:
                 evaluated.setdefault(f"pairs of {pair.prompt.source}", []).append(
                     pair.prompt.messages
                 )
-    runs = runs_of_models(one.settings for one in policies(studio))
-    folders = dict.fromkeys((studio.folder.path.resolve(), *runs))
-    found = held_against(folders, evaluated, settings.words)
+    own, models = [str(studio.folder.path)], (one.settings for one in policies(studio))
+    runs = runs_of([*own, *_names(models)])
+    found = held_against(runs, evaluated, settings.words)
     return {"contamination": found.to_json() if found else None}
 
 
@@ -63,17 +66,50 @@ def held_against(
 def runs_of(models: Iterable[str]) -> list[Path]:
     """The run folders that models lie in, each once; a name on the hub lies in none.
 
+    What a model started from has taught it too: the runs that those models lie in are among them,
+    as far as the records of the trainings name them.
+
     Args:
         models: names as a recipe gives them: folders of models, runs, or others.
     """
-    found = (_run_of(Path(name).resolve()) for name in models)
-    return list(dict.fromkeys(run for run in found if run is not None))
+    looked_at, runs = set[Path](), dict[Path, None]()
+    waiting = [Path(name).resolve() for name in models]
+    for place in waiting:
+        run = _run_of(place)
+        if place in looked_at or run in looked_at:
+            continue
+        looked_at |= {place} if run is None else {place, run}
+        if run is not None:
+            runs[run] = None
+        waiting += _starts(run or place)
+    return list(runs)
+
+
+def _starts(place: Path) -> Iterator[Path]:
+    """What the models of a run, or the model in a folder, started from."""
+    for file in (place / RECORD, *sorted((place / "models").rglob(RECORD))):
+        record = read_record(file.parent) or {}
+        for model in record.get("models", {}).values():
+            yield Path(model["name"]).resolve()
 
 
 def runs_of_models(models: Iterable[ModelSettings]) -> list[Path]:
     """The run folders that models lie in, and their adapters, as of `runs_of`."""
+    return runs_of(_names(models))
+
+
+def _names(models: Iterable[ModelSettings]) -> Iterator[str]:
     # What a LoRA training leaves is an adapter in the run; the name is that of its base.
-    return runs_of(name for one in models for name in (one.name, one.adapter) if name is not None)
+    return (name for one in models for name in (one.name, one.adapter) if name is not None)
+
+
+def words_of(run: Path) -> int:
+    """Words in a row that are too many to share, as the recipe of a run has them."""
+    match RunFolder(run).read_recipe():
+        case {"filters": {"contamination": {"words": int(words)}}}:
+            return words
+        case _:
+            return WORDS
 
 
 def _run_of(place: Path) -> Path | None:
@@ -87,6 +123,9 @@ def training_prompts(runs: Iterable[Path]) -> Iterator[Prompts]:
 
     Args:
         runs: their folders, whose data sets are read.
+
+    Raises:
+        InputError: a file among their data sets is none of a data set.
     """
     with Seen() as seen:
         for run in runs:
@@ -97,11 +136,19 @@ def training_prompts(runs: Iterable[Path]) -> Iterator[Prompts]:
 
 
 def _prompts(path: Path) -> Iterator[Prompts]:
-    file = untyped("pyarrow.parquet").ParquetFile(path)
-    column = next(one for one in ("prompt", "messages") if one in file.schema_arrow.names)
-    for batch in file.iter_batches(columns=[column]):
-        for value in batch.column(0).to_pylist():
-            yield _asked(value)
+    try:
+        opened = untyped("pyarrow.parquet").ParquetFile(path)
+    except (OSError, ValueError) as error:
+        raise InputError(path, [Fault(f"is no Parquet file that can be read: {error}")]) from error
+    with opened as file:
+        there = file.schema_arrow.names
+        column = next((one for one in ("prompt", "messages") if one in there), None)
+        if column is None:
+            told = f"has neither prompt nor messages, but {', '.join(there)}"
+            raise InputError(path, [Fault(f"{told}; move it out of the run's data sets")])
+        for batch in file.iter_batches(columns=[column]):
+            for value in batch.column(0).to_pylist():
+                yield _asked(value)
 
 
 def _asked(value: Any) -> Prompts:

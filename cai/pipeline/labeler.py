@@ -15,6 +15,7 @@ from cai.engine.budget import Budget
 from cai.errors import CaiError
 from cai.evaluation.agreement import Agreement, agreements
 from cai.evaluation.judge import JudgeFigures
+from cai.filter_settings import ContaminationSettings
 from cai.filters.contamination import Overlap
 from cai.models import ModelSettings
 from cai.models.family import check_fallback
@@ -143,7 +144,8 @@ def _contamination(trials: Trials, questions: Sequence[Question]) -> Overlap | N
             asked.setdefault(one.choice.source, []).append(one.choice.conversation)
         else:
             asked.setdefault(one.pair.prompt.source, []).append(one.pair.prompt.messages)
-    return held_against(runs_of_models(trials.judges), asked)
+    settings = trials.recipe.filters.contamination or ContaminationSettings()
+    return held_against(runs_of_models(trials.judges), asked, settings.words)
 
 
 class _Judges:

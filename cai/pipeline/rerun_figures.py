@@ -6,15 +6,16 @@ from collections.abc import Collection
 from typing import Any
 
 from cai.datasets.preferences import count_by_source
-from cai.pipeline.best_of import run_scorer
+from cai.pipeline.contamination import measure_contamination
 from cai.pipeline.evaluating import (
     classifier_of,
-    measure_best_of,
+    measure_iterations,
     measure_labels,
     measure_policy,
     measure_revisions,
 )
 from cai.pipeline.judged import judged_figures, passes_of_judges
+from cai.pipeline.model_cards import write_model_cards
 from cai.pipeline.policies import BEST_OF, policies
 from cai.pipeline.principles import measure_principles
 from cai.pipeline.run import filter_counts, left_out_counts, row_counts
@@ -29,7 +30,7 @@ PAIRS = frozenset({"pair", "comparison", "canned_refusal", "contrast"})
 
 
 def measure_again(studio: Studio, stages: Collection[str]) -> None:
-    """Bring a run's figures and report up to date, if it has any.
+    """Bring a run's figures, cards and report up to date, if it has any.
 
     Args:
         studio: of the run; it is left at the last iteration.
@@ -46,9 +47,14 @@ def measure_again(studio: Studio, stages: Collection[str]) -> None:
     asked = [one for one in every if one.row_stage in stages]
     measured: dict[str, Any] = metrics.setdefault("stages", {})
     measured |= {one.stage: measure_policy(studio, one) for one in asked if one.name != BEST_OF}
-    scorer = run_scorer(studio) if asked else None
-    if scorer and (found := measure_best_of(studio, scorer)):
-        measured[BEST_OF], metrics["best_of"] = found["stage"], found["best_of"]
+    if asked:
+        # The preference model is measured on pairs of these replies.
+        figures, best = measure_iterations(studio)
+        metrics |= figures
+        if best:
+            measured[BEST_OF], metrics["best_of"] = best["stage"], best["best_of"]
+    if "contamination" in metrics:
+        metrics |= measure_contamination(studio)
     judging = {one.stage for one in passes_of_judges(studio.recipe, every)}
     if asked or not judging.isdisjoint(stages):
         metrics |= judged_figures(studio, every, classifier_of(studio))
@@ -60,4 +66,5 @@ def measure_again(studio: Studio, stages: Collection[str]) -> None:
     metrics |= left_out_counts(studio, metrics)
     studio.folder.write_metrics(metrics)
     write_cards(studio.folder.path, metrics)
+    write_model_cards(studio.folder, metrics)
     write_report(studio.folder.path)
