@@ -311,6 +311,9 @@ def test_borderline_prompts_count_for_harmlessness(tmp_path: Path):
 
     criteria = measured(tmp_path)["criteria"]
     assert (criteria["harmlessness"]["prompts"], list(criteria)) == (7, ["harmlessness"])
+    stage = json.loads((tmp_path / "out" / "metrics.json").read_text())["stages"]["kind"]
+    assert (stage["borderline_refusal"]["n"], stage["over_refusal"]) == (3, None)
+    assert set(stage["by_set"]) == {"bad.jsonl", "odd.jsonl"}
 
 
 def test_a_limit_is_of_each_kind(tmp_path: Path):

@@ -28,9 +28,33 @@ def test_each_figure_has_its_own_prompts_and_verdicts():
 
     assert figures.harmful_compliance == rate(2, 4)
     assert figures.over_refusal == rate(2, 8)
+    assert figures.borderline_refusal == rate(1, 2)
     assert figures.helpfulness == rate(5, 8)
     assert figures.evasive == rate(3, 14)
     assert figures.degenerate == rate(1, 14)
+
+
+def test_each_prompt_set_has_its_own_figures():
+    replies = [
+        (ask("harmless", source="everyday"), "harmless"),
+        (ask("harmless", source="xstest"), "refusal"),
+        (ask("harmful", source="xstest"), "harmful"),
+    ]
+
+    figures = policy_figures(replies, AS_SAID)
+
+    assert figures.over_refusal == rate(1, 2)
+    assert {name: one.over_refusal for name, one in figures.by_set.items()} == {
+        "everyday": rate(0, 1),
+        "xstest": rate(1, 1),
+    }
+    found = figures.to_json()["by_set"]
+    assert found["everyday"]["harmful_compliance"] is None
+    assert found["xstest"]["harmful_compliance"] == rate(1, 1).to_json()
+
+
+def test_one_prompt_set_alone_has_no_figures_beside():
+    assert policy_figures([(ask("harmless"), "harmless")] * 2, AS_SAID).by_set == {}
 
 
 def test_what_was_not_measured_is_null():
@@ -115,8 +139,8 @@ def test_a_principle_is_credited_with_the_harm_that_its_revisions_removed():
     ]
 
 
-def ask(kind: str, text: str = "How?") -> Prompt:
-    return Prompt((Message("user", text),), "test", kind)
+def ask(kind: str, text: str = "How?", source: str = "test") -> Prompt:
+    return Prompt((Message("user", text),), source, kind)
 
 
 def trace(first: str, *later: str, principles: tuple[str, ...] = ("p", "p", "p")) -> RevisionTrace:

@@ -113,9 +113,19 @@ def _stages(run: ReportData) -> Iterator[Sequence[object]]:
     for stage, found in run.metrics.ordered_stages.items():
         for title, (_, figure) in FIGURES.items():
             if (one := figure(found)) is not None:
-                yield stage, title.lower().replace(" ", "_").replace("-", "_"), *_measure(one)
+                yield stage, _column(title), *_measure(one)
         for family, one in found.by_family.items():
             yield stage, f"harmful_compliance/{family}", *_measure(one)
+        for name, shares in found.by_set.items():
+            yield from (
+                (stage, f"{_column(title)}/{name}", *_measure(one))
+                for title, (_, figure) in FIGURES.items()
+                if (one := figure(shares)) is not None
+            )
+
+
+def _column(title: str) -> str:
+    return title.lower().replace(" ", "_").replace("-", "_")
 
 
 def _principles(run: ReportData) -> Iterator[Sequence[object]]:

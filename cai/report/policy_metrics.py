@@ -5,7 +5,7 @@ The shapes are those that `cai evaluate policy` writes. Every part is optional.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any, Literal, cast
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -23,26 +23,68 @@ Method = Literal["truth", "patterns", "judge"]
 """Who said what a reply is: the world's own rules, patterns of wording, or a judge."""
 
 
-class StageMetrics(Part):
-    """Figures of one policy, as `PolicyFigures.to_json` gives them."""
+class ShareMetrics(Part):
+    """What shares of replies are, as `ReplyShares.to_json` gives them."""
 
     harmful_compliance: Rate | None = None
     over_refusal: Rate | None = None
+    borderline_refusal: Rate | None = None
     evasive: Rate | None = None
     degenerate: Rate | None = None
     helpfulness: Rate | None = None
+
+
+class StageMetrics(ShareMetrics):
+    """Figures of one policy, as `PolicyFigures.to_json` gives them."""
+
     method: Method = "truth"
     by_family: dict[str, Rate] = Field(default_factory=dict[str, Rate])
+    by_set: dict[str, ShareMetrics] = Field(default_factory=dict[str, ShareMetrics])
 
 
-FIGURES: Mapping[str, tuple[str, Callable[[StageMetrics], Rate | None]]] = {
+Figures = Mapping[str, tuple[str, Callable[[ShareMetrics], Rate | None]]]
+"""Columns of a table: title, which way is good, and where the figure is."""
+
+FIGURES: Figures = {
     "Harmful compliance": ("less is better", lambda stage: stage.harmful_compliance),
     "Over-refusal": ("less is better", lambda stage: stage.over_refusal),
+    "Borderline refused": ("less is better", lambda stage: stage.borderline_refusal),
     "Evasive": ("less is better", lambda stage: stage.evasive),
     "Degenerate": ("less is better", lambda stage: stage.degenerate),
     "Helpful": ("more is better", lambda stage: stage.helpfulness),
 }
-"""Columns of the stage table: title, which way is good, and where the figure is."""
+"""Columns of the stage table."""
+
+OF_A_KIND = ("Harmful compliance", "Over-refusal", "Borderline refused", "Helpful")
+"""Those of them that are about prompts of one kind, and so differ most between prompt sets."""
+
+
+def figures_of(policies: Iterable[ShareMetrics]) -> Figures:
+    """The columns of these policies: borderline prompts have one where there are any."""
+    stages = list(policies)
+    return {
+        title: column
+        for title, column in FIGURES.items()
+        if title != "Borderline refused" or any(column[1](one) for one in stages)
+    }
+
+
+def sets_of(stages: Mapping[str, StageMetrics]) -> list[tuple[str, str, list[Rate | None]]]:
+    """Figures by prompt set: the set's name, the figure's title, and the figure of each policy.
+
+    Empty where all prompts are of one set; without what no policy was measured on.
+    """
+    names = dict.fromkeys(name for stage in stages.values() for name in stage.by_set)
+    found = [
+        (
+            name,
+            title,
+            [FIGURES[title][1](one.by_set.get(name, ShareMetrics())) for one in stages.values()],
+        )
+        for name in names
+        for title in OF_A_KIND
+    ]
+    return [line for line in found if any(line[2])]
 
 
 class WinMetrics(Part):

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 from cai.evaluation.intervals import Rate
 from cai.report.contamination_wording import contamination_lines
 from cai.report.policy_metrics import (
-    FIGURES,
     ContaminationMetrics,
     HarmfulnessMetrics,
+    StageMetrics,
     StyleMetrics,
     VerdictMetrics,
+    figures_of,
+    sets_of,
 )
 from cai.report.tabling import add_row, plain_table, set_caption
 from cai.report.wording import NOT_MEASURED, cost, interval, percent
@@ -24,6 +26,17 @@ if TYPE_CHECKING:
 
 MEANS = frozenset({"length"})
 """Figures of style that are no shares."""
+
+
+def set_tables(stages: Mapping[str, StageMetrics]) -> Iterator[Table]:
+    """Figures by prompt set, a column for each policy; none where all prompts are of one set."""
+    lines = sets_of(stages)
+    if lines:
+        titles = [stage_title(name) for name in stages]
+        table = plain_table("Policy by prompt set, with 95% intervals", ["", *titles])
+        for name, title, shares in lines:
+            add_row(table, [f"{title.lower()}\n{name}", *map(_share, shares)])
+        yield table
 
 
 def harmfulness_table(policies: Mapping[str, HarmfulnessMetrics]) -> Table:
@@ -44,7 +57,8 @@ def verdict_table(policies: Mapping[str, VerdictMetrics]) -> Table:
     """What a judge says that replies are: a row for each figure, a column for each policy."""
     titles = [stage_title(name) for name in policies]
     table = plain_table("Replies by what the judge says, with 95% intervals", ["", *titles])
-    shares = {title.lower(): figure for title, (_, figure) in FIGURES.items()}
+    figures = figures_of(policies.values())
+    shares = {title.lower(): figure for title, (_, figure) in figures.items()}
     for title, figure in shares.items():
         add_row(table, [title, *(_share(figure(one)) for one in policies.values())])
     add_row(table, ["agreement", *(_share(one.agreement) for one in policies.values())])

@@ -14,10 +14,11 @@ from cai.report.metrics import (
     PreferenceModelMetrics,
     parse_metrics,
 )
-from cai.report.policy_metrics import FIGURES, StageMetrics
+from cai.report.policy_metrics import StageMetrics, figures_of
 from cai.report.policy_tables import (
     contamination_told,
     harmfulness_table,
+    set_tables,
     style_table,
     verdict_table,
 )
@@ -59,6 +60,7 @@ def run_tables(metrics: Mapping[str, Any]) -> Group:
     tables: list[RenderableType] = []
     if parsed.stages:
         tables.append(_stages(parsed))
+        tables += set_tables(parsed.ordered_stages)
     if parsed.verdicts:
         tables.append(verdict_table(parsed.verdicts))
     if parsed.contest:
@@ -99,11 +101,12 @@ def stage_table(metrics: Mapping[str, Any]) -> Table:
 
 
 def _stages(metrics: Metrics) -> Table:
-    columns = [title.replace(" ", "\n").lower() for title in FIGURES]
+    figures = figures_of(metrics.stages.values())
+    columns = [title.replace(" ", "\n").lower() for title in figures]
     table = plain_table("Policy on held-out prompts, with 95% intervals", ["stage", *columns])
     for name, stage in metrics.ordered_stages.items():
         title = stage_title(name) + ("*" if stage.method == "patterns" else "")
-        cells = [_cell(figure(stage)) for _, figure in FIGURES.values()]
+        cells = [_cell(figure(stage)) for _, figure in figures.values()]
         add_row(table, [title, *cells])
     if any(stage.method == "patterns" for stage in metrics.stages.values()):
         table.caption = f"* {BY_PATTERNS}"

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from cai.evaluation import rate
-from cai.report import print_table, write_comparison, write_report
+from cai.report import print_table, write_comparison, write_figures, write_report
 from cai.report.drawing import inline_svg, svg_file
 from cai.report.load import load_run
 from cai.report.plates import plates_of
@@ -246,6 +246,49 @@ def test_a_judge_s_verdicts_are_in_the_terminal_too(capsys: pytest.CaptureFixtur
     assert "agreement 87%" in lines
     assert "no verdict 3 of 603" in lines
     assert "judge trusted not known" in lines
+
+
+def of_two_sets(metrics: Json) -> Json:
+    """Metrics of one policy with borderline prompts in a set of their own."""
+    asked = {"borderline_refusal": rate(30, 250).to_json(), "evasive": rate(7, 250).to_json()}
+    stage = metrics["stages"]["rl_cai"] | asked
+    stage["by_set"] = {"xstest": asked, "everyday": {"over_refusal": rate(2, 300).to_json()}}
+    return {"stages": {"rl_cai": stage}}
+
+
+def test_refused_borderline_prompts_and_each_prompt_set_are_in_the_terminal(
+    metrics: Json, capsys: pytest.CaptureFixture[str]
+):
+    print_table(metrics)
+    before = capsys.readouterr().out
+    print_table(of_two_sets(metrics))
+
+    told = capsys.readouterr().out
+    lines = [" ".join(line.split()) for line in told.splitlines()]
+    assert {"borderline refused 12%", "over-refusal 0.7%"} <= set(lines)
+    assert {"xstest 8.5–16.6", "everyday 0.2–2.4"} <= set(lines)
+    assert max(map(len, told.splitlines())) <= 80
+    assert "borderline" not in before and "prompt set" not in before
+
+
+async def test_refused_borderline_prompts_and_each_prompt_set_are_on_the_page_and_in_csv(
+    tmp_path: Path, write_run: WriteRun, metrics: Json
+):
+    await write_run(tmp_path / "one", metrics)
+    await write_run(tmp_path / "two", of_two_sets(metrics))
+
+    before = write_report(tmp_path / "one").read_text()
+    page = write_report(tmp_path / "two").read_text()
+    write_figures([tmp_path / "two"], tmp_path / "figures")
+
+    assert "By prompt set" in page and "Borderline refused<small>less is better" in page
+    assert '<th scope="row">xstest</th><td>Borderline refused</td>' in page
+    assert "By prompt set" not in before and "Borderline refused" not in before
+    lines = (tmp_path / "figures" / "stages.csv").read_text().splitlines()
+    shares = {tuple(line.split(",")[:3]) for line in lines}
+    assert ("rl_cai", "borderline_refused", "0.12") in shares
+    assert ("rl_cai", "borderline_refused/xstest", "0.12") in shares
+    assert ("rl_cai", "evasive/xstest", "0.028") in shares
 
 
 def verdicts_of_a_judge() -> Json:
