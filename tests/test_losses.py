@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from trainers.losses import (
@@ -89,6 +89,42 @@ def test_swapping_the_replies_with_their_label_changes_no_loss(
     assert torch.allclose(preference_loss(a, b, p), preference_loss(b, a, 1 - p))
 
 
+def test_weighted_pairs_have_the_loss_worked_out_by_hand():
+    a, b = torch.tensor([math.log(3), 0.0]), torch.zeros(2)
+    helpful_and_harmful = torch.tensor([1.0, 4.0])
+
+    loss = preference_loss(a, b, torch.ones(2), helpful_and_harmful)
+
+    assert loss.item() == pytest.approx((math.log(4 / 3) + 4 * math.log(2)) / 2, abs=1e-6)
+
+
+weighed_pairs = st.lists(
+    st.tuples(scores, scores, probabilities, st.booleans()), min_size=1, max_size=8
+)
+
+
+@given(weighed_pairs, st.floats(0, 10))
+def test_the_weighted_loss_is_that_of_help_and_lambda_times_that_of_harm(
+    rows: list[tuple[float, float, float, bool]], harmless_weight: float
+):
+    a, b, p, is_harm = torch.tensor(rows, dtype=torch.float64).unbind(1)
+    weight = torch.where(is_harm.bool(), harmless_weight, 1.0)
+
+    loss = preference_loss(a, b, p, weight)
+
+    each = torch.stack([preference_loss(*one) for one in zip(a, b, p, strict=True)])
+    help_alone, harm_alone = (each * (1 - is_harm)).mean(), (each * is_harm).mean()
+    assert torch.allclose(loss, help_alone + harmless_weight * harm_alone)
+
+
+@given(weighed_pairs)
+def test_weights_of_one_are_no_weights_and_those_of_zero_leave_nothing(rows: Any):
+    a, b, p, _ = torch.tensor(rows, dtype=torch.float64).unbind(1)
+
+    assert torch.equal(preference_loss(a, b, p, torch.ones_like(p)), preference_loss(a, b, p))
+    assert preference_loss(a, b, p, torch.zeros_like(p)).item() == 0
+
+
 @pytest.mark.parametrize(
     ("score_a", "score_b", "p_a", "accuracy"),
     [
@@ -105,6 +141,63 @@ def test_accuracy_counts_decided_pairs_alone(
     found = preference_accuracy(torch.tensor(score_a), torch.tensor(score_b), torch.tensor(p_a))
 
     assert found.item() == pytest.approx(accuracy)
+
+
+def test_accuracy_of_undecided_pairs_alone_is_no_number():
+    assert preference_accuracy(torch.ones(2), torch.zeros(2), torch.full((2,), 0.5)).isnan()
+
+
+judged = st.lists(
+    st.tuples(scores, scores, probabilities.filter(lambda p: p != 0.5)), min_size=1, max_size=8
+)
+
+
+@given(judged, st.floats(0.01, 10), scores)
+def test_accuracy_knows_neither_scale_nor_origin_of_the_scores_nor_the_order_of_a_pair(
+    rows: list[tuple[float, float, float]], scale: float, origin: float
+):
+    # On a grid, so that rounding makes no two different scores equal.
+    a, b, p = torch.tensor(rows, dtype=torch.float64).unbind(1)
+    a, b = a.round(), b.round()
+
+    found = preference_accuracy(a, b, p)
+
+    assert 0 <= found.item() <= 1
+    assert torch.equal(preference_accuracy(scale * a + origin, scale * b + origin, p), found)
+    assert torch.allclose(preference_accuracy(b, a, 1 - p), found)
+    assert torch.allclose(preference_accuracy(a, b, 1 - p), 1 - found)
+
+
+@given(st.lists(st.floats(0.01, 0.99).filter(lambda p: abs(p - 0.5) > 0.01), min_size=1))
+def test_scores_that_give_the_labels_agree_with_all_of_them(labels: list[float]):
+    p = torch.tensor(labels, dtype=torch.float64)
+
+    assert preference_accuracy(p.logit(), torch.zeros_like(p), p).item() == 1
+
+
+@given(judged)
+def test_brier_score_is_a_share_and_the_same_for_swapped_pairs(
+    rows: list[tuple[float, float, float]],
+):
+    a, b, p = torch.tensor(rows, dtype=torch.float64).unbind(1)
+
+    found = brier_score(a, b, p)
+
+    assert 0 <= found.item() <= 1
+    assert torch.allclose(brier_score(b, a, 1 - p), found)
+
+
+@given(st.lists(st.floats(0.01, 0.99), min_size=1, max_size=8))
+def test_no_brier_score_is_less_than_that_of_scores_that_give_the_labels(labels: list[float]):
+    p = torch.tensor(labels, dtype=torch.float64)
+
+    assert brier_score(p.logit(), torch.zeros_like(p), p).item() == pytest.approx(0, abs=1e-12)
+
+
+def test_brier_score_of_sure_scores_is_the_share_that_is_wrong():
+    sure = brier_score(torch.tensor([90.0, -90.0, 90.0]), torch.zeros(3), torch.ones(3))
+
+    assert sure.item() == pytest.approx(1 / 3)
 
 
 def test_brier_score_is_zero_where_the_margin_gives_the_label():
@@ -233,6 +326,48 @@ def test_the_score_is_paid_at_the_last_token_and_the_kl_at_each():
     assert torch.allclose(rewards, expected, atol=1e-6)
 
 
+replies = st.lists(
+    st.tuples(scores, st.lists(scores, min_size=1, max_size=6)), min_size=1, max_size=4
+)
+
+
+def in_rows(drawn: list[tuple[float, list[float]]]) -> tuple[torch.Tensor, ...]:
+    """Score, KL and mask of replies of several lengths; behind their ends stands anything."""
+    longest = max(len(tokens) for _, tokens in drawn)
+    return (
+        torch.tensor([score for score, _ in drawn], dtype=torch.float64),
+        torch.tensor([[*kl, *[9.0] * (longest - len(kl))] for _, kl in drawn], dtype=torch.float64),
+        torch.tensor([[1] * len(kl) + [0] * (longest - len(kl)) for _, kl in drawn]),
+    )
+
+
+@given(replies, st.floats(0, 1))
+def test_the_tokens_of_a_reply_are_paid_the_score_less_the_price_of_its_kl(
+    drawn: list[tuple[float, list[float]]], beta: float
+):
+    score, kl, mask = in_rows(drawn)
+
+    for weight in (1.0, 1 - beta):
+        rewards = token_rewards(score, kl, mask, score_weight=weight, beta=beta)
+
+        assert torch.allclose(rewards.sum(1), weight * score - beta * (kl * mask).sum(1))
+        assert not rewards[mask == 0].any()
+
+
+@given(replies)
+def test_without_a_price_the_score_alone_is_paid_and_for_reinforce_at_a_price_of_one_the_kl(
+    drawn: list[tuple[float, list[float]]],
+):
+    score, kl, mask = in_rows(drawn)
+
+    free = token_rewards(score, kl, mask, score_weight=1.0, beta=0.0)
+    dear = token_rewards(score, kl, mask, score_weight=0.0, beta=1.0)
+
+    last = mask.sum(1, keepdim=True) - 1
+    assert torch.equal(free, torch.zeros_like(free).scatter(1, last, score.unsqueeze(1)))
+    assert torch.equal(dear, -kl * mask)
+
+
 def test_advantages_have_the_values_worked_out_by_hand():
     rewards = torch.tensor([[0.0, 0.0, 1.0]])
     values = torch.tensor([[0.5, 0.6, 0.8]])
@@ -288,6 +423,29 @@ def test_advantages_are_normalized_over_the_tokens_of_replies_alone():
     assert torch.allclose(found, expected, atol=1e-6)
 
 
+@pytest.mark.parametrize("value", [0.0, 3.0])
+def test_advantages_that_are_all_the_same_are_normalized_to_nothing(value: float):
+    mask = torch.tensor([[1, 1], [1, 0]])
+
+    assert torch.equal(normalized(torch.full((2, 2), value), mask), torch.zeros(2, 2))
+
+
+@given(replies, st.floats(0.1, 10), scores)
+def test_normalized_advantages_have_mean_0_and_deviation_1_whatever_their_scale(
+    drawn: list[tuple[float, list[float]]], scale: float, origin: float
+):
+    _, advantages, mask = in_rows(drawn)
+    assume(advantages[mask == 1].std(correction=0) > 1e-3)
+
+    found = normalized(advantages, mask)
+
+    tokens = found[mask == 1]
+    assert tokens.mean().item() == pytest.approx(0, abs=1e-6)
+    assert tokens.std(correction=0).item() == pytest.approx(1, abs=1e-4)
+    assert not found[mask == 0].any()
+    assert torch.allclose(normalized(scale * advantages + origin, mask), found, atol=1e-3)
+
+
 @pytest.mark.parametrize(
     ("ratio", "advantage", "loss", "clipped"),
     [
@@ -321,6 +479,61 @@ def test_the_first_step_on_a_batch_is_reinforce_whatever_the_clip(logprob: float
         gradients.append(p.grad.item())
 
     assert gradients == pytest.approx([-advantage, -advantage])
+
+
+log_ratios = st.floats(-2, 2)
+clips = st.floats(0.05, 0.5)
+
+
+@given(log_ratios, scores, clips)
+def test_the_clipped_objective_is_the_dearer_of_both(
+    log_ratio: float, advantage: float, clip: float
+):
+    old, a = torch.tensor([[-3.0], [advantage]], dtype=torch.float64)
+    new = old + log_ratio
+
+    found, free = (clipped_objective(new, old, a, one).item() for one in (clip, None))
+
+    ratio = math.exp(log_ratio)
+    assert free == pytest.approx(-ratio * advantage)
+    within = min(max(ratio, 1 - clip), 1 + clip)
+    assert found == pytest.approx(max(free, -within * advantage))
+
+
+@given(log_ratios, scores)
+def test_a_clip_that_no_ratio_reaches_is_none(log_ratio: float, advantage: float):
+    old, a = torch.tensor([[-3.0], [advantage]], dtype=torch.float64)
+    new = old + log_ratio
+
+    assert torch.equal(clipped_objective(new, old, a, 1e3), clipped_objective(new, old, a, None))
+    assert not is_clipped(new, old, a, 1e3).any()
+
+
+@given(log_ratios, scores.filter(lambda a: abs(a) > 1e-6), clips)
+def test_nothing_is_learned_from_a_token_where_it_is_clipped_and_only_there(
+    log_ratio: float, advantage: float, clip: float
+):
+    ratio = math.exp(log_ratio)
+    assume(min(abs(ratio - (1 - clip)), abs(ratio - (1 + clip))) > 1e-9)
+    old, a = torch.tensor([[-3.0], [advantage]], dtype=torch.float64)
+    new = (old + log_ratio).requires_grad_()
+
+    clipped_objective(new, old, a, clip).sum().backward()
+
+    assert new.grad is not None
+    assert (new.grad.item() == 0) is is_clipped(new.detach(), old, a, clip).item()
+
+
+@given(scores, scores)
+def test_the_value_is_drawn_to_what_came_by_twice_its_distance(value: float, came: float):
+    v = torch.tensor([value], dtype=torch.float64, requires_grad=True)
+    z = torch.tensor([came], dtype=torch.float64)
+
+    value_loss(v, z).sum().backward()
+
+    assert v.grad is not None
+    assert v.grad.item() == pytest.approx(2 * (value - came))
+    assert value_loss(z, z).item() == 0
 
 
 def test_the_value_loss_is_the_squared_distance_from_what_came():
