@@ -27,7 +27,7 @@ test-vllm: $(VLLM)/.installed  ## the real vLLM, on the CPU, in an environment o
 	$(THREADS) $(VLLM)/bin/python -m pytest tests/vllm \
 		tests/test_models_quantized.py -W default --timeout 1800
 
-test-harness: $(HARNESS)/.installed $(REWARDBENCH)/.installed  ## other harnesses, offline (opt-in)
+test-harness: $(HARNESS)/.installed $(REWARDBENCH)/.installed  ## other harnesses, offline
 	$(THREADS) REWARDBENCH_PYTHON=$(CURDIR)/$(REWARDBENCH)/bin/python \
 		$(HARNESS)/bin/python -m pytest tests/harness -W ignore --timeout 1800
 
@@ -80,18 +80,19 @@ $(VLLM)/.installed: pyproject.toml
 	$(VLLM)/bin/pip uninstall --quiet --yes torchvision torchaudio torchcodec
 	touch $@
 
-$(HARNESS)/.installed: pyproject.toml
+$(HARNESS)/.installed: pyproject.toml tests/harness/constraints.txt
 	$(PYTHON) -m venv $(HARNESS)
 	$(HARNESS)/bin/pip install --quiet --disable-pip-version-check torch==2.13.0
-	$(HARNESS)/bin/pip install --quiet --disable-pip-version-check --editable '.[train,harness]' \
+	$(HARNESS)/bin/pip install --quiet --disable-pip-version-check \
+		--constraint tests/harness/constraints.txt --editable '.[train,harness]' \
 		hypothesis pytest pytest-asyncio pytest-timeout
 	touch $@
 
 # RewardBench's runner pins transformers 4.51, so it stands alone. It imports pkg_resources, which
 # newer versions of setuptools no longer have.
-$(REWARDBENCH)/.installed:
+$(REWARDBENCH)/.installed: tests/harness/rewardbench.txt
 	$(PYTHON) -m venv $(REWARDBENCH)
 	$(REWARDBENCH)/bin/pip install --quiet --disable-pip-version-check torch==2.13.0
 	$(REWARDBENCH)/bin/pip install --quiet --disable-pip-version-check \
-		rewardbench==0.1.4 'setuptools<81'
+		--constraint tests/harness/rewardbench.txt rewardbench==0.1.4 'setuptools<81'
 	touch $@
