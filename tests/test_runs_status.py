@@ -266,6 +266,18 @@ def test_the_list_tells_headline_figures_of_the_last_policy(
     }
 
 
+def test_figures_by_patterns_are_listed_as_such(tmp_path, capsys, monkeypatch):
+    run = run_folder(tmp_path / "a")
+    measured = {"harmful_compliance": rate(1, 10).to_json(), "helpfulness": rate(9, 10).to_json()}
+    stages = {"helpful": measured, "rl_cai": {**measured, "method": "patterns"}}
+    (run / "metrics.json").write_text(json.dumps({"stages": stages}))
+
+    page = shown(capsys, monkeypatch, "runs", "list", tmp_path)
+
+    assert "Helpful-only 0.10, RL-CAI 0.10 (by refusal patterns)" in page
+    assert "helpful 0.90 (by refusal patterns)" in page
+
+
 def test_a_contest_s_further_models_are_no_headline_of_a_run(tmp_path):
     run = run_folder(tmp_path / "a")
     names = ("helpful", "rl_cai", "dpo_1", "rival")

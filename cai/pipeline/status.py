@@ -15,6 +15,7 @@ from cai.pipeline.folder import MODELS, RunFolder, existing_run
 from cai.pipeline.run_log import PartLog, RunLog, read_run_log
 from cai.report.metrics import Metrics, MixedMetrics, read_metrics
 from cai.report.policy_metrics import CriterionMetrics, StageMetrics
+from cai.report.wording import METHODS
 from cai.stage_titles import own_stages
 from cai.trust_words import DISTRUST
 from trainers.work_folder import RECORD
@@ -46,7 +47,8 @@ class RunStatus:
             `metrics.json`.
         figures: other figures by name: of the last policy, its share of harmless requests that it
             helped with and its Elo points by criterion; accuracy of labels and preference model.
-        distrust: why a figure among these is not to be taken as it is, by its name.
+        distrust: why one of these figures is not to be taken as it is, by its name; the harmful
+            compliance of a policy by `harm_of`.
         report: the page for people, if it is written.
         notes: what could not be read, for people.
     """
@@ -116,6 +118,11 @@ class RunStatus:
         }
 
 
+def harm_of(policy: str) -> str:
+    """The name, in `RunStatus.distrust`, of a policy's harmful compliance."""
+    return f"harmful compliance of {policy}"
+
+
 def read_status(path: Path) -> RunStatus:
     """Read how a run stands; its lock is not taken, and nothing is written.
 
@@ -128,7 +135,8 @@ def read_status(path: Path) -> RunStatus:
     notes += log.notes
     rows, by_fallback, calls, batches = _read_ledger(folder, notes)
     metrics = _read_metrics(folder, notes)
-    figures = _figures(metrics)
+    headline, figures = _headline(metrics), _figures(metrics)
+    told = {*map(harm_of, headline), *figures}
     return RunStatus(
         path=path,
         state=_state(log, process),
@@ -139,10 +147,10 @@ def read_status(path: Path) -> RunStatus:
         calls=calls,
         batches=batches,
         models=_models(folder, notes),
-        headline=_headline(metrics),
+        headline=headline,
         mix=metrics.mix,
         figures=figures,
-        distrust={name: why for name, why in _distrust(metrics).items() if name in figures},
+        distrust={name: why for name, why in _distrust(metrics).items() if name in told},
         report=folder.report if folder.report.is_file() else None,
         notes=tuple(notes),
     )
@@ -237,13 +245,9 @@ def _headline(metrics: Metrics) -> dict[str, float]:
 
 def _figures(metrics: Metrics) -> dict[str, float]:
     """Figures beside harmful compliance; what a run has not measured is not there."""
-    stages = metrics.stages
-    # A contest's further models stand behind the run's own, and are no result of the run.
-    own = [name for name in own_stages(stages) if name != "best_of"]
-    last = (own or [name for name in stages if name != "best_of"])[-1:]
-    policy = last[0] if last else ""
+    policy = _last_policy(metrics)
     found = {
-        "helpful": stages.get(policy, StageMetrics()).helpfulness,
+        "helpful": metrics.stages.get(policy, StageMetrics()).helpfulness,
         **{_elo_of(name): one.elo.get(policy) for name, one in _criteria(metrics).items()},
         "label accuracy": metrics.labels and metrics.labels.accuracy,
         "pm accuracy": metrics.pm and metrics.pm.accuracy,
@@ -251,9 +255,22 @@ def _figures(metrics: Metrics) -> dict[str, float]:
     return {name: rate.value for name, rate in found.items() if rate is not None}
 
 
+def _last_policy(metrics: Metrics) -> str:
+    """The policy whose figures are told; "" if none was measured."""
+    stages = metrics.stages
+    # A contest's further models stand behind the run's own, and are no result of the run.
+    own = [name for name in own_stages(stages) if name != "best_of"]
+    return (["", *(own or [name for name in stages if name != "best_of"])])[-1]
+
+
 def _distrust(metrics: Metrics) -> dict[str, str]:
-    """What is to be said beside the Elo points, of those criteria whose judge kept no gate."""
-    said = {_elo_of(name): DISTRUST[one.trusted] for name, one in _criteria(metrics).items()}
+    """What is to be said beside figures by patterns, and Elo points whose judge kept no gate."""
+    last = metrics.stages.get(_last_policy(metrics), StageMetrics())
+    said = {
+        **{harm_of(name): METHODS[stage.method] for name, stage in metrics.stages.items()},
+        "helpful": METHODS[last.method],
+        **{_elo_of(name): DISTRUST[one.trusted] for name, one in _criteria(metrics).items()},
+    }
     return {name: words for name, words in said.items() if words}
 
 

@@ -11,7 +11,7 @@ from cai.engine.standing import brief, clock, dollars, rate
 from cai.engine.tally import Counts
 from cai.pipeline.batch_tables import batches_in_words
 from cai.pipeline.run_log import PartLog
-from cai.pipeline.status import RunStatus
+from cai.pipeline.status import RunStatus, harm_of
 from cai.pipeline.tables import add_row, page, table_of
 from cai.records import RowStatus
 from cai.stage_titles import stage_title
@@ -176,7 +176,10 @@ def _cost(calls: Counts) -> str:
 
 
 def _headline(status: RunStatus) -> str:
-    return ", ".join(f"{stage_title(name)} {value:.2f}" for name, value in status.headline.items())
+    return ", ".join(
+        f"{stage_title(name)} {value:.2f}{_why(status, harm_of(name))}"
+        for name, value in status.headline.items()
+    )
 
 
 def _others(status: RunStatus) -> str:
@@ -184,9 +187,14 @@ def _others(status: RunStatus) -> str:
 
 
 def _figure(status: RunStatus, name: str) -> str:
-    value, why = status.figures[name], status.distrust.get(name)
+    value = status.figures[name]
     told = f"{name} {value:+.0f}" if name.endswith("elo") else f"{name} {value:.2f}"
-    return f"{told} ({why})" if why else told
+    return told + _why(status, name)
+
+
+def _why(status: RunStatus, name: str) -> str:
+    why = status.distrust.get(name)
+    return f" ({why})" if why else ""
 
 
 def _time(moment: datetime | None) -> str:
