@@ -112,10 +112,12 @@ class Recipe(Entry):
                 "datasets.preference_halves: the second preference model is tracked in RL against "
                 "the first; policies must name rl, and rl.reward give preference_model a weight"
             )
-        if not self.datasets.test_share:
+        if not (self.datasets.test_share and self.rl.logs_kl):
             raise ValueError(
                 "datasets.preference_halves: both models' scores are brought to one scale on the "
-                "pairs held out; give datasets.test_share more than 0"
+                "pairs held out, and held against the KL, which rloo and grpo measure where it has "
+                f"a price; datasets.test_share ({self.datasets.test_share:g}) and rl.beta "
+                f"({self.rl.beta:g}) must be more than 0"
             )
         return self
 

@@ -112,13 +112,21 @@ def test_a_test_model_without_held_out_pairs_is_refused(
     [
         (("policies=[dpo]",), "policies must name rl"),
         (("rl.reward={preference_model: 0, rating: 1}",), "give preference_model a weight"),
-        (("datasets.test_share=0",), "more than 0"),
+        (("datasets.test_share=0",), r"datasets\.test_share \(0\).* must be more than 0"),
+        (("rl.beta=0",), r"rl\.beta \(0\) must be more than 0"),
+        (("rl.beta=0", "rl.algorithm=grpo"), r"rl\.beta \(0\) must be more than 0"),
     ],
-    ids=["no-rl", "no-weight", "nothing-held-out"],
+    ids=["no-rl", "no-weight", "nothing-held-out", "no-kl", "no-kl-of-grpo"],
 )
 def test_halves_without_a_use_are_refused(settings: tuple[str, ...], message: str):
     with pytest.raises((InputError, ValidationError), match=message):
         load_recipe(EXAMPLE, ["datasets.preference_halves=true", *settings])
+
+
+def test_halves_need_no_price_of_the_kl_where_it_is_measured_anyway():
+    settings = ("datasets.preference_halves=true", "rl.beta=0", "rl.algorithm=ppo")
+
+    assert load_recipe(EXAMPLE, settings).rl.logs_kl
 
 
 def test_a_forecast_names_both_preference_models(tmp_path: Path):

@@ -14,10 +14,7 @@ from trainers.work_folder import LOG
 
 
 def measure_robustness(studio: Studio) -> Mapping[str, Any]:
-    """The curve of both against √KL and where they part; empty if the recipe halves no pairs.
-
-    Rollout batches without a KL (``rl.beta: 0`` asks for none) have no place on it.
-    """
+    """The curve of both against √KL and where they part; empty if the recipe halves no pairs."""
     if not studio.recipe.datasets.preference_halves:
         return {}
     lines = (studio.folder.model("rl_cai") / LOG).read_bytes().splitlines()
@@ -32,6 +29,5 @@ def measure_robustness(studio: Studio) -> Mapping[str, Any]:
             cases=cases,
         )
         for logged in map(orjson.loads, lines)
-        if logged.get("sqrt_kl") is not None
     ]
     return {"robustness": robustness_figures(steps) or None}

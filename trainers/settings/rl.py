@@ -78,8 +78,10 @@ class RlSettings(TrainingSettings):
     beta: float = Field(
         default=0.1,
         ge=0,
-        description="Price of a nat of KL from the SFT model: in the reward, or for grpo in the "
-        "loss. For reinforce the score counts 1 − β (Lee et al. 2023, A.3).",
+        description="Price of a nat of KL from the SFT model: in the reward, on the score's "
+        "scale; for grpo in the loss, beside advantages that are divided by their deviation, so "
+        "that it is β of these deviations. For reinforce the score counts 1 − β (Lee et al. 2023, "
+        "A.3). At 0 rloo and grpo measure no KL.",
     )
     snapshots: int | None = Field(
         default=None,
@@ -118,6 +120,11 @@ class RlSettings(TrainingSettings):
     lora: LoraSettings | None = Field(
         default=None, description="Train a LoRA; without it all weights learn."
     )
+
+    @property
+    def logs_kl(self) -> bool:
+        """Whether the log has the KL; at no price, TRL loads no model to measure it from."""
+        return self.beta > 0 or self.algorithm not in GROUPED
 
     @model_validator(mode="after")
     def _even_parts(self) -> Self:
