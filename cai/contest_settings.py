@@ -145,7 +145,7 @@ class ContestSettings(GatedSettings):
         # Best-of-N is known by its name alone, whether the run takes part or not.
         taken = [name for name in own_stages(self.models) if self.stages or BEST_OF in name]
         if taken:
-            raise ValueError(f"{taken[0]} is a policy of a run; choose another name in models")
+            raise ValueError(f"{taken[0]} is a policy of the run; choose another name in models")
         return self
 
     def anchored(self, folder: Path) -> Self:

@@ -97,6 +97,8 @@ def test_scores_that_are_too_sure_are_not():
     figures = score_figures([sure, replace(sure, p_a=0.0)])
 
     assert figures.ece == pytest.approx(0.5)
+    assert figures.ece_interval is not None
+    assert figures.ece_interval.low < 0.5 <= figures.ece_interval.high
     (held,) = [one for one in figures.bins if one.n]
     assert (held.low, held.high, held.mean_p, held.truth) == (0.95, 1, 1, 0.5)
 

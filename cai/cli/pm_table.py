@@ -59,6 +59,7 @@ def _figures(model: str, figures: ScoreFigures) -> Table:
     }
     numbers = {
         "Brier score of σ(r_a − r_b)": figures.brier,
+        "calibration error (ECE)": figures.ece_interval,
         "correlation of score and length": figures.score_and_length,
         "  of their differences in a pair": figures.margin_and_length,
     }
@@ -69,8 +70,6 @@ def _figures(model: str, figures: ScoreFigures) -> Table:
         if one is not None:
             ends = f"{one.low:.3f} to {one.high:.3f}"
             table.add_row(name, f"{one.value:.3f}", ends, str(one.n))
-    if figures.ece is not None:
-        table.add_row("calibration error (ECE)", f"{figures.ece:.3f}", "", "")
     return table
 
 

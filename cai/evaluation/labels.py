@@ -173,7 +173,11 @@ def calibration_error(bins: Sequence[ReliabilityBin]) -> float | None:
 
 
 def calibration_interval(
-    labels: Sequence[tuple[float, float]], *, draws: int = 1000, seed: int = 0
+    labels: Sequence[tuple[float, float]],
+    low: float = 0.0,
+    *,
+    draws: int = 1000,
+    seed: int = 0,
 ) -> Rate:
     """The calibration error with a percentile interval over resamples of the labels (Efron 1979).
 
@@ -182,14 +186,15 @@ def calibration_interval(
     be. Noise makes the error larger, in every resample too: it may lie at the interval's lower end.
 
     Args:
-        labels: (p, true probability), at least one.
+        labels: (p, true probability), p in [low, 1]; at least one.
+        low: least p, as of `reliability_bins`.
         draws: resamples.
         seed: same seed, same interval.
     """
     numpy = untyped("numpy")
     source, n = numpy.random.default_rng(seed), len(labels)
     p_N, truth_N = numpy.array(labels).T
-    place_N = numpy.array([_place(p) for p, _ in labels])
+    place_N = numpy.array([_place(p, low) for p, _ in labels])
     drawn: list[float] = []
     for _ in range(draws):
         chosen_N = source.integers(n, size=n)
@@ -197,9 +202,9 @@ def calibration_interval(
         true_N = numpy.where(imagined_N, source.integers(2, size=n), truth_N[chosen_N])
         gaps_B = numpy.bincount(place_N[chosen_N], weights=p_N[chosen_N] - true_N)
         drawn.append(float(numpy.abs(gaps_B).sum()) / n)
-    value = calibration_error(reliability_bins(labels)) or 0.0
-    low, high = numpy.quantile(drawn, (0.025, 0.975)).tolist()
-    return Rate(value, min(low, value), max(high, value), n)
+    value = calibration_error(reliability_bins(labels, low)) or 0.0
+    least, most = numpy.quantile(drawn, (0.025, 0.975)).tolist()
+    return Rate(value, min(least, value), max(most, value), n)
 
 
 def _pooled(values: Sequence[float]) -> Rate | None:
@@ -240,7 +245,7 @@ def reliability_bins(
     ]
 
 
-def _place(p: float, low: float = 0.0) -> int:
+def _place(p: float, low: float) -> int:
     return min(int((p - low) / (1 - low) * BINS), BINS - 1)
 
 

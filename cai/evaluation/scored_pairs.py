@@ -11,8 +11,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from cai.evaluation.intervals import Rate, correlation, mean_interval, rate
-from cai.evaluation.labels import ReliabilityBin, calibration_error, reliability_bins
+from cai.evaluation.intervals import Rate, correlation, mean_share, rate
+from cai.evaluation.labels import (
+    ReliabilityBin,
+    calibration_error,
+    calibration_interval,
+    reliability_bins,
+)
 
 LENGTHS = (
     (0.5, "less than half as long"),
@@ -73,6 +78,7 @@ class ScoreFigures:
         longer_is_better: the same of a baseline whose score is the length.
         brier: mean over all pairs of E(σ(Δ) − y)², y drawn from the label.
         ece: calibration error of σ(|Δ|), mean distance from the share that is right (§3.3).
+        ece_interval: the same with its interval, `cai.evaluation.labels.calibration_interval`.
         bins: that reliability diagram, of ten bins of σ(|Δ|) in [½, 1].
         by_source: accuracy by where labels come from.
         by_tag: by tags of the rows.
@@ -89,6 +95,7 @@ class ScoreFigures:
     longer_is_better: Rate | None = None
     brier: Rate | None = None
     ece: float | None = None
+    ece_interval: Rate | None = None
     bins: Sequence[ReliabilityBin] = ()
     by_source: Mapping[str, Rate] = field(default_factory=dict[str, Rate])
     by_tag: Mapping[str, Rate] = field(default_factory=dict[str, Rate])
@@ -113,7 +120,10 @@ class ScoreFigures:
 GROUPS = ("by_source", "by_tag", "by_turns", "by_length", "by_lower_score")
 """Fields with accuracies by part."""
 
-_RATES = ("accuracy", "longer_is_better", "brier", "score_and_length", "margin_and_length")
+_RATES = (
+    *("accuracy", "longer_is_better", "brier", "ece_interval"),
+    *("score_and_length", "margin_and_length"),
+)
 
 
 def score_figures(pairs: Sequence[ScoredPair]) -> ScoreFigures:
@@ -129,7 +139,8 @@ def score_figures(pairs: Sequence[ScoredPair]) -> ScoreFigures:
         if not (math.isfinite(pair.score_a) and math.isfinite(pair.score_b)):
             raise ValueError(f"scores must be finite, got {pair.score_a}, {pair.score_b}")
     decided = [pair for pair in pairs if pair.p_a != 0.5]
-    bins = reliability_bins([_preferred(pair) for pair in pairs], low=0.5) if pairs else []
+    preferred = [_preferred(pair) for pair in pairs]
+    bins = reliability_bins(preferred, low=0.5) if preferred else []
     squares = [_square(pair) for pair in pairs]
     return ScoreFigures(
         n=len(decided),
@@ -138,8 +149,9 @@ def score_figures(pairs: Sequence[ScoredPair]) -> ScoreFigures:
         longer_is_better=_mean(
             [_agreement(pair.words_a - pair.words_b, pair.p_a) for pair in decided]
         ),
-        brier=mean_interval(squares) if len(squares) > 1 else None,
+        brier=mean_share(squares) if len(squares) > 1 else None,
         ece=calibration_error(bins),
+        ece_interval=calibration_interval(preferred, low=0.5) if preferred else None,
         bins=bins,
         by_source=_by(decided, lambda pair: (pair.source,)),
         by_tag=_by(decided, lambda pair: pair.tags),

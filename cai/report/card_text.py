@@ -182,7 +182,10 @@ def _label_figures(labels: LabelMetrics) -> Iterator[tuple[str, str, str, str]]:
     if (brier := labels.brier_interval) is not None:
         yield "Brier score (less is better)", decimal(brier.value), between(brier), f"{brier.n:,}"
     if labels.ece is not None:
-        yield "Expected calibration error", f"{labels.ece:.3f}", "", f"{labels.n or 0:,}"
+        ends, n = "", labels.n or 0
+        if (found := labels.ece_interval) is not None:
+            ends, n = f"{found.low:.3f} to {found.high:.3f}", found.n
+        yield "Expected calibration error", f"{labels.ece:.3f}", ends, f"{n:,}"
 
 
 def _licenses(run: Mapping[str, Any], counted: Sequence[DataFigures]) -> Iterator[str]:

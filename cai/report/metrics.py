@@ -83,6 +83,7 @@ class LabelMetrics(Part):
     brier_interval: Rate | None = None
     brier_floor: float | None = None
     ece: float | None = None
+    ece_interval: Rate | None = None
     bins: tuple[ReliabilityBin, ...] = ()
     flip_rate: Rate | None = None
     sided_flip_rate: Rate | None = None

@@ -189,7 +189,8 @@ def _labels(a: Metrics, b: Metrics) -> Iterator[Line]:
     yield _line("First position preferred", [one.position_first, other.position_first])
     briers = [side.brier_interval or side.brier for side in (one, other)]
     yield _line("Brier score", briers, less, FRACTION)
-    yield Line("Calibration error", one.ece, other.ece, less, FRACTION)
+    errors = [side.ece_interval or side.ece for side in (one, other)]
+    yield _line("Calibration error", errors, less, FRACTION)
 
 
 def _preference_model(a: Metrics, b: Metrics) -> Iterator[Line]:

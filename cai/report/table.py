@@ -165,9 +165,14 @@ def _quality(metrics: Metrics) -> Table:
     for name, rate in rates.items():
         if rate:
             add_row(table, [name, *_three(rate)])
-    for name, value in {"Brier score": labels.brier, "calibration error": labels.ece}.items():
+    numbers = {
+        "Brier score": (labels.brier, labels.brier_interval),
+        "calibration error": (labels.ece, labels.ece_interval),
+    }
+    for name, (value, found) in numbers.items():
         if value is not None:
-            add_row(table, [name, f"{value:.3f}", "", ""])
+            ends = (f"{found.low:.3f} to {found.high:.3f}", str(found.n)) if found else ("", "")
+            add_row(table, [name, f"{value:.3f}", *ends])
     return table
 
 

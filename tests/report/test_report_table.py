@@ -42,6 +42,16 @@ def test_a_run_stopped_after_revision_shows_harm_by_round_and_principle(metrics:
     assert "Policy" not in table
 
 
+def test_errors_of_labels_have_their_intervals(metrics: Json):
+    brier, ece = ({"value": v, "low": v / 2, "high": 2 * v, "n": 300} for v in (0.131, 0.021))
+    metrics["labels"] |= {"brier_interval": brier, "ece_interval": ece}
+
+    table = " ".join(printed(run_tables(metrics)).split())
+
+    assert "Brier score 0.131 0.066 to 0.262 300" in table
+    assert "calibration error 0.021 0.011 to 0.042 300" in table
+
+
 def test_names_from_a_constitution_are_no_markup():
     effects = {"[bold]theft[/bold]": {"draws": 3, "fixed": None}}
 
