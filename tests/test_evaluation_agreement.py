@@ -42,13 +42,20 @@ def test_kappa_is_as_worked_out_by_hand(choices: list[tuple[str, str]], kappa: f
     assert found.value == pytest.approx(kappa)
 
 
-def test_the_interval_of_kappa_is_cohens():
+def test_the_interval_of_kappa_is_that_of_the_agreement_without_chance():
     found = cohens_kappa(table(20, 5, 10, 15))
 
-    # s = √(0.7·0.3/50) / 0.5 = 0.12961; 1.95996 s = 0.25404.
+    # Wilson's of 35 in 50 is 0.56250 to 0.80896; chance is a half.
     assert found is not None
-    assert (found.low, found.high) == pytest.approx((0.14596, 0.65404), abs=1e-5)
+    assert (found.low, found.high) == pytest.approx((0.12499, 0.61793), abs=1e-5)
     assert found.n == 50
+
+
+def test_kappa_of_a_few_equal_choices_is_not_certain():
+    found = cohens_kappa(table(2, 0, 0, 2))
+
+    assert found is not None
+    assert found.low < 0.1 < found.value == found.high == 1
 
 
 @given(CHOICES)

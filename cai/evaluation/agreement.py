@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
-from cai.evaluation.intervals import Rate, Z, share_of
+from cai.evaluation.intervals import Rate, rate, share_of
 
 REDUNDANT = 0.9
 """Two principles that surely agree on more of the pairs than this say the same."""
@@ -22,12 +22,13 @@ CONTRADICTING = 0.5
 
 
 def cohens_kappa(choices: Sequence[tuple[Hashable, Hashable]]) -> Rate | None:
-    """Agreement beyond chance, with its normal 95 % interval (Cohen 1960).
+    """Agreement beyond chance, with its 95 % interval (Cohen 1960).
 
-        κ = (p_o − p_e) / (1 − p_e),   s = √(p_o (1 − p_o) / n) / (1 − p_e)
+        κ = (p_o − p_e) / (1 − p_e)
 
     p_o is the share of equal choices, p_e = Σ_k p_1(k) p_2(k) that of two labellers who choose by
-    their own frequencies alone.
+    their own frequencies alone. As in Cohen's standard error p_o alone varies; its interval is
+    Wilson's, which has a width where all choices are equal.
 
     Args:
         choices: what both labellers chose, item by item; of any number of categories.
@@ -38,14 +39,15 @@ def cohens_kappa(choices: Sequence[tuple[Hashable, Hashable]]) -> Rate | None:
     n = len(choices)
     if not n:
         return None
-    observed = sum(first == second for first, second in choices) / n
+    equal = rate(sum(first == second for first, second in choices), n)
     firsts, seconds = Counter(one for one, _ in choices), Counter(one for _, one in choices)
     chance = math.fsum(firsts[name] * seconds[name] for name in firsts) / n**2
     if chance == 1:
         return None
-    kappa = (observed - chance) / (1 - chance)
-    spread = Z * math.sqrt(observed * (1 - observed) / n) / (1 - chance)
-    return Rate(kappa, max(kappa - spread, -1.0), min(kappa + spread, 1.0), n)
+    kappa, low, high = (
+        (share - chance) / (1 - chance) for share in (equal.value, equal.low, equal.high)
+    )
+    return Rate(kappa, max(low, -1.0), high, n)
 
 
 @dataclass(frozen=True)
