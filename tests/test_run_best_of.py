@@ -18,13 +18,16 @@ from cai.errors import BudgetReached, CaiError
 from cai.evaluation.best_of import best_place
 from cai.models import local_path
 from cai.pipeline import RunFolder, run_recipe
-from cai.pipeline.best_of import evaluation_draws, run_scorer
+from cai.pipeline.best_of import conversation, evaluation_draws, measure_beside, run_scorer
 from cai.pipeline.best_of_data import BestOfTask, foretell_best_of, generate_best_of
+from cai.pipeline.evaluating import classifier_of, measure_preference_model
 from cai.pipeline.forecast import forecast
 from cai.pipeline.preview import Plan
+from cai.pipeline.readback import read_prompt
 from cai.pipeline.rerunning import Wanted, rerun
 from cai.pipeline.studio import Studio
 from cai.recipe import Recipe, load_recipe, with_settings
+from trainers.scoring import Scorer
 
 PROMPTS, REPLIES = 6, 3
 
@@ -117,6 +120,43 @@ def test_the_trained_policy_stands_beside_it_with_its_own_score_and_kl(done):
     # It has the weights of SL-CAI.
     assert beside["rl_cai"]["kl"]["value"] == pytest.approx(0, abs=1e-6)
     assert beside["rl_cai"]["score"]["n"] == PROMPTS
+
+
+def test_replies_that_the_preference_model_cannot_read_are_left_out_and_counted(recipe, run):
+    with Ledger.open(run.ledger) as ledger, Progress() as progress:
+        studio = Studio(recipe, run, ledger, progress)
+        whole = run_scorer(studio)
+        assert whole is not None
+        draws = evaluation_draws(studio, whole)
+        # Two replies of RL-CAI at least stay short enough, or there would be no mean.
+        lengths = sorted(reply_lengths(run, "evaluation_rl_cai"))
+        assert lengths[1] < lengths[-1]
+        read_so_much(run.model("pm"), lengths[-1] - 1)
+
+        near = run_scorer(studio)
+        assert near is not None
+        beside = measure_beside(studio, draws, classifier_of(studio), near)["policies"]["rl_cai"]
+        measure_preference_model(studio, near, [])
+
+    unread = sum(length == lengths[-1] for length in lengths)
+    assert beside["score"]["n"] == PROMPTS - unread
+    assert studio.left_out["a reply is longer than the preference model reads"] >= unread
+
+
+def reply_lengths(run: RunFolder, stage: str) -> list[int]:
+    """Tokens that the preference model has each conversation of a stage as."""
+    scorer = Scorer(run.model("pm"))
+    return [
+        scorer.length(conversation(read_prompt(row.record["prompt"]), row.record["text"]))
+        for row in rows(run, stage)
+    ]
+
+
+def read_so_much(model: Path, tokens: int) -> None:
+    """Make of a model one that reads so many tokens."""
+    config = model / "config.json"
+    told = json.loads(config.read_text()) | {"max_position_embeddings": tokens}
+    config.write_text(json.dumps(told))
 
 
 def test_the_report_shows_both(run):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from itertools import islice
+from itertools import chain, compress, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -103,7 +103,10 @@ def evaluation_draws(studio: Studio, scorer: ScoresOnce) -> list[Draws]:
         for one in drawn_replies(studio.ledger.rows(stage=f"evaluation_{BEST_OF}", status="ok"))
         if len(one[1]) == replies
     ]
-    return [draws for draws, _ in scored(scorer, drawn, Counter())]
+    left_out = Counter[str]()
+    draws = [draws for draws, _ in scored(scorer, drawn, left_out)]
+    studio.note_unmeasured(left_out)
+    return draws
 
 
 def drawn_replies(rows: Iterable[Row]) -> Iterator[tuple[Prompt, list[Row]]]:
@@ -134,21 +137,30 @@ def scored(
     """
     prompts = iter(drawn)
     while part := list(islice(prompts, PROMPTS_AT_ONCE)):
-        readable = [one for one in part if _is_readable(scorer, *one, left_out)]
-        asked = [conversation(prompt, _text(row)) for prompt, rows in readable for row in rows]
+        asked_of = [[conversation(prompt, _text(row)) for row in rows] for prompt, rows in part]
+        kept = [is_readable(scorer, replies, left_out) for replies in asked_of]
+        readable = [*compress(part, kept)]
+        asked = [*chain.from_iterable(compress(asked_of, kept))]
         scores = iter(scorer.score(asked))
         for prompt, rows in readable:
             replies = tuple(ScoredReply(_text(row), next(scores)) for row in rows)
             yield Draws(prompt, replies), rows
 
 
-def _is_readable(
-    scorer: ScoresOnce, prompt: Prompt, rows: Sequence[Row], left_out: Counter[str]
+def is_readable(
+    scorer: ScoresOnce, conversations: Sequence[Conversation], left_out: Counter[str]
 ) -> bool:
+    """Whether the model can read each of some replies.
+
+    Args:
+        scorer: the model.
+        conversations: what it would be asked for together.
+        left_out: gets one more, by reason, if it cannot.
+    """
     from trainers.rows import BadRow
 
     try:
-        readable = all(scorer.reads(conversation(prompt, _text(row))) for row in rows)
+        readable = all(map(scorer.reads, conversations))
     except BadRow as error:
         left_out[str(error)] += 1
         return False
@@ -190,7 +202,10 @@ def _beside(studio: Studio, policy: StagePolicy, scorer: ScoresOnce) -> Mapping[
         folder = studio.folder.at(policy.iteration)
         own, reference = folder.model(_trained(policy)), folder.model("sl_cai")
         nats = reply_divergences(own, reference, Replies(asked, ended), temperature)
-    return {"score": _mean(scorer.score(asked)), "kl": _mean(nats)}
+    left_out = Counter[str]()
+    readable = [one for one in asked if is_readable(scorer, [one], left_out)]
+    studio.note_unmeasured(left_out)
+    return {"score": _mean(scorer.score(readable)), "kl": _mean(nats)}
 
 
 def _trained(policy: StagePolicy) -> PolicyName:

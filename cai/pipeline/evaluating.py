@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import Any, NamedTuple
@@ -26,6 +27,7 @@ from cai.pipeline.best_of import (
     ScoresOnce,
     conversation,
     evaluation_draws,
+    is_readable,
     measure_beside,
     open_scorer,
 )
@@ -175,15 +177,16 @@ def measure_preference_model(
         human: the pairs of people.
     """
     classifier = classifier_of(studio)
-    pairs = [*_policy_pairs(studio), *human]
+    left_out = Counter[str]()
+    pairs = [
+        pair
+        for pair in (*_policy_pairs(studio), *human)
+        if is_readable(scorer, _sides(pair), left_out)
+    ]
+    studio.note_unmeasured(left_out)
     if not pairs:
         return {}
-    conversations = [
-        conversation(pair.prompt, text)
-        for pair in pairs
-        for text in (pair.response_a, pair.response_b)
-    ]
-    scores = scorer.score(conversations)
+    scores = scorer.score([side for pair in pairs for side in _sides(pair)])
     figures = preference_model_figures(
         pairs,
         scores_a=scores[::2],
@@ -192,6 +195,10 @@ def measure_preference_model(
         baseline=refusal_score(studio.patterns()),
     )
     return {"pm": figures.to_json()}
+
+
+def _sides(pair: Comparison) -> list[list[dict[str, str]]]:
+    return [conversation(pair.prompt, text) for text in (pair.response_a, pair.response_b)]
 
 
 def _replies_of(studio: Studio, policy: StagePolicy) -> Iterator[Mapping[str, Any]]:

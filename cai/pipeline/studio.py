@@ -244,8 +244,12 @@ class Studio:
 
     def note_unreadable(self, row: Unreadable) -> None:
         """Count a row of a file that is no pair to be measured on."""
-        counted = self.left_out_of.setdefault("measured on", Counter())
-        counted[f"{row.source}: {row.reason}"] += 1
+        self.note_unmeasured({f"{row.source}: {row.reason}": 1})
+
+    def note_unmeasured(self, counts: Mapping[str, int]) -> None:
+        """Count rows and replies that nothing could be measured on, by reason."""
+        if counts:
+            self.left_out_of.setdefault("measured on", Counter()).update(counts)
 
     async def run_rows(
         self,
