@@ -223,6 +223,19 @@ def test_results_are_had_as_json_and_as_a_junit_report(mistaken: Path, tmp_path:
     assert (suite.get("tests"), suite.get("failures")) == ("10", "1")
 
 
+def test_a_report_goes_to_a_new_folder_and_no_case_is_asked_where_it_cannot(
+    mistaken: Path, tmp_path: Path
+):
+    told = invoke(
+        mistaken, "--model", "microworld", "--junit", tmp_path, "--ledger", tmp_path / "l"
+    )
+    assert "name a file with --junit" in str(told.exception)
+    assert not (tmp_path / "l").exists()
+
+    invoke(mistaken, "--model", "microworld", "--junit", tmp_path / "no" / "dir" / "x.xml")
+    assert (tmp_path / "no" / "dir" / "x.xml").is_file()
+
+
 def test_the_microworlds_judge_passes_its_constitutions_cases():
     report = judge_cases("microworld", model="microworld")
 

@@ -18,7 +18,7 @@ from cai.constitution.exchange.importing import Imported
 from cai.constitution.shots import ComparisonShot, ReasoningShot, RevisionShot
 from cai.constitution.writing import as_yaml, plain_data
 from cai.document import read_document
-from cai.errors import InputError
+from cai.errors import CaiError, InputError
 from cai.records import Message
 
 REAL = Path(__file__).parents[2] / "shared/data/constitutions"
@@ -554,6 +554,15 @@ def test_what_is_not_imported_is_printed_and_kept_in_the_file(tmp_path: Path):
     assert f"# not imported: {source}: {told}\n" in text
     assert (tmp_path / "constitution.schema.json").is_file()
     assert len(load_constitution(out).principles) == 2
+
+
+def test_an_export_into_a_file_is_refused(tmp_path: Path):
+    (tmp_path / "file").touch()
+
+    result = CliRunner().invoke(app, ["export", "microworld", "--out", str(tmp_path / "file")])
+
+    assert isinstance(result.exception, CaiError)
+    assert "file is a file; name a folder" in str(result.exception)
 
 
 def test_an_import_overwrites_no_file(tmp_path: Path):

@@ -62,7 +62,9 @@ def export(
     from cai.constitution import load_constitution
     from cai.constitution.exchange import export_constitution
     from cai.constitution.writing import write_new
+    from cai.outputs import check_folder
 
+    check_folder(out)
     exported = export_constitution(load_constitution(file), format)
     out.mkdir(parents=True, exist_ok=True)
     for name, text in exported.files.items():

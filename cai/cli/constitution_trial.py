@@ -118,7 +118,10 @@ def test(
 
     from cai.evaluation.case_reports import as_json, as_junit
     from cai.evaluation.cases import CaseSettings, judge_cases
+    from cai.outputs import check_file
 
+    if junit is not None:
+        check_file(junit, "--junit")
     settings = CaseSettings(ledger=ledger, files=tuple(cases or ()))
     judge = _judge(model, endpoint, family)
     if recipe is not None:
@@ -131,6 +134,7 @@ def test(
         return
     report = judge_cases(file, model=judge, settings=settings)
     if junit is not None:
+        junit.parent.mkdir(parents=True, exist_ok=True)
         junit.write_text(as_junit(report), encoding="utf-8")
     if json:
         typer.echo(orjson.dumps(as_json(report), option=orjson.OPT_INDENT_2).decode())
