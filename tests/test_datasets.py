@@ -4,12 +4,12 @@ from pathlib import Path
 import pytest
 
 from cai.datasets.mix_plan import MixPlan, Part
-from cai.datasets.parquet import folder_hash
+from cai.datasets.parquet import folder_hash, open_parquet
 from cai.datasets.preferences import PreferencePlan, write_preferences
 from cai.datasets.prompts import write_rl_prompts
 from cai.datasets.sft import SftPlan, write_sft
 from cai.engine import Ledger
-from cai.errors import CaiError
+from cai.errors import CaiError, InputError
 from cai.records import Comparison, Message, OrderWeights, Prompt, Response, Row, RowKey
 from cai.sources.mixed_rows import Conversation
 
@@ -199,3 +199,18 @@ async def test_a_model_in_a_folder_is_named_without_where_that_lies(ledger, tmp_
 
     (row,) = rows_of(tmp_path / "sft")
     assert row["model"] == "sl_cai"
+
+
+def test_a_damaged_file_of_rows_is_refused_by_name_wherever_the_damage_is(tmp_path: Path):
+    import pyarrow
+    import pyarrow.parquet as parquet
+
+    file = tmp_path / "data.parquet"
+    parquet.write_table(pyarrow.table({"prompt": [f"request {n}" for n in range(1000)]}), file)
+    whole = file.read_bytes()
+    middle = whole[:4] + bytes(200) + whole[204:]
+
+    for damaged in (b"", b"no rows", whole[:-20], middle):
+        file.write_bytes(damaged)
+        with pytest.raises(InputError, match="cannot be read as Parquet"), open_parquet(file) as it:
+            it.read()

@@ -15,7 +15,7 @@ from cai.cli import app
 from cai.datasets.parquet import SplitWriter
 from cai.datasets.preferences import preference_features
 from cai.datasets.sft import sft_features
-from cai.errors import CaiError
+from cai.errors import CaiError, InputError
 from cai.export.formats import FORMATS, WHENCE
 from cai.export.hard_pairs import TIE, Hardening
 from cai.export.run_export import export_run
@@ -142,7 +142,7 @@ def test_an_export_that_fails_leaves_nothing_and_the_earlier_one_stays(run: Path
     data = run / "datasets" / "preferences" / "train" / "data.parquet"
     data.write_bytes(data.read_bytes()[:100])
 
-    with pytest.raises(Exception, match=r"(?i)parquet"):
+    with pytest.raises(InputError, match=r"data.parquet: cannot be read as Parquet"):
         export_run(run, out, "trl", minimum_margin=0, file_type="jsonl")
 
     assert {one.name for one in tmp_path.iterdir()} == {"run", "out"}

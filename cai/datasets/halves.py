@@ -6,10 +6,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from cai.datasets.parquet import SplitWriter
+from cai.datasets.parquet import SplitWriter, open_parquet
 from cai.datasets.preferences import preference_features
 from cai.splits import position
-from cai.untyped import untyped
 
 ROWS_AT_ONCE = 1000
 
@@ -38,7 +37,7 @@ def write_halves(
 
 
 def _rows(data: Path) -> Iterator[dict[str, Any]]:
-    parquet = untyped("pyarrow.parquet")
     for file in sorted(data.glob("*.parquet")):
-        for batch in parquet.ParquetFile(file).iter_batches(ROWS_AT_ONCE):
-            yield from batch.to_pylist()
+        with open_parquet(file) as opened:
+            for batch in opened.iter_batches(ROWS_AT_ONCE):
+                yield from batch.to_pylist()

@@ -1,10 +1,11 @@
-"""Write rows to Parquet folders, streamed, with the same bytes for the same rows."""
+"""Rows in Parquet folders: written streamed, with the same bytes for the same rows, and read."""
 
 from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,28 @@ class SplitWriter:
             writer.close()
         shutil.rmtree(self._folder, ignore_errors=True)
         new.rename(self._folder)
+
+
+@contextmanager
+def open_parquet(file: Path) -> Generator[Any]:
+    """Open a file of rows, a `pyarrow.parquet.ParquetFile`.
+
+    Args:
+        file: that this program, or another, has written.
+
+    Raises:
+        InputError: it is no Parquet file, or it turns out to be damaged while it is read.
+    """
+    pyarrow, parquet = untyped("pyarrow"), untyped("pyarrow.parquet")
+    try:
+        with parquet.ParquetFile(file) as opened:
+            yield opened
+    except (pyarrow.ArrowException, OSError) as error:
+        # Arrow's own words for a damaged page come as an OSError that has no number.
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        fault = Fault(f"cannot be read as Parquet: {error}; put a whole file in its place")
+        raise InputError(file, [fault]) from error
 
 
 def folder_hash(folder: Path) -> str:

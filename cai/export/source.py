@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from cai.datasets.parquet import open_parquet
 from cai.errors import CaiError
 from cai.export.files import FileType
 from cai.pipeline.folder import RunFolder
-from cai.untyped import untyped
 
 DataSet = Literal["sft", "preferences"]
 
@@ -39,10 +39,13 @@ class Source:
         return self.folder(name).is_dir()
 
     def rows(self, name: DataSet, split: str) -> Iterator[dict[str, Any]]:
-        """Stream the rows of a split; of online training, the pairs of all iterations."""
-        parquet = untyped("pyarrow.parquet")
+        """Stream the rows of a split; of online training, the pairs of all iterations.
+
+        Raises:
+            InputError: a file of it is damaged.
+        """
         for path in sorted((self.folder(name) / split).glob("*.parquet")):
-            with parquet.ParquetFile(path) as file:
+            with open_parquet(path) as file:
                 for batch in file.iter_batches(ROWS_PER_BATCH):
                     yield from batch.to_pylist()
 

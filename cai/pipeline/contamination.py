@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from cai.datasets.parquet import open_parquet
 from cai.errors import Fault, InputError
 from cai.filter_settings import ContaminationSettings
 from cai.filters.contamination import Overlap, overlap
@@ -16,7 +17,6 @@ from cai.pipeline.studio import Studio
 from cai.records import Comparison, Message, digest
 from cai.sources.pairs import read_pairs
 from cai.sources.seen import Seen
-from cai.untyped import untyped
 from trainers.work_folder import RECORD, read_record
 
 Prompts = Sequence[Message]
@@ -136,11 +136,7 @@ def training_prompts(runs: Iterable[Path]) -> Iterator[Prompts]:
 
 
 def _prompts(path: Path) -> Iterator[Prompts]:
-    try:
-        opened = untyped("pyarrow.parquet").ParquetFile(path)
-    except (OSError, ValueError) as error:
-        raise InputError(path, [Fault(f"is no Parquet file that can be read: {error}")]) from error
-    with opened as file:
+    with open_parquet(path) as file:
         there = file.schema_arrow.names
         column = next((one for one in ("prompt", "messages") if one in there), None)
         if column is None:

@@ -6,12 +6,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from cai.datasets.parquet import ROW_FILES
+from cai.datasets.parquet import ROW_FILES, open_parquet
 from cai.errors import RunError
 from cai.movable import movable
 from cai.pipeline.folder import RunFolder
 from cai.sources.files import ROWS_PER_BATCH, read_rows
-from cai.untyped import untyped
 
 NAMING = ("model", "source", "prompt_source")
 """Columns that say where a row comes from."""
@@ -82,7 +81,7 @@ def _rows(file: Path) -> Iterator[Mapping[str, Any]]:
     if file.suffix != ".parquet":
         yield from (row for _, row in read_rows(file))
         return
-    with untyped("pyarrow.parquet").ParquetFile(file) as opened:
+    with open_parquet(file) as opened:
         columns = [name for name in (*NAMING, REFUSALS) if name in opened.schema_arrow.names]
         for batch in opened.iter_batches(ROWS_PER_BATCH, columns=columns):
             yield from batch.to_pylist()
@@ -90,9 +89,9 @@ def _rows(file: Path) -> Iterator[Mapping[str, Any]]:
 
 def _values(path: Path, column: str) -> set[str]:
     """The different values of a column that are not empty."""
-    parquet, found = untyped("pyarrow.parquet"), set[str]()
+    found = set[str]()
     for file in sorted(path.rglob("*.parquet")):
-        with parquet.ParquetFile(file) as opened:
+        with open_parquet(file) as opened:
             if column in opened.schema_arrow.names:
                 for batch in opened.iter_batches(columns=[column]):
                     found.update(batch.column(0).unique().to_pylist())

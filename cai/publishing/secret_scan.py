@@ -8,9 +8,9 @@ from pathlib import Path
 
 import orjson
 
+from cai.datasets.parquet import open_parquet
 from cai.errors import CaiError
 from cai.redaction import keys_in, redacted
-from cai.untyped import untyped
 
 WEIGHTS = (".safetensors", ".model")
 """Files of numbers."""
@@ -72,7 +72,7 @@ def _texts(file: Path) -> Iterator[tuple[str, str]]:
         return
     if file.suffix == ".parquet":
         number = 0
-        with untyped("pyarrow.parquet").ParquetFile(file) as opened:
+        with open_parquet(file) as opened:
             for batch in opened.iter_batches(ROWS_PER_BATCH):
                 for row in batch.to_pylist():
                     number += 1

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from cai.card import write_card
+from cai.datasets.parquet import open_parquet
 from cai.report.card_rows import Row, example_row, is_of_pairs
 from cai.report.card_text import CardText, card_lines
 from cai.report.data_figures import DataFigures, count_data
@@ -109,12 +110,11 @@ def data_part(name: str, data: str, path: Path, place: str = "") -> DataPart:
         path: its folder.
         place: where that lies beside the card, such as ``sft/``; empty for the card's own.
     """
-    parquet = untyped("pyarrow.parquet")
     splits: dict[str, SplitFiles] = {}
     with_rows: dict[str, Path] = {}
     for split in sorted(one for one in path.iterdir() if one.is_dir()):
         files = sorted(split.rglob("*.parquet"))
-        counts = {file: parquet.read_metadata(file).num_rows for file in files}
+        counts = {file: _rows_of(file) for file in files}
         rows = sum(counts.values())
         size = sum(file.stat().st_size for file in files)
         splits[split.name] = SplitFiles(f"{place}{split.name}/*.parquet", rows, size)
@@ -122,6 +122,11 @@ def data_part(name: str, data: str, path: Path, place: str = "") -> DataPart:
             with_rows[split.name] = filled[0]
     file = with_rows.get("train") or next(iter(with_rows.values()), None)
     return DataPart(name, HOLDS[data], splits, path, file)
+
+
+def _rows_of(file: Path) -> int:
+    with open_parquet(file) as opened:
+        return opened.metadata.num_rows
 
 
 def write_data_card(
@@ -205,7 +210,8 @@ def _dataset_info(parts: Sequence[DataPart]) -> Mapping[str, Any]:
         }
         if part.file is None or part.file.suffix != ".parquet":
             continue
-        schema = untyped("pyarrow.parquet").read_schema(part.file)
+        with open_parquet(part.file) as opened:
+            schema = opened.schema_arrow
         size = sum(files.size for files in part.splits.values())
         known[part.name] = datasets.DatasetInfo(
             features=datasets.Features.from_arrow_schema(schema),

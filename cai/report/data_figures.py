@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cai.datasets.parquet import open_parquet
 from cai.movable import movable
-from cai.untyped import untyped
 
 COUNTED = ("source", "prompt_source", "kind", "origin", "principle", "model")
 """Columns whose values are counted, in those data sets that have them."""
@@ -83,8 +83,7 @@ def count_data(folder: Path) -> DataFigures:
 
 
 def _rows(file: Path) -> Iterator[dict[str, Any]]:
-    parquet = untyped("pyarrow.parquet")
-    with parquet.ParquetFile(file) as opened:
+    with open_parquet(file) as opened:
         wanted = (*COUNTED, "messages", "chosen", "p_chosen")
         columns = [name for name in wanted if name in opened.schema_arrow.names]
         for batch in opened.iter_batches(ROWS_PER_BATCH, columns=columns):
