@@ -90,6 +90,8 @@ def check_template(
         used = meta.find_undeclared_variables(tree) - {"__pieces"}
     except TemplateSyntaxError as error:
         raise InputError(path, [Fault(error.message or "bad syntax", "", error.lineno)]) from error
+    except RecursionError as error:
+        raise InputError(path, [Fault("is nested too deeply to be read")]) from error
     given = ", ".join(sorted(REQUIRED[name]))
     lines = {word.name: word.lineno for word in reversed(list(tree.find_all(nodes.Name)))}
     faults = [

@@ -48,8 +48,9 @@ Frame = Literal["cai", "rlaif-base", "rlaif-detailed"]
 """How a judge is asked: as in Bai et al. (2022), or as in Lee et al. (2023) with one of their
 preambles."""
 
-_FAILURES = (TypeError, ValueError, ArithmeticError, LookupError)
-"""What an expression in a template can raise, such as a sum of a text and a number."""
+_FAILURES = (TypeError, ValueError, ArithmeticError, LookupError, RecursionError)
+"""What an expression in a template can raise, such as a sum of a text and a number, or a macro
+that calls itself."""
 
 
 @dataclass(frozen=True)
@@ -206,7 +207,7 @@ def _folders(folder: Path | None, family: Family, language: str, frame: Frame) -
 
 
 def _refuse_unknown(folder: Path) -> None:
-    """Refuse a mistyped file name, which would leave the shipped template in use."""
+    """Refuse what would leave the shipped template in use: a mistyped name, and a folder."""
     faults: list[Fault] = []
     known = (*REQUIRED, *PARTS)
     for path in sorted(folder.glob("*.j2")):
@@ -214,6 +215,8 @@ def _refuse_unknown(folder: Path) -> None:
             near = difflib.get_close_matches(path.stem, known, n=1)
             names = f"did you mean {near[0]}.j2?" if near else f"choose from {', '.join(known)}"
             faults.append(Fault(f"{path.name} is no template's name; {names}"))
+        elif path.is_dir():
+            faults.append(Fault(f"{path.name} is a folder; a template is a file"))
     if faults:
         raise InputError(folder, faults)
 

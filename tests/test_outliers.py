@@ -218,6 +218,17 @@ def test_the_command_prints_every_figure_as_json(tmp_path: Path):
     assert 0 <= figures["distance"]["value"] <= 1
 
 
+def test_a_share_of_more_than_all_is_refused_before_any_prompt_is_read():
+    options = ["--model", "microworld", "--ordinary", "no.txt", "--outliers", "no.txt"]
+
+    ended = CliRunner().invoke(app, ["evaluate", "ood", *options, "--share", "7"])
+
+    assert ended.exit_code == 2
+    assert "less than or equal to 1" in ended.output
+    with pytest.raises(CaiError, match="7 is no share"):
+        measure_gate(Reader("microworld"), ["no.txt"], ["no.txt"], share=7)
+
+
 def test_more_prompts_to_fit_than_there_are_is_refused(tmp_path: Path):
     few = tmp_path / "few.txt"
     few.write_text("\n".join(f"Question {number}?" for number in range(25)), encoding="utf-8")

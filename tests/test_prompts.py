@@ -306,6 +306,7 @@ def test_a_faulty_template_is_refused_before_the_first_call(
         ("{% user %}{{ conversation[0].content + 1 }}{% enduser %}", "can only concatenate"),
         ("{% user %}{{ range(10**9) }}{% enduser %}", "Range too big"),
         ("stray {% messages conversation %}", "has text outside"),
+        ("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", "recursion"),
         ("{% if false %}{% messages conversation %}{% endif %}", "gives no message"),
     ],
 )
@@ -333,6 +334,20 @@ def test_a_file_that_is_no_templates_name_is_refused_with_the_nearest(tmp_path: 
     with pytest.raises(
         InputError, match=r"critque.j2 is no template's name; did you mean critique"
     ):
+        Prompts(tmp_path)
+
+
+def test_a_folder_that_is_called_as_a_template_is_refused(tmp_path: Path):
+    (tmp_path / "critique.j2").mkdir()
+
+    with pytest.raises(InputError, match=r"critique.j2 is a folder"):
+        Prompts(tmp_path)
+
+
+def test_a_template_that_is_nested_too_deeply_is_refused(tmp_path: Path):
+    (tmp_path / "respond.j2").write_text("{{ " + "(" * 5000 + "1" + ")" * 5000 + " }}")
+
+    with pytest.raises(InputError, match="nested too deeply"):
         Prompts(tmp_path)
 
 

@@ -55,9 +55,9 @@ class GateWanted(Reading):
     column: Annotated[str | None, typer.Option(help="Column that holds the prompts.")] = None
     fitted: Annotated[int, typer.Option(help="Ordinary prompts to fit on.")] = 300
     examples: Annotated[int, typer.Option(min=0, help="Outliers that the probe is shown.")] = 10
-    share: Annotated[float, typer.Option(help="Share of ordinary prompts that may be flagged.")] = (
-        0.05
-    )
+    share: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of ordinary prompts that may be flagged.")
+    ] = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -106,13 +106,15 @@ def measure_gate(
         column: that holds the prompts; None: the usual one.
         fitted: ordinary prompts to fit on, at least `FEWEST`.
         examples: outliers that the probe is shown; 0: no probe.
-        share: of the other ordinary prompts that may be flagged, in (0, 1).
+        share: of the other ordinary prompts that may be flagged, in [0, 1].
         seed: which prompts are fitted on, and which outliers are shown.
 
     Raises:
         InputError: a file cannot be read.
         CaiError: there are too few prompts, or the model cannot be loaded.
     """
+    if not 0 <= share <= 1:
+        raise CaiError(f"{share} is no share of prompts; name one from 0 to 1")
     known = _shuffled(_read_all(ordinary, column), seed)
     out = _shuffled(_read_all(outliers, column), seed)
     if not FEWEST <= fitted < len(known):
