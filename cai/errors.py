@@ -112,6 +112,6 @@ class MissingDependency(CaiError):
     def __init__(self, package: str, extra: str, advice: str = "") -> None:
         """Say which package is missing, the command that installs it, and advice about that."""
         super().__init__(
-            f"{package} is not installed; install it with: pip install 'constitutional-ai[{extra}]'"
+            f"{package} is not installed; in the checkout: pip install --editable '.[{extra}]'"
             + (f" {advice}" if advice else "")
         )

@@ -105,7 +105,7 @@ def test_a_locked_keyring_is_told_with_another_way(drawer: Drawer):
 def test_without_the_package_the_extra_is_named(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "keyring", None)
 
-    with pytest.raises(MissingDependency, match=r"constitutional-ai\[keyring\]"):
+    with pytest.raises(MissingDependency, match=r"\.\[keyring\]"):
         find_key("openai:gpt-4.1", None, "openai/me")
 
 

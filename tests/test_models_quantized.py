@@ -22,7 +22,7 @@ async def test_without_bitsandbytes_the_way_to_it_is_shown(bits, monkeypatch: py
     monkeypatch.setitem(sys.modules, "bitsandbytes", None)
     model = LocalModel("microworld", LoadOptions(quantization=bits), device="cpu")
 
-    with pytest.raises(MissingDependency, match=r"'constitutional-ai\[quantization\]'"):
+    with pytest.raises(MissingDependency, match=r"'\.\[quantization\]'"):
         await model.load()
     await model.close()
 

@@ -28,7 +28,7 @@ async def test_without_vllm_the_way_to_it_and_the_way_around_it_are_shown():
         await model.complete([Message("user", "hi")], Sampling())
 
     await model.close()
-    assert "pip install 'constitutional-ai[vllm]'" in str(missing.value)
+    assert "pip install --editable '.[vllm]'" in str(missing.value)
     assert "give the model its endpoint" in str(missing.value)
 
 

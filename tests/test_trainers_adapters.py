@@ -130,7 +130,7 @@ def test_without_bitsandbytes_the_way_to_it_is_shown(
     monkeypatch.setitem(sys.modules, "bitsandbytes", None)
     settings = SftSettings(**SHORT, lora=LoraSettings(quantization="4bit"))
 
-    with pytest.raises(MissingDependency, match=r"'constitutional-ai\[quantization\]'"):
+    with pytest.raises(MissingDependency, match=r"'\.\[quantization\]'"):
         train_sft(qwen, conversations, tmp_path / "out", settings, inputs="a")
 
 
