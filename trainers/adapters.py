@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import orjson
 import typer
 
 from cai.errors import Fault, InputError, MissingDependency, RunError
+from cai.outputs import check_folder
 from trainers.card import write_model_card
 from trainers.environment import prepare_environment
 from trainers.work_folder import read_record, write_record
@@ -106,21 +108,25 @@ def merge_adapter(adapter: Path, out: Path) -> None:
     Raises:
         InputError: the folder holds no adapter, or it does not fit its base.
         RunError: `out` is there already.
+        CaiError: it cannot be written.
     """
     if out.exists():
         raise RunError(f"{out} is there already; name a folder that is not")
+    check_folder(out)
     prepare_environment()
     merged = load_merged(adapter)
-    new = out.with_name(out.name + ".merging")
-    shutil.rmtree(new, ignore_errors=True)
-    merged.save_pretrained(new)
-    for file in adapter.iterdir():
-        if file.is_file() and not file.name.startswith("adapter_"):
-            shutil.copy2(file, new / file.name)
-    if (record := read_record(adapter)) is not None:
-        write_record(new, record, out)
-        write_model_card(new, out.name, record)
-    new.rename(out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    # A folder of nobody else's; the one within has the rights that new folders have.
+    with TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as place:
+        new = Path(place) / out.name
+        merged.save_pretrained(new)
+        for file in adapter.iterdir():
+            if file.is_file() and not file.name.startswith("adapter_"):
+                shutil.copy2(file, new / file.name)
+        if (record := read_record(adapter)) is not None:
+            write_record(new, record, out)
+            write_model_card(new, out.name, record)
+        new.rename(out)
 
 
 def load_merged(adapter: Path) -> Any:
