@@ -426,3 +426,17 @@ def test_files_named_from_where_one_stands_are_found_again_from_the_recipe(
     assert [one.file for one in recipe.prompts.evaluation] == [tmp_path / "harmful.jsonl"]
     assert contest is not None
     assert contest.harmlessness.gate_data == (str(tmp_path / "gate.jsonl"),)
+
+
+@pytest.mark.parametrize("more", [["--dry-run"], []], ids=["dry-run", "in earnest"])
+def test_policies_of_a_folder_without_a_run_are_not_measured(tmp_path: Path, more: list[str]):
+    (tmp_path / "mine").mkdir()
+    recipe = str(Path(__file__).parents[1] / "examples" / "microworld.yaml")
+
+    for run in (tmp_path / "mine", tmp_path / "typo"):
+        with pytest.raises(CaiError, match="holds no run"):
+            CliRunner().invoke(
+                app, ["policy", recipe, "--run", str(run), *more], catch_exceptions=False
+            )
+
+    assert list(tmp_path.rglob("*")) == [tmp_path / "mine"]

@@ -104,7 +104,7 @@ class PoliciesWanted(Spending):
         Raises:
             CaiError: options do not go together, or something that they name is wrong.
         """
-        from cai.pipeline import RunFolder
+        from cai.pipeline import RunFolder, existing_run
         from cai.pipeline.contenders import recipe_of_contenders
         from cai.pipeline.own_folder import refuse_folder_of_a_run
         from cai.pipeline.preview import Plan
@@ -119,6 +119,7 @@ class PoliciesWanted(Spending):
             )
         if self.own is not None:
             plan, _ = planned(Order(self.own, self.run, overrides=self.set_), "evaluate")
+            existing_run(plan.folder.path)
             # What the run was made from stays as it is: only what it is measured on is cut.
             return plan._replace(recipe=plan.recipe.measured_on(self.limit))
         if not self.model:
