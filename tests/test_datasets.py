@@ -212,5 +212,5 @@ def test_a_damaged_file_of_rows_is_refused_by_name_wherever_the_damage_is(tmp_pa
 
     for damaged in (b"", b"no rows", whole[:-20], middle):
         file.write_bytes(damaged)
-        with pytest.raises(InputError, match="cannot be read as Parquet"), open_parquet(file) as it:
+        with pytest.raises(InputError, match="is no Parquet file"), open_parquet(file) as it:
             it.read()

@@ -142,7 +142,7 @@ def test_an_export_that_fails_leaves_nothing_and_the_earlier_one_stays(run: Path
     data = run / "datasets" / "preferences" / "train" / "data.parquet"
     data.write_bytes(data.read_bytes()[:100])
 
-    with pytest.raises(InputError, match=r"data.parquet: cannot be read as Parquet"):
+    with pytest.raises(InputError, match=r"data.parquet: is no Parquet file"):
         export_run(run, out, "trl", minimum_margin=0, file_type="jsonl")
 
     assert {one.name for one in tmp_path.iterdir()} == {"run", "out"}

@@ -80,7 +80,8 @@ def open_parquet(file: Path) -> Generator[Any]:
         # Arrow's own words for a damaged page come as an OSError that has no number.
         if isinstance(error, OSError) and error.errno is not None:
             raise
-        fault = Fault(f"cannot be read as Parquet: {error}; put a whole file in its place")
+        why = str(error).rstrip(".")
+        fault = Fault(f"is no Parquet file that can be read: {why}; put a whole one in its place")
         raise InputError(file, [fault]) from error
 
 
