@@ -69,6 +69,19 @@ def test_the_folder_of_a_run_is_refused_and_stays_as_it_is(
     assert content(run) == before
 
 
+@pytest.mark.parametrize("asked", [(), ("--dry-run",)], ids=["in earnest", "foretold"])
+def test_policies_are_measured_in_a_run_that_is_there(
+    made: Path, tmp_path: Path, asked: tuple[str, ...]
+):
+    (tmp_path / "thesis").mkdir()
+
+    for name in ("thesis", "misspelt"):
+        with pytest.raises(RunError, match=f"{name} holds no run"):
+            cai("evaluate", "policy", made / "recipe.yaml", "--run", tmp_path / name, *asked)
+
+    assert [path.name for path in tmp_path.rglob("*")] == ["thesis"]
+
+
 def test_prompts_that_are_written_are_not_kept_in_the_folder_of_a_run(run: Path, tmp_path: Path):
     (tmp_path / "seeds.txt").write_text("How?\nWhy?", encoding="utf-8")
     before = content(run)
