@@ -13,6 +13,7 @@ from cai.errors import CaiError
 from cai.evaluation.gates import read_gate
 from cai.label_settings import LabelSettings
 from cai.models import ModelSettings
+from cai.models.folders import anchored_model
 from cai.sources.questions import is_microworld
 from cai.stage_titles import BEST_OF, own_stages
 from cai.validation import Entry
@@ -151,7 +152,8 @@ class ContestSettings(GatedSettings):
     def anchored(self, folder: Path) -> Self:
         """The same with relative paths resolved against a folder."""
         criteria = {name: self.criterion(name).with_data_in(folder) for name in KINDS}
-        updates = {"constitution": self.constitution_in(folder), **criteria}
+        models = {name: anchored_model(one, folder) for name, one in self.models.items()}
+        updates = {"constitution": self.constitution_in(folder), "models": models, **criteria}
         return self.model_copy(update=updates)
 
     def criterion(self, name: CriterionName) -> CriterionSettings:

@@ -37,18 +37,27 @@ class Document:
         data: mappings, lists, texts, numbers, booleans and None; texts are as written.
         lines: 1-based line of each key or list item.
         faults: what is wrong whatever the file is for: repeated keys, unknown tags.
+        set_elsewhere: values that the file does not say, and who does, such as ``--set``.
     """
 
     path: Path
     data: Any
     lines: Mapping[Place, int]
     faults: tuple[Fault, ...] = ()
+    set_elsewhere: dict[Place, str] = field(default_factory=dict[Place, str])
 
     def line(self, place: Place) -> int | None:
         """Line of the value at a place, or of the innermost value around it that is there."""
         while place and place not in self.lines:
             place = place[:-1]
         return self.lines.get(place)
+
+    def fault(self, message: str, place: Place) -> Fault:
+        """Something wrong at a place, with its line, or with who set what is there."""
+        for length in range(len(place), 0, -1):
+            if source := self.set_elsewhere.get(place[:length]):
+                return Fault(message, dotted(place), source=source)
+        return Fault(message, dotted(place), self.line(place))
 
 
 def read_document(path: Path) -> Document:

@@ -42,11 +42,13 @@ class Fault:
         message: what is wrong, with the value met and the fix.
         field: dotted path inside the file, such as ``principles.3.critique``; empty for the whole.
         line: 1-based line number; None where the file has none.
+        source: where it stands, such as ``--set``; empty for the file itself.
     """
 
     message: str
     field: str = ""
     line: int | None = None
+    source: str = ""
 
     def __str__(self) -> str:
         """Give ``line 12: principles.3.critique: is blank; …``."""
@@ -61,7 +63,7 @@ class InputError(CaiError):
         """Keep the faults and make the text: one line per fault, each beginning with the file."""
         self.source = str(source)
         self.faults = tuple(faults)
-        super().__init__("\n".join(f"{source}: {fault}" for fault in faults))
+        super().__init__("\n".join(f"{fault.source or source}: {fault}" for fault in faults))
 
 
 class ModelError(CaiError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
-from cai.document import Document, Place, dotted
+from cai.document import Document, Place
 from cai.errors import Fault, InputError
 from cai.redaction import keys_in, note_secret
 
@@ -26,7 +26,7 @@ def refuse_keys(document: Document) -> None:
     for place, text in _texts(document.data, ()):
         for key in keys_in(text):
             note_secret(key)
-            faults.append(Fault(FIX, dotted(place), document.line(place)))
+            faults.append(document.fault(FIX, place))
     if faults:
         raise InputError(document.path, list(dict.fromkeys(faults)))
 

@@ -8,9 +8,11 @@ from typing import Annotated
 from pydantic import Field
 
 from cai.constitution.values import Text
-from cai.validation import Entry
+from cai.validation import Entry, written_as
 
-LicenseName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")]
+LicenseName = Annotated[
+    str, written_as(r"[a-z0-9][a-z0-9.-]*", "write it as the hub does, such as apache-2.0 or other")
+]
 """As the hub writes licenses: ``apache-2.0``, ``cc-by-4.0``, ``other``."""
 
 

@@ -1,8 +1,9 @@
 """A recipe: one YAML file that says what a run does, from prompts to policy.
 
 It is validated as a constitution is: every fault at once, with line, field and fix. Relative
-paths are relative to the recipe's own folder. The recipe as resolved (overrides applied, defaults
-filled in) is saved in the run folder.
+paths are relative to the recipe's own folder; constitutions and models that are not there are left
+as they are named. The recipe as resolved (overrides applied, defaults filled in) is saved in the
+run folder.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from cai.run_settings import (
     EvaluationSettings,
     Policy,
     PromptSets,
+    RunName,
 )
 from cai.validation import Entry, refuse_broken, validate
 from trainers.settings import (
@@ -47,8 +49,7 @@ from trainers.settings import (
 class Recipe(Entry):
     """All of a run."""
 
-    name: str = Field(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$",
+    name: RunName = Field(
         description="Names the run; its folder is ``runs/<name>`` unless ``--run`` says otherwise.",
     )
     seed: int = Field(
@@ -244,7 +245,7 @@ def with_settings(recipe: Recipe, overrides: Sequence[str], source: Path | str) 
     document = Document(Path(source), data, {})
     note_keys(overrides)
     for override in overrides:
-        override_field(document, override)
+        override_field(document, override, source)
     refuse_keys(document)
     return validate(document, Recipe)
 
@@ -276,6 +277,7 @@ def _anchored(recipe: Recipe, folder: Path) -> Recipe:
         "comparisons": recipe.comparisons.anchored(folder),
         "filters": recipe.filters.anchored(folder),
         "mix": recipe.mix.anchored(folder),
+        "models": recipe.models.anchored(folder),
     }
     if recipe.preference_pretraining is not None:
         votes = {"votes": (folder / recipe.preference_pretraining.votes).resolve()}

@@ -10,6 +10,7 @@ from pydantic import Field, field_validator, model_validator
 
 from cai.errors import CaiError
 from cai.models import ModelSettings
+from cai.models.folders import anchored_model
 from cai.models.roles import RoleSampling
 from cai.prompts import Family
 from cai.records import Sampling
@@ -97,6 +98,12 @@ class Roles(Entry):
                     f"the family {strange.pop()}; give it that family, and a model that fits"
                 )
         return self
+
+    def anchored(self, folder: Path) -> Self:
+        """The same with models and adapters that lie in a folder named by their whole paths."""
+        given = {role: getattr(self, role) for role in Roles.model_fields}
+        updates = {role: anchored_model(one, folder) for role, one in given.items() if one}
+        return self.model_copy(update=updates)
 
     @property
     def families(self) -> Mapping[str, Family]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field
 
@@ -11,7 +11,7 @@ from cai.harmfulness_settings import HarmfulnessSettings, VerdictSettings
 from cai.roles import SamplingSettings
 from cai.sources.pairs import PairSet
 from cai.sources.prompt_sets import PromptSet
-from cai.validation import Entry
+from cai.validation import Entry, written_as
 
 
 class PromptSets(Entry):
@@ -28,6 +28,16 @@ class PromptSets(Entry):
     )
 
 
+RunName = Annotated[
+    str,
+    written_as(
+        r"[A-Za-z0-9][A-Za-z0-9_.-]*",
+        "it names a folder: use letters, digits, dots, dashes and underscores, and begin with a "
+        "letter or a digit",
+    ),
+]
+"""What a run, and so its folder, can be called."""
+
 Policy = Literal["dpo", "rl"]
 """Ways from preference data to a policy."""
 
@@ -39,9 +49,10 @@ class DatasetSettings(Entry):
         default=0.5, gt=0, le=1, description="Share of red-team prompts for SFT; others compare."
     )
     test_share: float = Field(default=0.05, ge=0, lt=1, description="Share of prompts held out.")
-    revisions: str = Field(
+    revisions: Annotated[
+        str, written_as(r"all|last|upto:[1-9][0-9]*", "write all, last, or upto:N, such as upto:2")
+    ] = Field(
         default="all",
-        pattern=r"^(all|last|upto:[1-9][0-9]*)$",
         description="Which revisions of a prompt SFT learns: all, the last, or upto:N, the first N "
         "(SL-CAI-N). The paper takes all (§3.1).",
     )

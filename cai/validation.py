@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import re
 import reprlib
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple, TypeVar, get_args
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     ModelWrapValidatorHandler,
@@ -17,7 +19,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
-from cai.document import Document, Place, dotted
+from cai.document import Document, Place
 from cai.errors import Fault, InputError
 
 M = TypeVar("M", bound=BaseModel)
@@ -38,6 +40,22 @@ class Entry(BaseModel):
         return value
 
 
+def written_as(pattern: str, advice: str) -> AfterValidator:
+    """Refuse a text that is not of a pattern, and say how it is written.
+
+    Args:
+        pattern: of the whole text.
+        advice: what to do, in words; a regular expression tells few people anything.
+    """
+
+    def check(text: str) -> str:
+        if re.fullmatch(pattern, text) is None:
+            raise ValueError(f"is {reprlib.repr(text)}; {advice}")
+        return text
+
+    return AfterValidator(check)
+
+
 class Broken(NamedTuple):
     """A rule between several values that does not hold; `place` is relative to the checked one."""
 
@@ -56,7 +74,7 @@ def validate(document: Document, model: type[M]) -> M:
     try:
         record = model.model_validate(document.data, context=_FROM_FILE)
     except ValidationError as error:
-        faults += [_fault(document, model, details) for details in error.errors()]
+        faults += [_fault(document, model, details) for details in _true_errors(error)]
     if faults or record is None:
         raise InputError(document.path, sorted(faults, key=lambda fault: fault.line or 0))
     return record
@@ -108,8 +126,18 @@ def _again(details: ErrorDetails) -> InitErrorDetails:
 
 
 def _fault(document: Document, model: type[BaseModel], details: ErrorDetails) -> Fault:
-    place = details["loc"]
-    return Fault(_message(model, details), dotted(place), document.line(place))
+    return document.fault(_message(model, details), details["loc"])
+
+
+def _true_errors(error: ValidationError) -> Iterator[ErrorDetails]:
+    """All but those that only follow: pydantic counts the items of a tuple that are right."""
+    found = error.errors()
+    places = [details["loc"] for details in found]
+    for details in found:
+        place = details["loc"]
+        around = any(len(one) > len(place) and one[: len(place)] == place for one in places)
+        if details["type"] != "too_short" or not around:
+            yield details
 
 
 def _message(model: type[BaseModel], details: ErrorDetails) -> str:
@@ -128,6 +156,8 @@ def _message(model: type[BaseModel], details: ErrorDetails) -> str:
         return f"{met}, which is no mapping; write {_keys(model, details['loc'])}"
     if kind == "literal_error":
         return f"{met}; choose from {context['expected']}"
+    if kind == "too_short":
+        return f"{met}, and needs {context['min_length']} at least"
     if kind == "value_error":
         return str(context["error"])
     if kind == "broken_rule":

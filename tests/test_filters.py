@@ -274,7 +274,7 @@ def test_near_prompts_may_all_be_kept(tmp_path: Path):
     [
         ("filters.near_duplicates={similarity: 0.2}", "greater than or equal to 0.5"),
         ("filters.prompt_length={least: 9, most: 3}", "least 9 above most 3"),
-        ("filters.language={tags: []}", "at least 1 item"),
+        ("filters.language={tags: []}", "and needs 1 at least"),
         ("filters.near_duplicate={}", "did you mean 'near_duplicates'"),
     ],
     ids=["similarity", "length", "no language", "unknown"],

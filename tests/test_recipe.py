@@ -77,11 +77,45 @@ def test_an_override_reaches_its_field(small, override, found):
         ("revisions.round=2", "did you mean 'rounds'"),
         ("policies=[]", "policies: "),
         ("policies=[ppo]", "'dpo' or 'rl'"),
+        (
+            "models.default.endpoint=http://127.0.0.1:8000/v1",
+            "models.default is 'microworld', which has no fields; write it whole: "
+            "--set 'models.default={name: …, endpoint: …}'",
+        ),
+        ("name.short=x", "--set 'name={short: …}'"),
+        ("name=a/b", "name: is 'a/b'; it names a folder: use letters, digits"),
+        ("datasets.revisions=first", "write all, last, or upto:N"),
+        ("publication.license=Apache 2", "write it as the hub does, such as apache-2.0"),
+        ("models.default={name: 'openai:m', endpoint: 'host:80'}", "one such as http://127"),
+        ("models.default={name: 'openai:m', api_key_keyring: me}", "entry as SERVICE/USER"),
     ],
 )
 def test_an_override_that_fits_nowhere_is_refused(small, override, message):
     with pytest.raises(InputError, match=message.replace("[", r"\[")):
         load_recipe(small, [override])
+
+
+def test_a_fault_of_an_override_is_not_blamed_on_a_line_of_the_file(small):
+    overrides = ["revisions.rounds=0", "policies=[foo]", "evaluation.contest.draws=few"]
+
+    with pytest.raises(InputError) as refused:
+        load_recipe(small, overrides)
+
+    assert {(fault.source, fault.line) for fault in refused.value.faults} == {("--set", None)}
+    assert all(line.startswith("--set: ") for line in str(refused.value).splitlines())
+
+
+def test_an_entry_that_is_wrong_is_one_fault_and_not_also_a_list_that_is_too_short(small):
+    with pytest.raises(InputError) as refused:
+        load_recipe(small, ["policies=[foo]"])
+
+    assert [fault.field for fault in refused.value.faults] == ["policies.0"]
+
+
+def test_an_override_fills_a_key_that_the_file_leaves_empty(small):
+    small.write_text(small.read_text() + "revisions:\n")
+
+    assert load_recipe(small, ["revisions.rounds=2"]).revisions.rounds == 2
 
 
 def test_all_faults_of_a_recipe_are_told_at_once_with_their_lines(tmp_path):
@@ -102,6 +136,30 @@ def test_files_are_found_beside_the_recipe(small):
     recipe = load_recipe(small)
 
     assert recipe.prompts.red_team[0].file == small.parent / "prompts.txt"
+
+
+def test_folders_of_models_are_found_beside_the_recipe_and_else_left_as_they_are_named(small):
+    (small.parent / "mine" / "model").mkdir(parents=True)
+    (small.parent / "lora").mkdir()
+    rival = "evaluation.contest.models={rival: ./mine/model}"
+
+    recipe = load_recipe(
+        small,
+        [
+            "models.default={name: mine/model, adapter: lora}",
+            "models.judge=./elsewhere/model",
+            "models.critic=hf:mine/model",
+            rival,
+        ],
+    )
+
+    beside = str(small.parent / "mine" / "model")
+    assert recipe.models.of("base").name == beside
+    assert recipe.models.of("base").adapter == str(small.parent / "lora")
+    assert recipe.models.of("judge").name == "./elsewhere/model"
+    assert recipe.models.of("critic").name == "hf:mine/model"
+    assert recipe.evaluation.contest is not None
+    assert recipe.evaluation.contest.models["rival"].name == beside
 
 
 def test_a_limit_cuts_every_set_and_raises_none():

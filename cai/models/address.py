@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+import reprlib
 from urllib.parse import urlsplit
 
+_WHOLE = re.compile(r"https?://[^\s?#]+[^\s?#/]")
 _NAMES_A_USER = re.compile(r"[^/]*//[^/\s?#]*@")
 
 
 def check_address(address: str) -> None:
-    """Refuse an address with a user or a password in it, or with a port that no server can have.
+    """Refuse what is no address that paths can be put behind, or one with a user or a password.
 
     Raises:
         ValueError: says what is wrong and what to do.
@@ -19,6 +21,13 @@ def check_address(address: str) -> None:
         raise ValueError(
             "has a user or a password before its @; leave them out, and name the environment "
             "variable that holds the key by api_key_env"
+        )
+    if _WHOLE.fullmatch(address) is None:
+        # What stands behind a question mark is not shown: it may be a key.
+        shown = reprlib.repr(re.split(r"[?#]", address)[0])
+        raise ValueError(
+            f"{shown} is no address of a server; write one such as http://127.0.0.1:8000/v1, "
+            "with http:// or https://, and without a last slash, ? or #"
         )
     try:
         port = urlsplit(address).port

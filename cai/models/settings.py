@@ -49,7 +49,6 @@ class ModelSettings(BaseModel):
     name: str = Field(description=f"One of: {NAMES}.")
     endpoint: str | None = Field(
         default=None,
-        pattern=r"^https?://[^\s?#]+[^\s?#/]$",
         description="Address of an OpenAI-compatible server, such as http://127.0.0.1:8000/v1; "
         "of a server for anthropic:MODEL without the /v1.",
     )
@@ -61,7 +60,6 @@ class ModelSettings(BaseModel):
     )
     api_key_keyring: str | None = Field(
         default=None,
-        pattern=r"^[^/].*/[^/]+$",
         description="SERVICE/USER of the entry of the system's keyring that holds the API key.",
     )
     prefill: bool | None = Field(
@@ -150,7 +148,6 @@ class ModelSettings(BaseModel):
     max_batch_tokens: int | None = Field(
         default=None, ge=1, description="Rows × positions of one batch; by default by memory."
     )
-
     prices: Prices | None = Field(
         default=None,
         description="Dollars per million tokens; else unknown, or nothing for in-process models.",
@@ -216,8 +213,15 @@ class ModelSettings(BaseModel):
     @classmethod
     def _a_variable(cls, name: str | None) -> str | None:
         if name is not None and re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) is None:
-            # The value is not shown: it may be the key itself.
+            # The value is not shown, here and below: it may be the key itself.
             raise ValueError("names the variable that holds the key, such as OPENAI_API_KEY")
+        return name
+
+    @field_validator("api_key_keyring")
+    @classmethod
+    def _an_entry(cls, name: str | None) -> str | None:
+        if name is not None and re.fullmatch(r"[^/].*/[^/]+", name) is None:
+            raise ValueError("names the keyring's entry as SERVICE/USER, such as anthropic/me")
         return name
 
     @field_validator("endpoint", mode="before")

@@ -30,8 +30,9 @@ from docs.reference.layout import (
 RECIPE = """# Keys of a recipe
 
 One YAML file says all that a run does. `--set a.b=value` sets any key on the command line.
-Relative paths are relative to the recipe's folder. A key without a default may be left out unless
-it is *needed*; an unknown key is a fault, and so is a key without a value.
+Relative paths are relative to the recipe's folder; a constitution and the folder of a model or an
+adapter are looked for there first, and then where the command is typed. A key without a default may
+be left out unless it is *needed*; an unknown key is a fault, and so is a key without a value.
 """
 
 CONSTITUTION = """# Keys of a constitution
