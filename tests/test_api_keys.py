@@ -193,7 +193,7 @@ def test_a_key_in_an_override_that_fits_nowhere_is_not_shown(tmp_path: Path):
     recipe, key = tmp_path / "small.yaml", LITERALS["openai"]
     recipe.write_text(RECIPE)
 
-    with pytest.raises(InputError, match="is no place in a list") as refused:
+    with pytest.raises(InputError, match="which has no fields") as refused:
         load_recipe(recipe, [f"models.default.api_key={key}"])
 
     assert key not in str(refused.value)

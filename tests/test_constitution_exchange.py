@@ -276,6 +276,11 @@ def test_a_table_without_its_column_is_refused(tmp_path: Path, column: str | Non
         imported(tmp_path, TABLE, name="t.csv", column=column)
 
 
+def test_an_empty_table_is_told_to_be_empty(tmp_path: Path):
+    with pytest.raises(InputError, match="is empty; a table has a line with the names of its col"):
+        imported(tmp_path, "", name="t.csv")
+
+
 # Markdown
 
 SPEC = """\

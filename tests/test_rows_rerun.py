@@ -453,8 +453,10 @@ def test_a_row_shows_the_settings_of_its_rerun(run):
 def test_a_rerun_file_that_is_broken_is_named(recipe, run):
     (run / "reruns.json").write_text('{"kept": [')
 
-    with pytest.raises(RunError, match=r"reruns\.json cannot be read"):
+    with pytest.raises(RunError, match=r"reruns\.json cannot be read \(Invalid JSON") as told:
         run_again(recipe, run)
+
+    assert len(str(told.value).splitlines()) == 1
 
 
 def test_settings_hold_from_their_row_on_and_newer_ones_come_last():

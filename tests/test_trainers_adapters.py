@@ -120,8 +120,9 @@ def test_an_adapter_on_an_adapter_is_refused(kept: Path, conversations: Path, tm
 
 
 def test_a_folder_without_an_adapter_is_not_merged(tiny_model: Path, tmp_path: Path):
-    with pytest.raises(InputError, match="is no adapter that can be merged"):
-        merge_adapter(tiny_model, tmp_path / "out")
+    for name in (tiny_model, Path("nope")):
+        with pytest.raises(InputError, match=f"{name}: holds no adapter"):
+            merge_adapter(name, tmp_path / "out")
 
 
 def test_without_bitsandbytes_the_way_to_it_is_shown(

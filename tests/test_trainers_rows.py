@@ -63,6 +63,23 @@ def test_every_file_of_a_folder_is_checked(tmp_path: Path):
         check_columns(folder, ("n",))
 
 
+@pytest.mark.parametrize(
+    ("name", "fault"),
+    [
+        ("rows.jsonl", "is empty; write rows"),
+        ("rows.csv", "is no Parquet file; name one, or JSON lines in a .jsonl file"),
+        ("rows.jsonl.gz", "is no Parquet file; name one, or JSON lines in a .jsonl file"),
+    ],
+)
+def test_a_file_that_holds_no_rows_is_told_by_what_it_should_be(
+    tmp_path: Path, name: str, fault: str
+):
+    (tmp_path / name).write_text("" if name == "rows.jsonl" else "messages\nhello\n")
+
+    with pytest.raises(InputError, match=fault):
+        check_columns(tmp_path / name, ("messages",))
+
+
 def test_a_folder_without_rows_is_refused(tmp_path: Path):
     with pytest.raises(InputError, match=r"has no \*\.parquet and no \*\.jsonl file"):
         check_columns(tmp_path, ("n",))

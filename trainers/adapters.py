@@ -110,6 +110,9 @@ def merge_adapter(adapter: Path, out: Path) -> None:
         RunError: `out` is there already.
         CaiError: it cannot be written.
     """
+    if not (adapter / CONFIG).is_file():
+        fault = Fault(f"holds no adapter (no {CONFIG}); name a folder that a trainer has written")
+        raise InputError(adapter, [fault])
     if out.exists():
         raise RunError(f"{out} is there already; name a folder that is not")
     check_folder(out)

@@ -105,7 +105,7 @@ def check_columns(folder: Path, columns: Sequence[str], *others: Sequence[str]) 
         *others: columns that will do in their place.
 
     Raises:
-        InputError: there is no file, one is not of its kind, or it lacks a column.
+        InputError: there is no file, one is empty or not of its kind, or it lacks a column.
     """
     files = data_files(folder)
     if not files:
@@ -113,6 +113,8 @@ def check_columns(folder: Path, columns: Sequence[str], *others: Sequence[str]) 
         raise InputError(folder, [fault])
     for file in files:
         present = _columns(file)
+        if not present:
+            raise InputError(file, [Fault("is empty; write rows into it, or leave it out")])
         missing = [name for name in columns if name not in present]
         if missing and not any(set(other) <= set(present) for other in others):
             instead = "".join(f" (nor {' and '.join(map(repr, other))})" for other in others)
@@ -225,7 +227,10 @@ def _columns(file: Path) -> list[str]:
     try:
         return parquet.read_schema(file).names
     except (pyarrow.ArrowException, OSError) as error:
-        raise InputError(file, [Fault(f"is no Parquet file: {error}")]) from error
+        packed = isinstance(error, pyarrow.ArrowInvalid) and file.suffix != ".parquet"
+        met = "is no Parquet file" if packed else f"is no Parquet file ({error})"
+        fix = "name one, or JSON lines in a .jsonl file that is not packed"
+        raise InputError(file, [Fault(f"{met}; {fix}")]) from error
 
 
 def _batches(file: Path, columns: Sequence[str]) -> Iterator[tuple[int, Sequence[Row]]]:

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
 import orjson
-from ruamel.yaml import YAMLError
 
-from cai.errors import RunError
-from cai.overrides import plain_yaml
+from cai.document import read_document
+from cai.errors import InputError, RunError
 from trainers.work_folder import RECORD
 
 PolicyName = Literal["distilled", "sl_cai", "dpo", "rl_cai"]
@@ -137,9 +136,9 @@ class RunFolder:
             return {}
         again = "run the recipe again"
         try:
-            saved: Any = plain_yaml().load(self.recipe.read_text(encoding="utf-8"))
-        except (YAMLError, UnicodeDecodeError) as error:
-            raise RunError(f"{self.recipe} is not YAML ({error}); {again}") from error
+            saved: Any = read_document(self.recipe).data
+        except InputError as error:
+            raise RunError(f"{error}; or {again}") from error
         if not isinstance(saved, dict):
             raise RunError(f"{self.recipe} is no recipe, but {saved!r:.60}; {again}")
         return cast("dict[str, Any]", saved)

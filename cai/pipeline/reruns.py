@@ -92,9 +92,17 @@ def read_reruns(path: Path) -> RerunFile:
         return RerunFile.model_validate_json(path.read_bytes())
     except (OSError, ValidationError) as error:
         raise RunError(
-            f"{path} cannot be read ({error}); restore it, or delete it to make all rows as the "
-            "recipe says"
+            f"{path} cannot be read ({_reason(error)}); restore it, or delete it to make all rows "
+            "as the recipe says"
         ) from error
+
+
+def _reason(error: OSError | ValidationError) -> str:
+    if isinstance(error, OSError):
+        return str(error.strerror)
+    fault = error.errors()[0]
+    place = ".".join(map(str, fault["loc"]))
+    return f"{place}: {fault['msg']}" if place else fault["msg"]
 
 
 def write_reruns(reruns: RerunFile, path: Path) -> None:

@@ -109,7 +109,8 @@ def test_every_iteration_of_the_recipe_has_its_curves_and_what_is_left_over_has_
         ("models/rl_cai/training.json", b"[1]", "is no record of a training, but [1]"),
         ("models/rl_cai/training_log.jsonl", b'{"step": 1}\n\xff\n', "line 2: is no log entry"),
         ("models/rl_cai/training_log.jsonl", b"[]\n", "line 1: is no log entry"),
-        ("recipe.yaml", b"name: \xff\n", "recipe.yaml is not YAML"),
+        ("recipe.yaml", b"name: \xff\n", "which is not UTF-8 text"),
+        ("recipe.yaml", b"name: [1\n", "recipe.yaml: line 2: is not valid YAML"),
         ("recipe.yaml", b"[1]\n", "recipe.yaml is no recipe, but [1]"),
     ],
 )

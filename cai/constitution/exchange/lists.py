@@ -48,7 +48,7 @@ def read_table(
     """A CSV or TSV file with a column of rules; its other columns are tags, or reported.
 
     Raises:
-        InputError: no column is named, or the file lacks one that is.
+        InputError: the file is empty, no column is named, or the file lacks one that is.
     """
     tabs = path.suffix.lower() == ".tsv"
     rows = csv.reader(io.StringIO(text, newline=""), delimiter="\t" if tabs else ",", strict=True)
@@ -57,6 +57,9 @@ def read_table(
     except csv.Error as error:
         fault = Fault(f"is no table: {error}; save it as CSV", line=rows.line_num)
         raise InputError(path, [fault]) from error
+    if not header:
+        fault = Fault("is empty; a table has a line with the names of its columns, and rows")
+        raise InputError(path, [fault])
     names = ", ".join(header)
     if column is None:
         fault = Fault(f"has several columns; name the one with the rules: --column, of {names}")
