@@ -17,7 +17,7 @@ print(pd.DataFrame([(one.id, one.critique) for one in constitution.principles[:3
 
 # %% Revise about ten prompts, and let the judge label pairs of replies to the others
 settings = ["comparisons.responder=assistant", "comparisons.human=[]"]
-recipe = load_recipe(Path(__file__).with_name("microworld.yaml"), settings).limited(20)
+recipe = load_recipe(Path(__file__).with_name("microworld.yaml"), settings).limited(10)
 run = RunFolder(Path("runs/notebook"))
 figures = run_recipe(recipe, run, steps=("revisions", "preferences"))
 
