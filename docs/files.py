@@ -31,6 +31,7 @@ YOURS = frozenset(
         "runs/claude",
         "runs/demo-shard-1-of-2",
         "runs/demo-shard-2-of-2",
+        "runs/mine",
         "self-instruct/seed_tasks.jsonl",
         "self-instruct/user_oriented_instructions.jsonl",
         "xstest_prompts.csv",
