@@ -1,9 +1,8 @@
 """A recipe: one YAML file that says what a run does, from prompts to policy.
 
 It is validated as a constitution is: every fault at once, with line, field and fix. Relative
-paths are relative to the recipe's own folder; constitutions and models that are not there are left
-as they are named. The recipe as resolved (overrides applied, defaults filled in) is saved in the
-run folder.
+paths are relative to the recipe's own folder; a constitution or a model that is not there stays as
+it is named. The recipe as resolved (with overrides and defaults) is saved in the run folder.
 """
 
 from __future__ import annotations
