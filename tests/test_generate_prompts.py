@@ -264,6 +264,6 @@ def test_written_prompts_that_are_seeds_now_are_not_written_over(tmp_path: Path)
     seeds, out = seeds_of("harmful", tmp_path), tmp_path / "out.jsonl"
     generate(seeds, out, "--number", 8)
 
-    with pytest.raises(CaiError, match="is there already"):
+    with pytest.raises(CaiError, match="is the file of seeds"):
         check_prompt_file(out, out)
     check_prompt_file(out, seeds)

@@ -133,8 +133,8 @@ class WorkFolder:
         record = read_record(self.out)
         if (record is None or "inputs" not in record) and _has_files(self.out):
             raise RunError(
-                f"{self.out} is there already and no model of a training (its {RECORD} would say "
-                "so); the new model would replace it: name another folder with --out"
+                f"{self.out} is there already and holds no model of a training (no {RECORD} of "
+                "one), which the new one could replace; name another folder with --out"
             )
         check_folder(self.path)
         if _has_files(self.path) and not any((self.path / name).exists() for name in OWN):

@@ -31,10 +31,11 @@ def check_prompt_file(out: Path, seeds: Path | None = None) -> None:
     if out.suffix != KIND:
         raise CaiError(f"{out} gets JSON lines, and does not end in {KIND}; name one with --out")
     check_file(out)
-    if out.is_file() and (_holds_other_lines(out) or (seeds and out.resolve() == seeds.resolve())):
+    if seeds is not None and out.resolve() == seeds.resolve():
+        raise CaiError(f"{out} is the file of seeds; name another with --out")
+    if out.is_file() and _holds_other_lines(out):
         raise CaiError(
-            f"{out} is there already, not as a file that this command has written; name another "
-            "with --out"
+            f"{out} is there already, and this command has not written it; name another with --out"
         )
 
 

@@ -185,6 +185,8 @@ def _fault(one: _Given) -> str | None:
         return "; ".join(f"{name} {fault}" for fault in error.faults)
     if not looked_at:
         return f"{one.title} has no row; name a file that has some, or delete it"
-    rows = f"{'' if one.most is None else 'first '}{looked_at} rows"
     told = "; ".join(reason for reason, _ in reasons.most_common(3))
-    return f"{one.title}: none of its {rows} can be used: each {told}"
+    if looked_at == 1:
+        return f"{one.title}: its one row cannot be used: {told}"
+    rows = f"{'' if one.most is None else 'first '}{looked_at} rows"
+    return f"{one.title}: none of its {rows} can be used: {told}"
