@@ -138,7 +138,7 @@ WEIGHT = Ablation(
     source="HH-RLHF (Bai et al. 2022b), §5.1.2, Fig. 27",
     variants=tuple(
         Variant(told, () if told == PLAIN else (f"preference_model.harmless_weight={told}", LEAN))
-        for told in ("0", PLAIN, "2", "4", "10")
+        for told in ("0", PLAIN, "2", "10")
     ),
     panels=(
         Panel("Preference model", "λ", PAIRS, accuracy),
