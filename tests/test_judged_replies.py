@@ -158,7 +158,7 @@ def test_a_constitution_without_a_principle_for_it_is_refused_before_any_call(tm
         ("contest: {models: {rl_cai: microworld}}", "rl_cai is a policy of the run"),
         ("contest: {models: {dpo_2: microworld}}", "dpo_2 is a policy of the run"),
         ("contest: {harmlessness: {gate_data: [gone.jsonl]}}", "gone.jsonl"),
-        ("harmfulness: {gate_data: [empty.jsonl]}", "has no question"),
+        ("harmfulness: {gate_data: [empty.jsonl]}", "has no row"),
     ],
 )
 def test_what_a_judge_cannot_be_asked_is_told_before_any_call(

@@ -83,6 +83,16 @@ def test_what_is_measured_needs_no_file_of_what_was_learned(tmp_path: Path):
     check_sources(load_recipe(recipe(tmp_path, "nope.txt")), ("evaluate",))
 
 
+def test_questions_for_a_judge_are_looked_at_before_what_they_gate_is_bought(tmp_path: Path):
+    path = recipe(tmp_path, "good.txt")
+    judges = "{contest: {harmlessness: {gate_data: [gone.jsonl, microworld:heldout]}}}"
+    path.write_text(path.read_text() + f"evaluation: {judges}\n")
+
+    with pytest.raises(InputError, match=r"harmlessness\.gate_data\.0: gone\.jsonl is not"):
+        check_sources(load_recipe(path), ("revisions", "evaluate"))
+    check_sources(load_recipe(path), ("revisions",))
+
+
 def test_a_file_to_come_is_foretold_by_its_rows_and_not_by_a_limit(tmp_path: Path):
     path = recipe(tmp_path, "good.txt", "later.txt", ", rows: 9")
     assert start(path, "--dry-run", "--limit", "5").exit_code == 0

@@ -6,7 +6,7 @@ Faults that only a later row has are met, and counted, when the set is read.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, get_args
 from cai.document import Document, Place, dotted
 from cai.errors import Fault, InputError
 from cai.mix_settings import MixedData, MixedSource
+from cai.pipeline.contest import CRITERIA
 from cai.pipeline.filtering import prompt_files
 from cai.pipeline.steps import GENERATION, Step
 from cai.recipe import PromptSets, Recipe
@@ -23,6 +24,7 @@ from cai.sources.canned import read_canned_refusals
 from cai.sources.hub import HubSource
 from cai.sources.mixed_rows import read_conversations, read_labelled_pairs
 from cai.sources.pairs import read_pairs
+from cai.sources.questions import is_microworld, read_questions
 from cai.sources.votes import read_ranked_pairs
 
 FIRST_ROWS = 20
@@ -104,6 +106,8 @@ def _given(recipe: Recipe, steps: frozenset[Step]) -> Iterator[_Given]:
         reads = not _READ_BY[str(one.place[0]), str(one.place[1])].isdisjoint(steps)
         if reads or (generates and one.source.file is not None):
             yield one
+    if "evaluate" in steps:
+        yield from _gate_data(recipe)
     if generates:
         yield from _mixed(recipe)
         yield from _other_files(recipe)
@@ -121,6 +125,21 @@ def _sets(recipe: Recipe) -> Iterator[_Given]:
             if not one.microworld:
                 place = (part, "human", index, _field(one))
                 yield _Given(place, one.name, partial(read_pairs, one, recipe.seed), one)
+
+
+def _gate_data(recipe: Recipe) -> Iterator[_Given]:
+    """Questions that judges of policies are measured on, but for the microworld's."""
+    contest, harmfulness = recipe.evaluation.contest, recipe.evaluation.harmfulness
+    data: dict[Place, Sequence[str]] = {}
+    if contest is not None:
+        data |= {("contest", name): contest.criterion(name).gate_data for name in CRITERIA}
+    if harmfulness is not None:
+        data["harmfulness",] = harmfulness.gate_data
+    for within, sources in data.items():
+        for index, source in enumerate(sources):
+            if not is_microworld(source):
+                place = ("evaluation", *within, "gate_data", index)
+                yield _Given(place, Path(source).name, partial(read_questions, source))
 
 
 def _mixed(recipe: Recipe) -> Iterator[_Given]:
