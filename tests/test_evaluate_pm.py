@@ -125,7 +125,10 @@ def test_the_tables_tell_what_was_found(preference_model: Path):
     ("arguments", "message"),
     [
         (["somewhere"], "somewhere is no run with pairs of its own; name some with --data FILE"),
-        (["somewhere", "--data", "x.jsonl"], "somewhere: has no tokenizer"),
+        (
+            ["somewhere", "--data", "x.jsonl"],
+            "somewhere is no folder; a model of the hub is written",
+        ),
     ],
     ids=["no data", "no model"],
 )

@@ -92,7 +92,10 @@ def _named(model: str, data: Sequence[str]) -> tuple[str, list[str]]:
     if not run.ledger.is_file():
         if not data:
             raise CaiError(f"{model} is no run with pairs of its own; name some with --data FILE")
-        return local_path(model), list(data)
+        place = local_path(model)
+        if "/" not in place and not Path(place).is_dir():
+            raise CaiError(f"{model} is no folder; a model of the hub is written ORG/NAME")
+        return place, list(data)
     last = run.last_with("pm")
     folder = last.model("pm")
     if not (folder / RECORD).is_file():
