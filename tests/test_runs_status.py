@@ -25,6 +25,7 @@ NOTE_OFTEN = "import cai.engine.progress\ncai.engine.progress.LOG_SECONDS = 0.05
 AS_NOBODY = """
 import os
 import cai.cli, cai.pipeline.status, cai.pipeline.status_tables
+b"x".decode("utf-8-sig")  # an interpreter of root's own cannot be read later
 if os.geteuid() == 0:  # root may write anywhere
     os.setuid(65534)
 """

@@ -81,10 +81,12 @@ def kill_after_step(step: int, asked: list[Any]) -> None:
     ("train", "kind", "of_its_own"),
     [
         (train_sft, SftSettings, {}),
-        (train_sft, SftSettings, {"lora": {"rank": 2, "dropout": 0.1}}),
-        (train_preference_model, PreferenceModelSettings, {}),
+        pytest.param(
+            *(train_sft, SftSettings, {"lora": {"rank": 2, "dropout": 0.1}}), marks=pytest.mark.slow
+        ),
+        pytest.param(train_preference_model, PreferenceModelSettings, {}, marks=pytest.mark.slow),
         (train_preference_model, PreferenceModelSettings, {"lora": {"rank": 2}}),
-        (train_dpo, DpoSettings, {}),
+        pytest.param(train_dpo, DpoSettings, {}, marks=pytest.mark.slow),
     ],
     ids=["SFT", "SFT by LoRA", "PM", "PM by LoRA", "DPO"],
 )
@@ -110,10 +112,10 @@ def test_a_killed_training_ends_with_the_weights_of_an_undisturbed_one(
     "how",
     [
         {"passes": 1},
-        {"passes": 2},
-        {"algorithm": "grpo"},
+        pytest.param({"passes": 2}, marks=pytest.mark.slow),
+        pytest.param({"algorithm": "grpo"}, marks=pytest.mark.slow),
         {"algorithm": "ppo", "passes": 2},
-        {"algorithm": "reinforce", "generations": 2},
+        pytest.param({"algorithm": "reinforce", "generations": 2}, marks=pytest.mark.slow),
     ],
     ids=["rloo", "rloo of two passes", "grpo", "ppo", "reinforce"],
 )
