@@ -12,7 +12,8 @@ from cai.pipeline import RunFolder, Step, run_recipe, steps_until
 from cai.recipe import Recipe, load_recipe
 
 RECIPE = Path(__file__).parents[1] / "examples" / "microworld.yaml"
-SEEDS = (0, 1, 2)
+LEAN = ["evaluation.best_of=1"]
+SEEDS: dict[int, list[str]] = {0: [], 1: LEAN, 2: LEAN}
 
 
 def figures_of(recipe: Recipe, folder: Path, last: Step = "evaluate") -> dict:
@@ -33,8 +34,11 @@ def folder(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def runs(folder: Path) -> list[dict]:
-    """The demo's figures under three seeds."""
-    return [figures_of(load_recipe(RECIPE, [f"seed={seed}"]), folder / str(seed)) for seed in SEEDS]
+    """The demo's figures under three seeds; of the first alone with the best of N."""
+    return [
+        figures_of(load_recipe(RECIPE, [f"seed={seed}", *lean]), folder / str(seed))
+        for seed, lean in SEEDS.items()
+    ]
 
 
 OTHERS: dict[str, tuple[Step, list[str]]] = {

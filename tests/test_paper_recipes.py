@@ -58,13 +58,16 @@ def test_a_paper_is_costed_without_a_download(name: str, tmp_path: Path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", NAMES)
-def test_a_paper_at_full_scale_buys_what_its_rows_ask_for(name: str, tmp_path: Path):
-    recipe = paper(name)
+@pytest.mark.parametrize(
+    ("name", "limit"), [("cai", 20_000), ("rlaif", None), ("hh_rlhf", None)], ids=NAMES
+)
+def test_a_paper_at_scale_buys_what_its_rows_ask_for(name: str, limit: int | None, tmp_path: Path):
+    """Of CAI each set is cut: counting 1.3 million calls takes minutes."""
+    recipe = paper(name).limited(limit)
     made = calls(told(recipe, tmp_path))
 
     rows = {
-        of: sum(one.rows for one in getattr(recipe.prompts, of))
+        of: sum(min(one.rows, limit or one.rows) for one in getattr(recipe.prompts, of))
         for of in recipe.prompts.model_fields_set
     }
     assert made["evaluation_helpful"] == rows["evaluation"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import warnings
 from collections.abc import Iterator, Sequence
@@ -28,19 +29,21 @@ def prepare_environment() -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     # Threads that wait by spinning make a step several times slower wherever another one runs.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # It says at import, whether it is used or not, that a kernel for some CPUs was not downloaded.
+    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
     try:
         import trl  # noqa: F401 - its absence is told before anything is read
         from huggingface_hub import constants
-        from transformers.utils import logging
+        from transformers.utils import logging as transformers_logging
     except ImportError as error:
         raise MissingDependency(error.name or "trl", "train") from error
     # The library reads its variable when it loads, which another part may have done before.
     constants.HF_HUB_DISABLE_TELEMETRY = True
     # TRL 1.16 still uses the name that transformers 5.23 has replaced; its users cannot help it.
     warnings.filterwarnings("ignore", ".*gradient_checkpointing", FutureWarning)
-    logging.disable_progress_bar()
+    transformers_logging.disable_progress_bar()
     if "TRANSFORMERS_VERBOSITY" not in os.environ:
-        logging.set_verbosity_error()
+        transformers_logging.set_verbosity_error()
     _join_processes()
 
 
