@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 from cai.errors import InputError, MissingDependency, RunError
+from cai.microworld import MODEL
 from cai.models.settings import settings_of
 from cai.models.weights import LoadOptions, answers_identity
 from cai.pipeline.ingredients import policy_settings
@@ -148,6 +149,18 @@ def test_a_base_of_4_bits_learns_and_what_it_learned_is_merged_into_the_whole_on
     assert "quantization_config" not in json.loads((tmp_path / "out" / "config.json").read_text())
     whole = load_file(tmp_path / "out" / "model.safetensors")
     assert all(weight.dtype == torch.float32 for weight in whole.values())
+
+
+def test_packed_conversations_teach_a_base_of_4_bits(conversations: Path, tmp_path: Path):
+    lora = LoraSettings(rank=4, quantization="4bit")
+    settings = SftSettings(
+        batch_size=2, max_length=256, packing=True, max_steps=2, learning_rate=1e-2, lora=lora
+    )
+
+    # A weight that passes no gradient on is warned of, and warnings are errors.
+    train_sft(str(MODEL), conversations, tmp_path / "out", settings, inputs="a")
+
+    assert not same_weights(MODEL, tmp_path / "out")
 
 
 def test_dpo_by_lora_is_held_close_to_the_base_without_it(

@@ -121,6 +121,11 @@ def keeps_apart(model: Any, ids: Sequence[int], padding: int) -> bool:
         return logits[0, len(own) : 2 * len(own)].float()
 
     model.eval()
+    for part in model.modules():
+        # On a CPU bitsandbytes repacks weights of 4 bits that are read outside of training, and
+        # those pass no gradient on.
+        if getattr(getattr(part, "weight", None), "quant_state", None) is not None:
+            part.training = True
     with torch.no_grad():
         plain, before, behind = between(own, own), between(other, own), between(own, other)
     model.train(was_training)
