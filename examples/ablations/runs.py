@@ -7,7 +7,6 @@ is trained anew, for its hash is another one.
 from __future__ import annotations
 
 import shutil
-import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ import orjson
 
 from cai.pipeline import STEPS, RunFolder, Step, run_recipe, steps_until
 from cai.pipeline.folder import ModelName
+from cai.pipeline.provenance import commit_of
 from cai.recipe import Recipe, load_recipe, recipe_hash
 from examples.ablations.records import Ablation, Measured, Variant
 
@@ -88,7 +88,7 @@ def finished_run(
     note = {
         "steps": sorted({*done.get("steps", ()), *steps}, key=STEPS.index),
         "date": datetime.now(UTC).isoformat(timespec="minutes"),
-        "commit": commit(),
+        "commit": commit_of(RECIPE.parents[1]),
         "seconds": round(done.get("seconds", 0) + time.monotonic() - began),
         "core_seconds": round(done.get("core_seconds", 0) + time.process_time() - began_working),
     }
@@ -100,13 +100,6 @@ def note_of(folder: RunFolder) -> Mapping[str, Any]:
     """Steps of a run that are done, when and by which commit, and in how many seconds."""
     path = folder.path / NOTE
     return orjson.loads(path.read_bytes()) if path.is_file() else {}
-
-
-def commit() -> str:
-    """The commit of this working tree, marked if it has changes; empty outside of git."""
-    asked = ["git", "-C", str(RECIPE.parent), "describe", "--always", "--dirty"]
-    told = subprocess.run(asked, capture_output=True, text=True, check=False)
-    return told.stdout.strip()
 
 
 def _take_over(plain: RunFolder, folder: RunFolder, steps: Sequence[Step]) -> None:
