@@ -135,23 +135,26 @@ def is_whole(model: Path) -> bool:
 
 
 LATE = """
-import sys, time
+import time
 from pathlib import Path
 from accelerate import PartialState
+from trainers.command import run_alone
 from trainers.snapshots import write_snapshot
 
-state, folder = PartialState(cpu=True), Path(sys.argv[1])
-deadline = time.monotonic() + 60
-while not state.is_main_process and not (folder / "model").exists():
-    assert time.monotonic() < deadline, "the main process has written nothing"
+def main(folder: Path) -> None:
+    state, deadline = PartialState(cpu=True), time.monotonic() + 60
+    while not state.is_main_process and not (folder / "model").exists():
+        assert time.monotonic() < deadline, "the main process has written nothing"
 
-def save(folder):
-    if state.is_main_process:
-        folder.mkdir(parents=True)
-        (folder / "model").write_text("the main process's")
+    def save(folder):
+        if state.is_main_process:
+            folder.mkdir(parents=True)
+            (folder / "model").write_text("the main process's")
 
-write_snapshot(folder, save)
-state.wait_for_everyone()
+    write_snapshot(folder, save)
+    state.wait_for_everyone()
+
+run_alone(main)
 """
 """The other process comes to its snapshot when the main one has written it."""
 
@@ -169,9 +172,10 @@ def test_a_process_that_comes_late_leaves_the_snapshot_of_the_main_one(tmp_path:
 
 
 LOOK = """
-import json, sys
+import json
 from pathlib import Path
 from accelerate import PartialState
+from trainers.command import run_alone
 from trainers.reply_figures import reply_figures
 from trainers.tracking import Standard, Tracker
 
@@ -179,14 +183,49 @@ class Length:
     def score(self, conversations):
         return [float(len(turns[-1]["content"])) for turns in conversations]
 
-state, file = PartialState(cpu=True), Path(sys.argv[1])
-mine = json.loads(file.read_text())[state.process_index :: state.num_processes]
-tracker = Tracker(Length(), standard=Standard(3.0, 2.0), train=Standard(0.0, 1.0))
-figures = {**reply_figures(mine), **tracker.figures(mine, [0.0] * len(mine))}
-name = f"{state.process_index} of {state.num_processes}.json"
-file.with_name(name).write_text(json.dumps(figures))
+def main(file: Path) -> None:
+    state = PartialState(cpu=True)
+    mine = json.loads(file.read_text())[state.process_index :: state.num_processes]
+    tracker = Tracker(Length(), standard=Standard(3.0, 2.0), train=Standard(0.0, 1.0))
+    figures = {**reply_figures(mine), **tracker.figures(mine, [0.0] * len(mine))}
+    name = f"{state.process_index} of {state.num_processes}.json"
+    file.with_name(name).write_text(json.dumps(figures))
+
+run_alone(main)
 """
 """What each of some processes logs of replies, of which it has drawn a share."""
+
+
+END = """
+import atexit
+from pathlib import Path
+import torch
+from accelerate import PartialState
+from accelerate.utils import gather_object
+from trainers.command import run_alone
+
+def main(folder: Path) -> None:
+    state = PartialState(cpu=True)
+    gather_object([{"process": state.process_index}])
+    apart = folder / f"{state.process_index} has parted"
+    atexit.register(lambda: torch.distributed.is_initialized() or apart.touch())
+
+run_alone(main)
+"""
+"""A command whose last act is an exchange with the others, as a training's is."""
+
+
+def test_processes_part_before_they_end(tmp_path: Path):
+    program = tmp_path / "end.py"
+    program.write_text(END)
+
+    done = subprocess.run(
+        launched(2, program, tmp_path), capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 0, done.stderr
+    parted = sorted(one.name for one in tmp_path.glob("* has parted"))
+    assert parted == ["0 has parted", "1 has parted"]
 
 
 def test_two_processes_log_of_their_replies_what_one_does(tmp_path: Path):

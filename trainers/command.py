@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Generic, NamedTuple, TypeVar
 
@@ -18,6 +19,7 @@ import typer
 from pydantic import BaseModel
 
 from cai.errors import CaiError
+from trainers.environment import leave_processes
 from trainers.fit import Report, TrainingResult
 from trainers.rows import check_columns
 from trainers.settings import TrainingSettings
@@ -61,8 +63,14 @@ def run_alone(main: Callable[..., None], epilog: str = "") -> None:
         main: the command.
         epilog: what its ``--help`` says at the end.
     """
+
+    @wraps(main)
+    def whole(*arguments: Any, **options: Any) -> None:
+        main(*arguments, **options)
+        leave_processes()
+
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    app.command(epilog=epilog)(main)
+    app.command(epilog=epilog)(whole)
     try:
         app()
     except CaiError as error:
