@@ -267,3 +267,13 @@ def test_written_prompts_that_are_seeds_now_are_not_written_over(tmp_path: Path)
     with pytest.raises(CaiError, match="is the file of seeds"):
         check_prompt_file(out, out)
     check_prompt_file(out, seeds)
+
+
+def test_a_file_called_like_the_new_one_stays_as_it_is(tmp_path: Path):
+    other = tmp_path / "out.jsonl.new"
+    other.write_text("mine")
+
+    generate(seeds_of("harmful", tmp_path), tmp_path / "out.jsonl", "--number", 2)
+
+    assert other.read_text() == "mine"
+    assert not list(tmp_path.glob(".out.jsonl.*"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -62,10 +63,11 @@ def write_prompt_file(records: Iterable[Mapping[str, Any]], out: Path) -> int:
     Raises:
         CaiError: it cannot be written.
     """
-    new, written = out.with_name(out.name + ".new"), 0
+    # A name that no other file has: one called like the new one with an ending is a user's own.
+    new, written = out.with_name(f".{out.name}.{os.getpid()}.new"), 0
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        with new.open("wb") as stream:
+        with new.open("xb") as stream:
             for record in records:
                 written += 1
                 stream.write(orjson.dumps(_line(record), option=orjson.OPT_APPEND_NEWLINE))
