@@ -15,6 +15,7 @@ from cai.errors import InputError
 from cai.microworld import MODEL
 from tests.trainers_support import HARSH, KIND, SHORT, assistant, log, same_weights, user, write
 from trainers.preference_model import encode_pair, train_preference_model
+from trainers.rows import Dropped
 from trainers.scoring import Scorer, score
 from trainers.settings import LoraSettings, PreferenceModelSettings
 from trainers.tokens import load_tokenizer
@@ -144,6 +145,22 @@ def test_a_cut_pair_keeps_both_replies_and_the_end_of_its_prompt(tiny_model: Pat
     assert chosen.removesuffix(f"{KIND}<|im_end|>\n") == rejected.removesuffix(
         f"{HARSH}<|im_end|>\n"
     )
+
+
+def test_words_that_both_replies_begin_with_are_no_part_of_the_prompt(tiny_model: Path):
+    tokenizer = load_tokenizer(str(tiny_model))
+    row = {"prompt": "Why?", "chosen": "a " * 20 + "b", "rejected": "a " * 20 + "c"}
+    settings = PreferenceModelSettings(max_length=30, over_length="truncate")
+
+    with pytest.raises(Dropped, match="a reply alone is longer"):
+        encode_pair(tokenizer, row, settings)
+
+    pair = encode_pair(
+        tokenizer, {**row, "prompt": "Why? " * 20}, settings.model_copy(update={"max_length": 60})
+    )
+    chosen, rejected = (tokenizer.decode(pair[side]) for side in ("chosen_ids", "rejected_ids"))
+    assert chosen.endswith(f"<|im_end|>\n<|im_start|>assistant\n{row['chosen']}<|im_end|>\n")
+    assert rejected.endswith(f"<|im_end|>\n<|im_start|>assistant\n{row['rejected']}<|im_end|>\n")
 
 
 def test_a_cut_pair_keeps_the_token_that_all_conversations_begin_with(tiny_model: Path):

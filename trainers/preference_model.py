@@ -7,7 +7,8 @@ from a probability per pair, not from a winner. Run it alone with
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -18,13 +19,7 @@ from trainers.batches import grouped_sampler, step_rows
 from trainers.environment import prepare_environment
 from trainers.fit import Account, Job, TrainingResult, finished, fit
 from trainers.losses import preference_loss
-from trainers.pair_batches import (
-    can_read_pairs,
-    let_read_pairs,
-    pair_rows,
-    row_length,
-    shared_length,
-)
+from trainers.pair_batches import can_read_pairs, let_read_pairs, pair_rows, row_length
 from trainers.pairs import COLUMNS, KIND, LABEL, read_pair
 from trainers.presets import told
 from trainers.rows import Dropped, Row, check_columns, encode_rows
@@ -130,14 +125,21 @@ def encode_pair(tokenizer: Any, row: Row, settings: PairSettings) -> Mapping[str
         return encoded
     if settings.over_length == "drop":
         raise Dropped("a side is longer than max_length")
-    # As much off both, so that both replies still answer the same words.
-    if surplus + opening(tokenizer, chosen) >= shared_length(encoded):
+    # As much off both, so that both replies still answer the same words, and off the prompt alone.
+    turns = conversation_ids(tokenizer, pair.prompt)
+    if surplus + opening(tokenizer, chosen) >= _common_length(turns, chosen, rejected):
         raise Dropped("a reply alone is longer than max_length")
     cut = {
         name: without_first(tokenizer, encoded[name], surplus)
         for name in ("chosen_ids", "rejected_ids")
     }
     return {**encoded, **cut, "truncated": True}
+
+
+def _common_length(*sequences: Sequence[int]) -> int:
+    """Tokens that all begin with: a template may end a prompt otherwise where a reply follows."""
+    places = zip(*sequences, strict=False)
+    return sum(1 for _ in takewhile(lambda tokens: len(set(tokens)) == 1, places))
 
 
 def _soft_label_trainer(
