@@ -1,4 +1,7 @@
-"""Are the commands on the pages commands? Their names, options and files, without running any."""
+"""Are the commands on the pages and in the recipes commands?
+
+Their names, options and files are looked at, and none is run.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ from typer.exceptions import TyperException
 from cai.cli import app
 from docs.files import Files
 from docs.keys import is_key
-from docs.pages import ROOT, Code, code_of, pages, where
+from docs.pages import ROOT, Code, code_of, code_of_comments, commented, pages, where
 from docs.reference.cli import module_command
 from docs.shell import Command, commands_of
 
@@ -41,12 +44,14 @@ class Wrong(Exception):
 
 
 def wrong_commands(root: Path = ROOT) -> list[str]:
-    """Every fault of every command on the pages of a checkout, with its place."""
+    """Every fault of every command on a checkout's pages and in its recipes, with its place."""
     found: list[str] = []
     files = Files(root)
-    for page in pages(root):
+    read = [(page, code_of) for page in pages(root)]
+    read += [(file, code_of_comments) for file in commented(root)]
+    for page, codes in read:
         files.turn_page()
-        for code in code_of(page):
+        for code in codes(page):
             found += [f"{where(code, root)}: {fault}" for fault in _faults_in(code, files)]
     return found
 

@@ -16,6 +16,7 @@ YOURS = frozenset(
         "438HHHEvaluations.jsonl",
         "PAIRS.jsonl.gz",
         "chats.jsonl",
+        "harmful.json",
         "mine.yaml",
         "my-lora",
         "old.yaml",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +16,13 @@ FIRST = ("README.md", "docs/tutorial.md")
 """What readers begin with, so that other pages may build on what these have made."""
 
 OTHERS = ("CONTRIBUTING.md",)
+
+COMMENTED = ("examples", "constitution")
+"""Folders of YAML files whose comments speak to readers as pages do."""
+
+COMMENT = re.compile(r"\s*#+ ?(.*)")
+TYPED = re.compile(r"(?:^|: )((?:cai|make|python -m) .*)")
+"""A command in a comment: a line of its own, or what follows a colon."""
 
 
 class Code(NamedTuple):
@@ -54,6 +63,28 @@ def code_of(page: Path) -> Iterator[Code]:
         for part in token.children or ():
             if part.type == "code_inline":
                 yield Code(page, line, part.content, is_block=False)
+
+
+def commented(root: Path = ROOT) -> list[Path]:
+    """All YAML files of a checkout whose comments are looked at."""
+    return [file for name in COMMENTED for file in sorted((root / name).rglob("*.yaml"))]
+
+
+def code_of_comments(file: Path) -> Iterator[Code]:
+    """The code in the comments of a YAML file that stand by themselves.
+
+    A command may go on in the lines below it that begin with an option.
+    """
+    lines = file.read_text(encoding="utf-8").splitlines()
+    comments = [found[1] if (found := COMMENT.fullmatch(line)) else "" for line in lines]
+    for number, comment in enumerate(comments):
+        if typed := TYPED.search(comment):
+            more = takewhile(lambda line: line.startswith("--"), comments[number + 1 :])
+            yield Code(file, number + 1, " ".join([typed[1], *more]))
+    text = "\n".join(comments)
+    for found in re.finditer(r"`([^`]+)`", text):
+        line = text.count("\n", 0, found.start()) + 1
+        yield Code(file, line, found[1], is_block=False)
 
 
 def blocks(page: Path, language: str) -> list[str]:

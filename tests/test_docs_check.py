@@ -116,6 +116,23 @@ def test_a_line_that_no_shell_takes_is_told(tmp_path: Path):
     assert wrong_commands(root) == ["docs/page.md:1: is no line for a shell: No closing quotation"]
 
 
+def test_commands_in_the_comments_of_a_recipe_are_looked_at_too(tmp_path: Path):
+    root = site(tmp_path, "# A page\n")
+    (root / "examples/papers").mkdir(parents=True)
+    (root / "examples/papers/one.yaml").write_text(
+        "# Make one: cai constitution import rules.csv --to rules.yaml\n"
+        "name: one  # cai doktor is no command here\n"
+        "  # cai generate prompts --seeds red.txt --number 3\n"
+        "  # --output more.jsonl\n"
+        "# Then `cai rows\n# lst RUN`.\n"
+    )
+
+    found = wrong_commands(root)
+
+    assert [fault.split(": ")[0].rpartition(":")[2] for fault in found] == ["1", "3", "5"]
+    assert all(word in told for word, told in zip(("--to", "--output", "lst"), found, strict=True))
+
+
 def test_what_the_first_pages_make_is_there_on_all_others_and_on_no_other(tmp_path: Path):
     root = site(tmp_path, "    cai rows list runs/first\n    cai runs merge runs/all runs/first\n")
     (root / "docs/tutorial.md").write_text("    cai run recipe.yaml --run runs/first\n")

@@ -14,12 +14,13 @@ from cai.engine import Ledger
 from cai.pipeline import RunFolder, run_recipe
 from cai.prompts import Prompts
 from cai.recipe import load_recipe
-from cai.records import Message, Prompt, Rating
+from cai.records import Message, Prompt, Rating, RowKey
 from cai.sources import PromptSet, read_prompts
 from cai.stages.setting import Setting
 from cai.stages.shown import shown_calls
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "summarization.yaml"
+RLAIF = EXAMPLE.parent / "papers" / "rlaif.yaml"
 POST = Prompt((Message("user", "POST: I lost my keys.\n\nTL;DR:"),), "posts")
 
 TINY = (
@@ -46,6 +47,23 @@ def test_the_axes_are_those_of_the_papers_raters():
     ids = [one.id for one in load_constitution("summarization").principles]
 
     assert ids == ["coherence", "accuracy", "coverage", "overall"]
+
+
+@pytest.mark.parametrize("recipe", [EXAMPLE, RLAIF], ids=["example", "paper"])
+def test_a_recipe_in_the_detailed_frame_asks_about_all_axes_at_once(recipe: Path):
+    """The paper's preamble defines them all for one question; see its Table 16."""
+    setting = Setting(load_constitution(load_recipe(recipe).constitution), Prompts())
+    posts = [Prompt((Message("user", f"POST: {n} keys.\n\nTL;DR:"),), "posts") for n in range(20)]
+
+    drawn = [
+        setting.draw(stage, post, RowKey(stage, post.id), 0)
+        for stage in ("comparison", "revision")
+        for post in posts
+    ]
+
+    assert {one.id for one in drawn} == {"overall"}
+    statement = drawn[0].statement or ""
+    assert all(axis in statement for axis in ("coherent", "accurate", "covers what matters"))
 
 
 @pytest.mark.parametrize("name", ["helpfulness", "summarization"])
