@@ -8,18 +8,17 @@ they are told all of it: model, data, settings and where the new model goes.
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Generic, NamedTuple, TypeVar
 
 import typer
 from pydantic import BaseModel
 
+from cai.entry import run_app
 from cai.errors import CaiError
-from trainers.environment import leave_processes
+from trainers.environment import is_launched
 from trainers.fit import Report, TrainingResult
 from trainers.rows import check_columns
 from trainers.settings import TrainingSettings
@@ -63,22 +62,10 @@ def run_alone(main: Callable[..., None], epilog: str = "") -> None:
         main: the command.
         epilog: what its ``--help`` says at the end.
     """
-
-    @wraps(main)
-    def whole(*arguments: Any, **options: Any) -> None:
-        main(*arguments, **options)
-        leave_processes()
-
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    app.command(epilog=epilog)(whole)
-    try:
-        app()
-    except CaiError as error:
-        typer.echo(f"trainers: {error}", err=True)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        typer.echo("trainers: stopped; the same command goes on from here", err=True)
-        sys.exit(130)
+    app.command(epilog=epilog)(main)
+    # A launcher ends its processes by SIGTERM: one that waits for another would not hear of it.
+    run_app(app, "trainers", heeds_termination=not is_launched())
 
 
 @dataclass(frozen=True)

@@ -80,21 +80,6 @@ def _join_processes() -> None:
     PartialState(cpu=os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("true", "1", "yes"))
 
 
-def leave_processes() -> None:
-    """Part from the processes started with this one, when all that they do together is done.
-
-    A process that ends without it may abort: a thread of the group still lets go of the last
-    exchange's objects while Python is shutting down. The launcher then calls a finished training
-    failed. After an error there is nothing to do: the launcher stops the others.
-    """
-    if not is_launched():
-        return
-    from torch import distributed
-
-    if distributed.is_initialized():
-        distributed.destroy_process_group()
-
-
 def _refuse_one_of_several() -> None:
     """Refuse what ``accelerate launch --num_processes 2`` comes to where there is no GPU."""
     if {"ACCELERATE_USE_CPU", "MASTER_PORT"} <= os.environ.keys() and not _has_accelerator():

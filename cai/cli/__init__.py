@@ -1,14 +1,10 @@
-"""The command line, and the one place where a `CaiError` becomes text.
+"""The command line `cai`.
 
 Each noun has a module with a typer sub-app; commands parse, call one library function and say
 what was written.
 """
 
 from __future__ import annotations
-
-import errno
-import os
-import sys
 
 import typer
 
@@ -29,15 +25,7 @@ from cai.cli import (
     serve,
     train,
 )
-from cai.errors import CaiError
-from cai.redaction import keep_keys_out_of_logs
-from cai.stopping import Terminated, heed_termination
-
-STOPPED = "cai: stopped; the same command goes on from here"
-INTERRUPTED, TERMINATED = 130, 143
-"""Exit codes of a process that Ctrl-C or SIGTERM has stopped, as shells have them."""
-
-NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+from cai.entry import run_app
 
 app = typer.Typer(
     name="cai",
@@ -73,29 +61,5 @@ def version(
 
 
 def main() -> None:
-    """Run a command; a CaiError is shown as text, anything else is a bug and keeps its trace."""
-    # Read once, when torch loads: threads that spin while they wait cost others their cores.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    keep_keys_out_of_logs()
-    heed_termination()
-    try:
-        app()
-    except CaiError as error:
-        typer.echo(f"cai: {error}", err=True)
-        sys.exit(1)
-    except SystemExit as stop:
-        if stop.code == INTERRUPTED:  # typer has made it of the KeyboardInterrupt
-            typer.echo(STOPPED, err=True)
-        raise
-    except Terminated:
-        typer.echo(STOPPED, err=True)
-        sys.exit(TERMINATED)
-    except BrokenPipeError:
-        # The reader of our output went away, as `| head` does; there is nobody to tell.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
-    except OSError as error:
-        if error.errno not in NO_ROOM:
-            raise
-        typer.echo(f"cai: {error}; make room on the disk, and give the same command", err=True)
-        sys.exit(1)
+    """Run a command."""
+    run_app(app, "cai")
