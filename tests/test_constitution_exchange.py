@@ -426,7 +426,7 @@ def constitutions(draw: st.DrawFn) -> Constitution:
     return Constitution.model_validate({"id": "any", "principles": principles, "few_shots": shots})
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(constitutions())
 def test_what_the_papers_files_hold_comes_back_from_them(tmp_path_factory, whole: Constitution):
     folder = tmp_path_factory.mktemp("paper")
@@ -443,7 +443,7 @@ def test_what_the_papers_files_hold_comes_back_from_them(tmp_path_factory, whole
     assert left_out or back.few_shots == whole.few_shots
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(constitutions())
 def test_a_constitution_comes_back_from_its_yaml(tmp_path_factory, whole: Constitution):
     path = tmp_path_factory.mktemp("yaml") / "any.yaml"
@@ -452,7 +452,7 @@ def test_a_constitution_comes_back_from_its_yaml(tmp_path_factory, whole: Consti
     assert load_constitution(path).model_dump() == whole.model_dump()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.lists(
         st.text(

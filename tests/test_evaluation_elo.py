@@ -63,7 +63,7 @@ def test_soft_and_hard_outcomes_of_the_same_mean_give_the_same_score():
 
 
 @given(TOURNAMENTS, st.permutations(NAMES))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_the_order_of_the_models_moves_nothing_but_the_zero(
     rounds: list[list[tuple[str, str, float]]], order: list[str]
 ):
@@ -76,7 +76,7 @@ def test_the_order_of_the_models_moves_nothing_but_the_zero(
 
 
 @given(TOURNAMENTS)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_turning_every_judgement_round_turns_every_score_round(
     rounds: list[list[tuple[str, str, float]]],
 ):
@@ -89,7 +89,7 @@ def test_turning_every_judgement_round_turns_every_score_round(
 
 
 @given(TOURNAMENTS)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_which_side_a_game_is_told_from_does_not_matter(
     rounds: list[list[tuple[str, str, float]]],
 ):
@@ -103,7 +103,7 @@ def test_which_side_a_game_is_told_from_does_not_matter(
 
 
 @given(st.lists(st.floats(-3, 3), min_size=2, max_size=5))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_strengths_are_found_again_where_every_judgement_has_their_probability(
     strengths: list[float],
 ):

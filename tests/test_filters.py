@@ -66,7 +66,7 @@ def test_what_is_linked_over_another_prompt_is_one_cluster():
     assert len(clusters.smallest) == len(chain) - 1
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(order=some.permutations(range(30)))
 def test_clusters_do_not_depend_on_the_order(order: list[int]):
     source = random.Random(0)

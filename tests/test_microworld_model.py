@@ -7,7 +7,7 @@ from dataclasses import asdict
 from itertools import islice
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cai.constitution import load_constitution
@@ -97,7 +97,6 @@ def test_learned_tokens_are_those_that_the_template_marks():
     assert marked["assistant_masks"] == [int(learned) for learned in encoded.learned]
 
 
-@settings(deadline=None)
 @given(text=st.text(max_size=40))
 def test_any_unicode_round_trips(tiny, text: str):
     ids = tiny.tokenizer.encode(text, add_special_tokens=False)

@@ -34,7 +34,6 @@ WEIGHT = some.floats(0.001, 1000) | some.just(0.0)
 
 
 @given(some.dictionaries(some.text("abc", min_size=1), some.tuples(some.integers(0, 500), WEIGHT)))
-@settings(deadline=None)
 def test_every_source_has_its_share_to_half_a_row_and_the_scarcest_one_is_whole(
     sources: dict[str, tuple[int, float]],
 ):
@@ -102,7 +101,7 @@ def helpful(text: str, reply: str) -> Row:
     weight=some.floats(0.2, 5),
     seed=some.integers(0, 1000),
 )
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 def test_both_splits_hold_the_shares_while_the_hash_alone_says_who_is_in_which(
     tmp_path_factory: pytest.TempPathFactory, first: int, second: int, weight: float, seed: int
 ):

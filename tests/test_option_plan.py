@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cai.models.option_plan import OptionPlan, Path, option_plan
@@ -70,7 +70,6 @@ def test_each_option_has_the_replies_that_no_longer_option_begins(
     assert found == pytest.approx(true_shares(model, options), abs=1e-12)
 
 
-@settings(deadline=None)
 @given(models(), options_of_digits)
 def test_the_rows_of_a_plan_have_all_its_steps(model: Table, options: Sequence[str]):
     plan = plan_of(options)
@@ -122,7 +121,6 @@ async def test_ten_is_told_from_one_where_only_one_is_listed():
     assert told.usage == Usage(9, 2)
 
 
-@settings(deadline=None)
 @given(models(), options_of_digits)
 def test_what_comes_after_listed_tokens_tells_options_apart(model: Table, options: Sequence[str]):
     async def weigh(begun: str, rests: Sequence[str]) -> Weighed:

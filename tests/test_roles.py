@@ -165,7 +165,7 @@ async def test_a_judge_that_mostly_says_sorry_has_declined_by_its_wording():
     assert [one.sign for one in comparison.refusals] == ["wording", "wording"]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.booleans(), min_size=1, max_size=12))
 def test_every_call_is_in_the_ledger_as_what_it_was_and_is_never_bought_twice(declines):
     questions = [(Message("user", f"question {n}"),) for n in range(len(declines))]

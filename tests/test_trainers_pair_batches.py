@@ -51,7 +51,7 @@ def test_no_reply_sees_the_other():
     ]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(some.lists(some.tuples(TOKENS, TOKENS, TOKENS), min_size=1, max_size=4))
 def test_scores_of_pairs_are_those_of_each_text_alone(classifier: Any, drawn: Any):
     pairs = [pair(*one) for one in drawn]
