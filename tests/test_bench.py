@@ -16,7 +16,7 @@ import pytest
 from bench.__main__ import FIGURES, RESULTS, measure
 from bench.contestants import CONTESTANTS
 from bench.serving import ROOT, counters, running_server
-from bench.startup import loaded_by_help, seconds_of_help
+from bench.startup import loaded_by_help
 from bench.table import table
 from bench.workloads import WORKLOADS, Workload, body_of
 
@@ -181,8 +181,3 @@ def test_the_results_in_the_repository_are_of_the_documented_shape():
 
 def test_help_loads_neither_torch_nor_a_provider_sdk():
     assert loaded_by_help() == []
-
-
-@pytest.mark.slow
-def test_help_is_there_in_three_tenths_of_a_second():
-    assert min(seconds_of_help(10)) < 0.3
