@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -22,14 +23,16 @@ from trainers.sft import train_sft
 from trainers.work_folder import WorkFolder
 
 PROGRAM = """
-import json, sys
+import json, sys, time
 from pathlib import Path
 from importlib import import_module
 from trainers.reward import RewardSource
-module, train, kind, settings, *paths, out = json.loads(sys.argv[1])
+last, (module, train, kind, settings, *paths, out) = json.loads(sys.argv[1])
 settings = getattr(import_module("trainers.settings"), kind)(**settings)
 def report(step, total, loss):
     print("step", step, flush=True)
+    if step == last:
+        time.sleep(300)  # until it is killed; no longer if there is nobody left to do so
 first, *judges, data = paths
 rest = [RewardSource(judge) for judge in judges]
 getattr(import_module(module), train)(
@@ -65,16 +68,16 @@ def judge(tiny_model: Path, data: Path, tmp_path_factory: pytest.TempPathFactory
 
 
 def kill_after_step(step: int, asked: list[Any]) -> None:
-    """Start a training in a process of its own and kill it once it tells of a step."""
+    """Start a training in a process of its own and kill it at a step, where it waits for that."""
     environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
-    command = [sys.executable, "-c", PROGRAM, json.dumps(asked)]
+    command = [sys.executable, "-c", PROGRAM, json.dumps([step, asked])]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as child:
         assert child.stdout is not None
         for line in child.stdout:
             if line == f"step {step}\n":
                 child.kill()
                 break
-    assert child.returncode != 0, "the training ended before it could be killed"
+    assert child.returncode == -signal.SIGKILL, "the training ended before it could be killed"
 
 
 @pytest.mark.parametrize(
