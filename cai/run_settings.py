@@ -91,7 +91,8 @@ class EvaluationSettings(Entry):
         default=4,
         ge=1,
         description="Replies of SL-CAI per evaluation prompt whose best, by the preference model, "
-        "is measured as a policy beside RL's; 1: it is not.",
+        "is measured as a policy beside RL's; 1: it is not. Nor is it at temperature 0 of "
+        "evaluation.sampling, where all of them would be the same.",
     )
     prompts: int | None = Field(
         default=None,
@@ -112,6 +113,11 @@ class EvaluationSettings(Entry):
         description="Have the judge say what each reply to an evaluation prompt is, beside what "
         "truth or patterns say; by default not.",
     )
+
+    @property
+    def replies_to_choose_from(self) -> int:
+        """`best_of`, or 1 where all replies to a prompt are the same: there is no choice."""
+        return self.best_of if self.sampling.temperature > 0 else 1
 
     def limited(self, limit: int) -> Self:
         """The same with at most `limit` prompts of each kind, and as many rows of gate data."""

@@ -72,6 +72,12 @@ def test_the_estimate_knows_neither_order_nor_scale_of_the_scores(scores, n, sou
     assert kl_estimate(shuffled, n) == pytest.approx(kl_estimate(scores, n))
 
 
+@pytest.mark.parametrize("n", [200, 1000, 100_000])
+def test_scores_that_are_never_the_best_of_very_many_add_nothing(n):
+    # One of the upper three quarters is sure to be it: a share of 3/4 becomes a weight of 1.
+    assert kl_estimate([0, 0, 1, 1, 1, 1, 1, 1], n) == pytest.approx(math.log(4 / 3))
+
+
 def test_many_draws_find_the_true_kl_and_few_are_a_little_below_it():
     shares = (0.4, 0.3, 0.2, 0.1)
     below = [sum(shares[:place]) for place in range(5)]

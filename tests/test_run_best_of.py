@@ -16,6 +16,7 @@ from cai.engine import Ledger, Progress
 from cai.engine.budget import Budget
 from cai.errors import BudgetReached, CaiError
 from cai.evaluation.best_of import best_place
+from cai.evaluation.intervals import mean_interval
 from cai.models import local_path
 from cai.pipeline import RunFolder, run_recipe
 from cai.pipeline.best_of import conversation, evaluation_draws, measure_beside, run_scorer
@@ -177,6 +178,29 @@ def test_one_reply_is_no_choice_and_is_not_measured(recipe, run):
     assert "best_of" not in found
 
 
+def test_the_same_reply_n_times_is_no_choice_and_the_report_says_so(recipe, run, done):
+    greedy = with_settings(recipe, ("evaluation.sampling.temperature=0",), "test")
+    drawn = rows(run, "evaluation_best_of")
+
+    found = run_recipe(greedy, run, steps=("evaluate",))
+
+    assert "best_of" not in found["stages"]
+    assert rows(run, "evaluation_best_of") == drawn
+    assert (
+        "Best of 3 is not measured: replies were drawn at temperature 0" in run.report.read_text()
+    )
+
+
+def test_no_kl_is_told_of_replies_that_were_drawn_from_a_part_of_the_distribution(recipe, run):
+    cut = with_settings(recipe, ("evaluation.sampling.top_p=0.9",), "test")
+
+    found = run_recipe(cut, run, steps=("evaluate",))
+
+    assert found["best_of"]["policies"]["rl_cai"]["kl"] is None
+    assert found["best_of"]["policies"]["rl_cai"]["score"]["n"] == PROMPTS
+    assert "The KL of trained policies is not measured" in run.report.read_text()
+
+
 def test_without_a_preference_model_there_is_nothing_to_choose_by(recipe, run):
     shutil.rmtree(run.model("pm"))
 
@@ -249,6 +273,7 @@ def test_the_data_set_has_every_reply_with_its_score_and_learns_from_the_best(re
         assert row["score"] == scores[row["best"]] == max(scores.values())
         assert row["messages"][-1] == {"role": "assistant", "content": texts[row["best"]]}
     assert written.best_score == pytest.approx(sum(row["score"] for row in made) / 4)
+    assert written.intervals["best_score"] == mean_interval([row["score"] for row in made])
     assert 0 <= written.kl <= written.kl_bound
 
 

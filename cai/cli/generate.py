@@ -185,5 +185,10 @@ def best_of(wanted: BestOfWanted) -> None:
         typer.echo(f"left out: {count} {reason}")
     for split, count in written.rows.items():
         typer.echo(f"{count:>7}  prompts in {task.folder.dataset('best_of') / split}")
-    typer.echo(f"mean score {written.score:.3f}, of the best {written.best_score:.3f}")
-    typer.echo(f"KL {written.kl:.3f} nats, at most {written.kl_bound:.3f}")
+    ends = {
+        name: f" (95% interval {one.low:.3f} to {one.high:.3f}, n={one.n})"
+        for name, one in written.intervals.items()
+    }
+    typer.echo(f"mean score {written.score:.3f}{ends.get('score', '')}")
+    typer.echo(f"of the best {written.best_score:.3f}{ends.get('best_score', '')}")
+    typer.echo(f"KL {written.kl:.3f}{ends.get('kl', '')} nats, at most {written.kl_bound:.3f}")

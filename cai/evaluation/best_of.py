@@ -119,7 +119,8 @@ def kl_estimate(scores: Sequence[float], n: int) -> float:
             divergence += _continuous(high, n) - _continuous(low, n)
         else:
             weight = high**n - low**n
-            divergence += weight * math.log(weight / (high - low))
+            # Of hundreds of replies no low one is the best: its weight is below the least float.
+            divergence += weight * math.log(weight / (high - low)) if weight else 0.0
     return max(divergence, 0.0)
 
 

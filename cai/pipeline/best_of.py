@@ -18,6 +18,8 @@ from cai.pipeline.policies import BEST_OF, StagePolicy, policies
 from cai.pipeline.readback import read_prompt
 from cai.pipeline.studio import Studio
 from cai.records import Prompt, Row, digest
+from cai.roles import SamplingSettings
+from cai.run_settings import EvaluationSettings
 
 if TYPE_CHECKING:
     from trainers.scoring import Scorer
@@ -95,7 +97,7 @@ def last_preference_model(studio: Studio) -> Path | None:
 
 def evaluation_draws(studio: Studio, scorer: ScoresOnce) -> list[Draws]:
     """The replies that best-of-N chose from, at each evaluation prompt that has all of them."""
-    replies = studio.recipe.evaluation.best_of
+    replies = studio.recipe.evaluation.replies_to_choose_from
     if replies == 1:
         return []
     drawn = [
@@ -176,17 +178,45 @@ def measure_beside(
 
     Args:
         studio: of the run.
-        draws: as of `evaluation_draws`, one prompt at least.
+        draws: as of `evaluation_draws`.
         classifier: says what a reply is.
         scorer: the run's preference model.
+
+    Returns:
+        ``best_of`` of `metrics.json`; without draws only why there are none, if settings are.
     """
+    notes = _unmeasured(studio.recipe.evaluation)
+    if not draws:
+        return {"n": studio.recipe.evaluation.best_of, "notes": notes} if notes else {}
     points = [point.to_json() for point in best_of_points(draws, classifier)]
     beside = {
         policy.stage: _beside(studio, policy, scorer)
         for policy in policies(studio)
         if policy.trained in ("dpo", "rl_cai")  # They start from SL-CAI, as best-of-N does.
     }
-    return {"n": len(draws[0].replies), "prompts": len(draws), "by_n": points, "policies": beside}
+    told = {"n": len(draws[0].replies), "prompts": len(draws), "by_n": points}
+    return {**told, "policies": beside, "notes": notes}
+
+
+def _unmeasured(evaluation: EvaluationSettings) -> list[str]:
+    """What the way in which replies are drawn leaves unmeasured, and why."""
+    if evaluation.replies_to_choose_from < evaluation.best_of:
+        return [
+            f"Best of {evaluation.best_of} is not measured: replies were drawn at temperature 0, "
+            "and all replies to a prompt are then the same."
+        ]
+    if evaluation.best_of > 1 and not _is_whole(evaluation.sampling):
+        return [
+            "The KL of trained policies is not measured: replies were drawn with top_p "
+            f"{evaluation.sampling.top_p:g}, and both policies are then cut to their likeliest "
+            "tokens, each to its own."
+        ]
+    return []
+
+
+def _is_whole(sampling: SamplingSettings) -> bool:
+    """Whether each token was drawn with the probability that the model's softmax gives it."""
+    return sampling.temperature > 0 and sampling.top_p == 1
 
 
 def _beside(studio: Studio, policy: StagePolicy, scorer: ScoresOnce) -> Mapping[str, Any]:
@@ -197,11 +227,11 @@ def _beside(studio: Studio, policy: StagePolicy, scorer: ScoresOnce) -> Mapping[
     rows = [row for row in rows if row.key.iteration == policy.iteration]
     asked = [conversation(_prompt(row), _text(row)) for row in rows]
     ended = [row.record is not None and row.record["stop_reason"] == "stop" for row in rows]
-    temperature, nats = studio.recipe.evaluation.sampling.temperature, list[float]()
-    if temperature > 0:
+    sampling, nats = studio.recipe.evaluation.sampling, list[float]()
+    if _is_whole(sampling):
         folder = studio.folder.at(policy.iteration)
         own, reference = folder.model(_trained(policy)), folder.model("sl_cai")
-        nats = reply_divergences(own, reference, Replies(asked, ended), temperature)
+        nats = reply_divergences(own, reference, Replies(asked, ended), sampling.temperature)
     left_out = Counter[str]()
     readable = [one for one in asked if is_readable(scorer, [one], left_out)]
     studio.note_unmeasured(left_out)

@@ -7,9 +7,11 @@ and a larger N asks only for what is missing.
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from statistics import fmean
 from typing import Any, Literal
 
 from cai.datasets.best_of import best_of_features, best_of_row
@@ -18,6 +20,7 @@ from cai.engine import Ledger, Progress, RowEnded, RowLog
 from cai.engine.budget import Budget
 from cai.errors import CaiError
 from cai.evaluation.best_of import kl_bound, kl_estimate
+from cai.evaluation.intervals import Rate, mean_interval
 from cai.pipeline.aside import Taken, foretell
 from cai.pipeline.best_of import (
     REPLIES,
@@ -55,6 +58,7 @@ class BestOfWritten:
         kl_bound: of best-of-N from the policy, in nats.
         kl: mean estimate of the same.
         made: calls bought now.
+        intervals: of `score`, `best_score` and `kl` over the prompts; none of a single one.
     """
 
     rows: Mapping[str, int]
@@ -64,6 +68,7 @@ class BestOfWritten:
     kl_bound: float
     kl: float
     made: int
+    intervals: Mapping[str, Rate] = field(default_factory=dict[str, Rate])
 
     def to_json(self) -> dict[str, Any]:
         """The part ``best_of_data`` of `metrics.json`."""
@@ -187,42 +192,46 @@ async def _answers(studio: Studio, policy: StagePolicy) -> None:
 
 
 @dataclass
-class _Sums:
-    """What is told of the rows, summed up while they are written."""
+class _Gathered:
+    """What is told of the rows, gathered while they are written: 24 bytes a prompt."""
 
-    prompts: int = 0
-    score: float = 0.0
-    best_score: float = 0.0
-    kl: float = 0.0
+    score: array[float] = field(default_factory=lambda: array("d"))
+    best_score: array[float] = field(default_factory=lambda: array("d"))
+    kl: array[float] = field(default_factory=lambda: array("d"))
 
     def add(self, scores: Sequence[float], replies: int) -> None:
         """Add the scores of the replies to one prompt."""
-        self.prompts += 1
-        self.score += sum(scores) / len(scores)
-        self.best_score += max(scores)
-        self.kl += kl_estimate(scores, replies)
+        self.score.append(fmean(scores))
+        self.best_score.append(max(scores))
+        self.kl.append(kl_estimate(scores, replies))
+
+    @property
+    def intervals(self) -> Mapping[str, Rate]:
+        """Of each mean; none where one prompt says nothing of how far they vary."""
+        return {name: mean_interval(of) for name, of in vars(self).items() if len(of) > 1}
 
 
 def _write(studio: Studio, policy: StagePolicy) -> BestOfWritten:
-    left_out, sums = _unusable(studio.ledger), _Sums()
+    left_out, gathered = _unusable(studio.ledger), _Gathered()
     writer = SplitWriter(studio.folder.dataset("best_of"), best_of_features())
-    writer.write(_rows(studio, policy, left_out, sums))
-    if not sums.prompts:
+    writer.write(_rows(studio, policy, left_out, gathered))
+    if not gathered.score:
         why = ", ".join(f"{reason}: {number}" for reason, number in left_out.items())
         raise CaiError(f"no prompt has a reply that can be scored ({why or 'there is no prompt'})")
     return BestOfWritten(
         rows=writer.counts,
         left_out=dict(left_out),
-        score=sums.score / sums.prompts,
-        best_score=sums.best_score / sums.prompts,
+        score=fmean(gathered.score),
+        best_score=fmean(gathered.best_score),
         kl_bound=kl_bound(policy.replies),
-        kl=sums.kl / sums.prompts,
+        kl=fmean(gathered.kl),
         made=studio.tally.total.made,
+        intervals=gathered.intervals,
     )
 
 
 def _rows(
-    studio: Studio, policy: StagePolicy, left_out: Counter[str], sums: _Sums
+    studio: Studio, policy: StagePolicy, left_out: Counter[str], gathered: _Gathered
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """Rows of the data set, a prompt's each, with their split."""
     from trainers.fit import model_digest
@@ -238,7 +247,7 @@ def _rows(
     }
     drawn = drawn_replies(studio.ledger.rows(REPLIES, "ok"))
     for draws, rows in scored(open_scorer(model), drawn, left_out):
-        sums.add(draws.scores, policy.replies)
+        gathered.add(draws.scores, policy.replies)
         split = split_of(draws.prompt.messages, share, smallest)
         yield split, best_of_row(draws, rows, provenance)
 

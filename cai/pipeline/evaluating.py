@@ -93,10 +93,7 @@ async def evaluate_policies(studio: Studio) -> AsyncIterator[Mapping[str, Any]]:
     async for figures in judge_in_parts(studio, asked, classifier_of(studio)):
         yield figures
     found, best = measure_iterations(studio)
-    if best:
-        stages = stages | {BEST_OF: best["stage"]}
-        found = {**found, "best_of": best["best_of"]}
-    yield {"stages": stages, **found}
+    yield {**found, **best, "stages": {**stages, **best.get("stages", {})}}
 
 
 def measure_policy(studio: Studio, policy: StagePolicy) -> Mapping[str, Any]:
@@ -112,16 +109,18 @@ def measure_policy(studio: Studio, policy: StagePolicy) -> Mapping[str, Any]:
 
 
 def measure_best_of(studio: Studio, scorer: ScoresOnce) -> Mapping[str, Any]:
-    """Figures of best-of-N as a policy (``stage``), and beside the trained ones (``best_of``).
+    """Figures of best-of-N as a policy (``stages``), and beside the trained ones (``best_of``).
 
-    Empty if no evaluation prompt has all of its replies.
+    If no evaluation prompt has all of its replies there are none; ``best_of`` then says why, where
+    that is the settings' doing.
     """
-    draws = evaluation_draws(studio, scorer)
+    draws, classifier = evaluation_draws(studio, scorer), classifier_of(studio)
+    beside = measure_beside(studio, draws, classifier, scorer)
+    found = {"best_of": beside} if beside else {}
     if not draws:
-        return {}
+        return found
     best = [(one.prompt, one.replies[best_place(one.scores)].text) for one in draws]
-    beside = measure_beside(studio, draws, classifier_of(studio), scorer)
-    return {"stage": _figures(studio, best, classifier_of(studio)), "best_of": beside}
+    return {"stages": {BEST_OF: _figures(studio, best, classifier)}, **found}
 
 
 def _figures(

@@ -85,7 +85,7 @@ def _own_policies(
             again = iteration > 0 and name not in ITERATED
             if not again and there(folder, name):
                 yield StagePolicy(name, policy_settings(folder.model(name), base), name, iteration)
-    replies = studio.recipe.evaluation.best_of
+    replies = studio.recipe.evaluation.replies_to_choose_from
     if replies > 1 and there(first, "sl_cai") and there(first, "pm"):
         settings = policy_settings(first.model("sl_cai"), base)
         yield StagePolicy(BEST_OF, settings, "sl_cai", replies=replies)

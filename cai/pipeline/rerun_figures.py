@@ -50,9 +50,8 @@ def measure_again(studio: Studio, stages: Collection[str]) -> None:
     if asked:
         # The preference model is measured on pairs of these replies.
         figures, best = measure_iterations(studio)
-        metrics |= figures
-        if best:
-            measured[BEST_OF], metrics["best_of"] = best["stage"], best["best_of"]
+        measured |= best.get("stages", {})
+        metrics |= {**figures, **best, "stages": measured}
     if "contamination" in metrics:
         metrics |= measure_contamination(studio)
     judging = {one.stage for one in passes_of_judges(studio.recipe, every)}

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cai.card import citation_lines, plain, table
+from cai.evaluation.intervals import Rate
 from cai.report.card_rows import Row, row_lines
 from cai.report.data_figures import MARGINS, DataFigures
 from cai.report.metrics import LabelMetrics, parse_metrics
-from cai.report.wording import between, decimal, interval, percent
+from cai.report.wording import between, decimal, interval, measured, percent
 
 MICROWORLD_LICENSE = "apache-2.0"
 """Of prompts and pairs of the microworld, which is part of this package."""
@@ -104,12 +105,20 @@ def _best_of(text: CardText) -> Iterator[str]:
     made: Mapping[str, Any] | None = text.metrics.get("best_of_data")
     if made is None or not text.has_best_of:
         return
+    intervals: Mapping[str, Mapping[str, Any]] = made.get("intervals", {})
+
+    def told(name: str) -> str:
+        found = intervals.get(name)
+        return measured(Rate(**found)) if found else decimal(made[name])
+
+    n = next((f", n = {one['n']:,} prompts" for one in intervals.values()), "")
+    known = f" (95% intervals in brackets{n})" if n else ""
     yield ""
     yield (
         f"{made['replies']} replies were drawn to each prompt from the policy `{made['policy']}` "
-        f"and scored by the run's preference model: {decimal(made['score'])} on average, "
-        f"{decimal(made['best_score'])} for the best ones. KL from that policy: "
-        f"{decimal(made['kl'])} nats as estimated, at most {decimal(made['kl_bound'])}."
+        f"and scored by the run's preference model: {told('score')} on average, "
+        f"{told('best_score')} for the best ones. KL from that policy: "
+        f"{told('kl')} nats as estimated, at most {decimal(made['kl_bound'])}{known}."
     )
 
 

@@ -137,6 +137,7 @@ class BestOfMetrics(Part):
     prompts: int = 0
     by_n: tuple[BestOfPointMetrics, ...] = ()
     policies: dict[str, BesideMetrics] = Field(default_factory=dict[str, BesideMetrics])
+    notes: tuple[str, ...] = ()
 
 
 class TrackedMetrics(Part):

@@ -22,7 +22,7 @@ from cai.report.policy_tables import (
     style_table,
     verdict_table,
 )
-from cai.report.tabling import add_row, plain_table
+from cai.report.tabling import add_row, plain_table, set_caption
 from cai.report.wording import NOT_MEASURED, between, decimal, interval, percent
 from cai.stage_titles import stage_title
 
@@ -119,14 +119,15 @@ def _best_of(metrics: Metrics, best_of: BestOfMetrics) -> Table:
     table = plain_table("Best-of-N by the preference model, KL from SL-CAI in nats", columns)
     for point in best_of.by_n:
         title = f"best of {point.n}" if point.n > 1 else stage_title("sl_cai")
-        shares = [_percent(point.harmful_compliance), _percent(point.helpfulness)]
+        shares = [_cell(point.harmful_compliance), _cell(point.helpfulness)]
         bound = f"{point.kl_bound:.2f}"
         add_row(table, [title, _mean(point.score), _mean(point.kl), bound, *shares])
     for name, beside in best_of.policies.items():
         stage = metrics.stages.get(name, StageMetrics())
-        shares = [_percent(stage.harmful_compliance), _percent(stage.helpfulness)]
+        shares = [_cell(stage.harmful_compliance), _cell(stage.helpfulness)]
         cells = [_mean(beside.score), _mean(beside.kl), NOT_MEASURED, *shares]
         add_row(table, [stage_title(name), *cells])
+    set_caption(table, best_of.notes)
     return table
 
 
@@ -209,11 +210,7 @@ def _three(rate: Rate | None) -> tuple[str, str, str]:
 
 
 def _mean(rate: Rate | None) -> str:
-    return f"{decimal(rate.value)}\n{between(rate)}" if rate else NOT_MEASURED
-
-
-def _percent(rate: Rate | None) -> str:
-    return percent(rate.value) if rate else NOT_MEASURED
+    return f"{decimal(rate.value)}\n{between(rate)}\nn={rate.n}" if rate else NOT_MEASURED
 
 
 def _cell(rate: Rate | None) -> str:

@@ -286,12 +286,15 @@ def test_a_citation_is_shown_as_it_was_written(tmp_path: Path):
 def test_best_of_says_how_many_replies_were_drawn_from_which_policy(tmp_path: Path):
     SplitWriter(tmp_path / "datasets" / "best_of", best_of_features()).write([])
     made = {"policy": "sl_cai", "replies": 16, "score": 0.5, "best_score": 1.25}
+    ends = {name: {"value": made[name], "low": 0.25, "high": 2, "n": 90} for name in [*made][2:]}
+    whole = {**made, "kl_bound": 1.83, "kl": 1.2, "intervals": ends}
 
-    write_cards(tmp_path, {**METRICS, "best_of_data": {**made, "kl_bound": 1.83, "kl": 1.2}})
+    write_cards(tmp_path, {**METRICS, "best_of_data": whole})
 
     card = (tmp_path / "datasets" / "best_of" / "README.md").read_text(encoding="utf-8")
     assert "16 replies were drawn to each prompt from the policy `sl_cai`" in card
-    assert "0.50 on average, 1.25 for the best ones" in card
+    assert "0.50 (0.25 to 2.00) on average, 1.25 (0.25 to 2.00) for the best ones" in card
+    assert "n = 90 prompts" in card
 
 
 def test_two_data_sets_of_the_same_rows_count_them_once(tmp_path: Path):

@@ -52,6 +52,18 @@ def test_errors_of_labels_have_their_intervals(metrics: Json):
     assert "calibration error 0.021 0.011 to 0.042 300" in table
 
 
+def test_every_share_of_best_of_n_has_its_interval_and_its_number():
+    share = {"value": 0.02, "low": 0.01, "high": 0.05, "n": 220}
+    score = {"value": 1.55, "low": 1.5, "high": 1.6, "n": 440}
+    point = {"n": 2, "score": score, "harmful_compliance": share, "helpfulness": share}
+
+    lines = printed(run_tables({"best_of": {"n": 2, "by_n": [point]}})).splitlines()
+
+    place = next(place for place, line in enumerate(lines) if "best of 2" in line)
+    assert lines[place + 1].split() == ["1.50", "to", "1.60", "1.0–5.0", "1.0–5.0"]
+    assert lines[place + 2].split() == ["n=440", "n=220", "n=220"]
+
+
 def test_names_from_a_constitution_are_no_markup():
     effects = {"[bold]theft[/bold]": {"draws": 3, "fixed": None}}
 
