@@ -125,6 +125,28 @@ def test_a_folder_that_is_no_export_is_not_replaced(run: Path, tmp_path: Path):
     assert (tmp_path / "mine" / "notes.txt").read_text() == "dear diary"
 
 
+@pytest.mark.parametrize("record", ["[]", "{}", "no JSON", '{"lr": 1}'])
+def test_a_folder_with_another_s_record_is_not_replaced(run: Path, tmp_path: Path, record: str):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "export.json").write_text(record)
+    (tmp_path / "mine" / "thesis.txt").write_text("dear diary")
+
+    with pytest.raises(CaiError, match="is there already and no export"):
+        export_run(run, tmp_path / "mine", "trl", minimum_margin=0, file_type="jsonl")
+
+    assert (tmp_path / "mine" / "thesis.txt").read_text() == "dear diary"
+
+
+def test_what_somebody_has_put_into_an_export_is_not_deleted(run: Path, tmp_path: Path):
+    export_run(run, tmp_path / "out", "trl", minimum_margin=0, file_type="jsonl")
+    (tmp_path / "out" / "thesis.txt").write_text("dear diary")
+
+    with pytest.raises(CaiError, match=r"holds 'thesis\.txt', which no export has written"):
+        export_run(run, tmp_path / "out", "trl", minimum_margin=0, file_type="jsonl")
+
+    assert (tmp_path / "out" / "thesis.txt").read_text() == "dear diary"
+
+
 def test_a_folder_that_is_called_as_a_new_export_stays(run: Path, tmp_path: Path):
     (tmp_path / "mine.new").mkdir()
     (tmp_path / "mine.new" / "notes.txt").write_text("dear diary")

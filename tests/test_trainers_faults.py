@@ -145,8 +145,10 @@ def test_what_is_no_model_of_a_training_is_not_replaced_by_one(tmp_path: Path, p
         WorkFolder(tmp_path / "out", "a").finished()
 
 
-def test_a_training_removes_no_folder_beside_it_that_it_has_not_made(tmp_path: Path):
-    folder_with_a_file(tmp_path / "out.training")
+@pytest.mark.parametrize("name", ["thesis", "model", "base", "merged", "checkpoints"])
+def test_a_training_removes_no_folder_beside_it_that_it_has_not_made(tmp_path: Path, name: str):
+    (tmp_path / "out.training").mkdir()
+    folder_with_a_file(tmp_path / "out.training" / name)
 
     with pytest.raises(CaiError, match="of no training"):
         WorkFolder(tmp_path / "out", "a").finished()

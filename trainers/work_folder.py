@@ -27,8 +27,8 @@ RECORD = "training.json"
 SNAPSHOTS = "snapshots"
 LOG = "training_log.jsonl"
 
-OWN = frozenset({"base", "checkpoints", "inputs", "merged", "model", "replaced", SNAPSHOTS})
-"""What a training keeps in its folder while it lasts."""
+MARK = "inputs"
+"""Stands in a training's folder from its beginning to its very end, and makes it one."""
 
 
 class WorkFolder:
@@ -50,7 +50,7 @@ class WorkFolder:
         self.out = out
         self.inputs = inputs
         self.path = out.with_name(out.name + ".training")
-        self._mark = self.path / "inputs"
+        self._mark = self.path / MARK
         self.checkpoints = self.path / "checkpoints"
         self.model = self.path / "model"
         self.snapshots = self.path / SNAPSHOTS
@@ -77,14 +77,15 @@ class WorkFolder:
     def open(self) -> None:
         """Make the folder ready: checkpoints of other inputs are removed."""
         if not self.is_begun():
-            shutil.rmtree(self.path, ignore_errors=True)
+            self._clear()
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._mark.write_text(self.inputs)
         self.checkpoints.mkdir(parents=True, exist_ok=True)
         moved = self.model / self.snapshots.name
         if moved.is_dir():
             # Of a process that was killed at the very end: they are not made again.
             moved.rename(self.snapshots)
         shutil.rmtree(self.model, ignore_errors=True)
-        self._mark.write_text(self.inputs)
 
     def last_checkpoint(self) -> Path | None:
         """The last whole checkpoint, if there is one."""
@@ -125,7 +126,16 @@ class WorkFolder:
         if self.out.exists():
             self.out.rename(replaced)
         self.model.rename(self.out)
+        self._clear()
         shutil.rmtree(self.path)
+
+    def _clear(self) -> None:
+        """Remove what a training has left, all but its mark: it stays known as a training's."""
+        for one in self.path.iterdir() if self.path.is_dir() else ():
+            if one.is_dir() and not one.is_symlink():
+                shutil.rmtree(one)
+            elif one != self._mark:
+                one.unlink()
 
     def _refuse_other_work(self) -> None:
         """What is there is replaced, or removed: it must be of a training."""
@@ -137,7 +147,7 @@ class WorkFolder:
                 "one), which the new one could replace; name another folder with --out"
             )
         check_folder(self.path)
-        if _has_files(self.path) and not any((self.path / name).exists() for name in OWN):
+        if _has_files(self.path) and not self._mark.is_file():
             raise RunError(
                 f"{self.path} is there already and of no training, which would keep its "
                 f"checkpoints there; move it away, or name another folder than {self.out}"

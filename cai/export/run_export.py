@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any, cast
 
 import orjson
 
@@ -27,6 +28,9 @@ from cai.report.card import DEFAULT, DataPart, SplitFiles, write_data_card
 
 RECORD, MADE_WITH = "export.json", "made_with"
 """What an exported folder says of itself, and what its rows were made with."""
+
+OWN_FIELDS = frozenset({"run", "format", "rows"})
+"""By which a record is known as one of an export."""
 
 OF_THE_RUN = "All further figures are of the run's data sets that these rows were made of."
 
@@ -52,6 +56,7 @@ class Exported:
         sources: how many, by data set, the column ``source`` and split; formats for people have
             none.
         lacks: why what the rows were made with does not lie beside them; empty if it does.
+        files: names of all files and folders in the exported folder but this record.
     """
 
     run: str
@@ -63,6 +68,7 @@ class Exported:
         default_factory=dict[str, Mapping[str, Mapping[str, int]]]
     )
     lacks: str = ""
+    files: Sequence[str] = ()
 
 
 def export_run(
@@ -100,7 +106,8 @@ def export_run(
         rows = {one.name: one.splits for one in made}
         sources = {one.name: one.sources for one in made if one.sources}
         left_out = dict(source.left_out)
-        exported = Exported(str(run), format, minimum_margin, rows, left_out, sources, lacks)
+        files = sorted(one.name for one in new.iterdir())
+        exported = Exported(str(run), format, minimum_margin, rows, left_out, sources, lacks, files)
         (new / RECORD).write_bytes(orjson.dumps(asdict(exported), option=orjson.OPT_INDENT_2))
         shutil.rmtree(out, ignore_errors=True)
         new.rename(out)
@@ -175,5 +182,28 @@ def _check_place(out: Path) -> None:
     """Refuse to replace what is no export, or what somebody stands in."""
     if Path.cwd().is_relative_to(out):
         raise CaiError(f"{out} is where you are; name a folder within it with --out")
-    if out.exists() and not (out / RECORD).is_file() and (out.is_file() or any(out.iterdir())):
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    if (written := _files_of_export(out)) is None:
         raise CaiError(f"{out} is there already and no export; name another folder with --out")
+    if others := sorted({one.name for one in out.iterdir()} - {RECORD, *written}):
+        raise CaiError(
+            f"{out} holds {others[0]!r}, which no export has written there and a new one would "
+            "delete; move it away, or name another folder with --out"
+        )
+
+
+def _files_of_export(folder: Path) -> set[str] | None:
+    """What an export says that it has written into a folder; None if there is no record of one."""
+    file = folder / RECORD
+    if not file.is_file():
+        return None
+    try:
+        record: Any = orjson.loads(file.read_bytes())
+    except orjson.JSONDecodeError:
+        return None  # anybody's file
+    if not isinstance(record, dict) or not record.keys() >= OWN_FIELDS:
+        return None
+    files: Any = cast("dict[str, Any]", record).get("files")
+    # Exports of an earlier version say nothing of their files: all of them are then another's.
+    return {str(name) for name in cast("list[Any]", files)} if isinstance(files, list) else set()
