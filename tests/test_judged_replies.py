@@ -251,6 +251,39 @@ def test_a_reply_made_again_is_judged_anew_and_other_replies_are_not(tmp_path: P
     assert all("Long." in one for one in again if "Yes or No" in one or "(A):" in one)
 
 
+def test_a_judge_s_figures_tell_who_was_asked_and_how_and_who_stands_at_zero(tmp_path: Path):
+    def answer(body: Mapping[str, Any]) -> Reply:
+        asked = asked_of(body)
+        if "(A):" in asked:
+            return likes("So.")(dict(body))
+        if "from 0 to 4" in asked:
+            return graded(1, 0, 0, 0, 0)
+        return yes(0.1) if "Yes or No" in asked else Reply(f"{body['model']} says so.", "stop")
+
+    other = "{name: 'openai:other', endpoint: 'SERVER'}"
+    settings = f"verdicts: {{}}\n  harmfulness: {{}}\n  contest: {{models: {{other: {other}}}}}"
+    found = evaluate(tmp_path, settings, answer)
+
+    criteria = found["contest"]["criteria"]
+    asked = {
+        "harmlessness": criteria["harmlessness"]["asked"],
+        "helpfulness": criteria["helpfulness"]["asked"],
+        "harmfulness": found["harmfulness"]["other"]["asked"],
+        "verdicts": found["verdicts"]["other"]["asked"],
+    }
+    ways = {name: (one["judge"], one["way"]) for name, one in asked.items()}
+    assert ways == {
+        "harmlessness": ("openai:fake", "choice"),
+        "helpfulness": ("openai:fake", "choice"),
+        "harmfulness": ("openai:fake", "grade"),
+        "verdicts": ("openai:fake", "yes or no"),
+    }
+    assert len({one["questions"] for one in asked.values()}) == 4
+    # The assistant that stands at 0 is its own judge, behind the same server.
+    assert {one["model"] for one in asked.values()} == {found["contest"]["zero"]}
+    assert "127.0.0.1" not in json.dumps(found["contest"])
+
+
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
     """The microworld's helpful-only model, scored by itself."""

@@ -17,6 +17,7 @@ from cai.evaluation.labels import LabelFigures, Truth, label_figures
 from cai.evaluation.length_control import Contest as LengthGame
 from cai.evaluation.length_control import length_controlled
 from cai.evaluation.truths import microworld_truth
+from cai.pipeline.asked import asked_of_judge, hash_of_model
 from cai.pipeline.contest import (
     CRITERIA,
     IDENTICAL,
@@ -28,6 +29,7 @@ from cai.pipeline.contest import (
 )
 from cai.pipeline.judged_rows import ends_of, rows_between
 from cai.pipeline.labeler_figures import cost_of
+from cai.pipeline.labelling import Judging
 from cai.pipeline.policies import StagePolicy
 from cai.pipeline.readback import read_comparison
 from cai.pipeline.studio import Studio
@@ -48,6 +50,7 @@ class CriterionFigures:
         cost: of the judgements, whenever they were bought.
         trust: in the judge.
         principles: ids of those that stand for the criterion.
+        asked: as of `cai.pipeline.asked.asked_of_judge`.
         against_truth: the judge's verdicts held against what is true; None where that is unknown.
         true_elo: scores by what is true, of the same pairs; None likewise.
         at_equal_length: win rates that are left where both replies are equally long, by the names
@@ -62,6 +65,7 @@ class CriterionFigures:
     cost: LabelCost
     trust: Trust
     principles: Sequence[str] = ()
+    asked: Mapping[str, str] = field(default_factory=dict[str, str])
     against_truth: LabelFigures | None = None
     true_elo: EloFigures | None = None
     at_equal_length: Mapping[tuple[str, str], Rate] = field(
@@ -91,6 +95,7 @@ class CriterionFigures:
             "tokens": (cost.input_tokens or 0) + (cost.output_tokens or 0) if known else None,
             "dollars": cost.dollars,
             "principles": list(self.principles),
+            "asked": self.asked,
             **self.trust.to_json(),
             "against_truth": _against_truth(self.against_truth),
             "true_elo": _scores(self.true_elo) if self.true_elo else None,
@@ -113,7 +118,8 @@ def contest_figures(studio: Studio, policies: Sequence[StagePolicy]) -> Mapping[
         studio: of the run.
         policies: all that were measured.
     """
-    names = [one.stage for one in contestants(policies)]
+    answering = contestants(policies)
+    names = [one.stage for one in answering]
     if studio.recipe.evaluation.contest is None or len(names) < 2:
         return {}
     found = {
@@ -125,7 +131,8 @@ def contest_figures(studio: Studio, policies: Sequence[StagePolicy]) -> Mapping[
     if not told:
         return {}
     judge = studio.recipe.models.of("judge").name
-    return {"contest": {"models": names, "judge": judge, "criteria": told}}
+    zero = hash_of_model(studio, answering[0].settings)
+    return {"contest": {"models": names, "zero": zero, "judge": judge, "criteria": told}}
 
 
 def criterion_figures(
@@ -166,6 +173,7 @@ def criterion_figures(
             contest.gates if contest.criterion(criterion).gate_data else None,
         ),
         principles=[one.id for one in constitution.principles],
+        asked=_asked(studio, judging),
         against_truth=label_figures(asked, truth) if truth and asked else None,
         true_elo=scores(judged.true_games),
         at_equal_length={
@@ -174,6 +182,13 @@ def criterion_figures(
             if (share := _at_equal_length(judged.labels, a, b)) is not None
         },
     )
+
+
+def _asked(studio: Studio, judging: Judging) -> Mapping[str, str]:
+    template = "rate" if judging.label.way == "rating" else "compare"
+    if judging.label.thinking is not None:
+        template = "reason"
+    return asked_of_judge(studio, judging.label.way, template, (judging.setting,), judging.label)
 
 
 def _at_equal_length(labels: Sequence[Comparison], a: str, b: str) -> Rate | None:

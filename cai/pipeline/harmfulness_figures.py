@@ -7,6 +7,7 @@ from typing import Any
 
 from cai.evaluation.harmfulness import ScoredReply, harm_score, harmfulness_figures
 from cai.evaluation.truths import microworld_harm
+from cai.pipeline.asked import asked_of_judge
 from cai.pipeline.contest import contestants
 from cai.pipeline.harmfulness import (
     GATE,
@@ -53,6 +54,7 @@ def _figures(studio: Studio, judging: Judging, rows: Sequence[Row]) -> Mapping[s
     return {
         **harmfulness_figures(scored).to_json(),
         "scale": settings.scale,
+        "asked": asked_of_judge(studio, settings.scale, judging.scale.template, (judging.setting,)),
         **ends_of(rows),
         "calls": cost.calls,
         "tokens": (cost.input_tokens or 0) + (cost.output_tokens or 0) if known else None,

@@ -18,6 +18,7 @@ from cai.evaluation.patterns import is_degenerate
 from cai.evaluation.policy import policy_figures
 from cai.harmfulness_settings import VerdictSettings
 from cai.label_settings import LabelSettings
+from cai.pipeline.asked import asked_of_judge
 from cai.pipeline.contest import contestants
 from cai.pipeline.judged_rows import answer_to_judge, ends_of, rows_by_name
 from cai.pipeline.judging import Choice, chosen_principles, judging_under
@@ -161,6 +162,7 @@ def _figures(studio: Studio, rows: Sequence[Row], beside: Classifier) -> Mapping
     known = cost.input_tokens is not None and cost.output_tokens is not None
     return {
         **policy_figures(replies, judge).to_json(),
+        "asked": asked_of_judge(studio, "yes or no", "classify", questions_of(studio).values()),
         "agreement": {"with": beside.method, **alike.to_json()} if alike else None,
         **ends_of(rows, unasked=sum(not record["p_yes"] for record in records)),
         "calls": cost.calls,

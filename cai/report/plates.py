@@ -7,6 +7,7 @@ from itertools import chain
 
 from cai.evaluation.intervals import Rate
 from cai.report import alts, plots, wording
+from cai.report.alike import contests_apart
 from cai.report.data import ReportData
 from cai.report.drawing import Plate
 from cai.report.training_plates import loss_plates, training_plates
@@ -139,8 +140,7 @@ def _robustness(runs: Sequence[ReportData], names: Sequence[str]) -> Iterator[Pl
 
 def _plane(runs: Sequence[ReportData], names: Sequence[str]) -> Iterator[Plate]:
     found = [run.metrics.contest.on_plane if run.metrics.contest else {} for run in runs]
-    zeros = {run.metrics.contest.models[:1] for run in runs if run.metrics.contest}
-    if not all(found) or len(zeros) > 1:
+    if not all(found) or (len(runs) > 1 and contests_apart(runs[0].metrics, runs[1].metrics)):
         return
     yield Plate(
         "plane",

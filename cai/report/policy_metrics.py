@@ -104,6 +104,18 @@ class TruthMetrics(Part):
     ece: float | None = None
 
 
+class AskedMetrics(Part):
+    """Who was asked what, as `cai.pipeline.asked.asked_of_judge` gives it.
+
+    Figures of two runs are on one scale only if all of it is the same.
+    """
+
+    judge: str
+    model: str
+    way: str
+    questions: str
+
+
 class CriterionMetrics(Part):
     """Judgements under one criterion; Elo points at a scale of 400/ln 10, the first model at 0.
 
@@ -113,6 +125,7 @@ class CriterionMetrics(Part):
     """
 
     prompts: int = 0
+    asked: AskedMetrics | None = None
     elo: dict[str, Rate] = Field(default_factory=dict[str, Rate])
     notes: tuple[str, ...] = ()
     wins: tuple[WinMetrics, ...] = ()
@@ -130,9 +143,13 @@ class CriterionMetrics(Part):
 
 
 class ContestMetrics(Part):
-    """Models compared in pairs, by criterion: "harmlessness" and "helpfulness"."""
+    """Models compared in pairs, by criterion: "harmlessness" and "helpfulness".
+
+    `zero` is a hash of the first model, which stands at 0; "" in runs of before it was kept.
+    """
 
     models: tuple[str, ...] = ()
+    zero: str = ""
     judge: str = ""
     criteria: dict[str, CriterionMetrics] = Field(default_factory=dict[str, CriterionMetrics])
 
@@ -151,6 +168,7 @@ class ContestMetrics(Part):
 class JudgedMetrics(Part):
     """What a judge's answers about single replies took, and whether it is to be believed."""
 
+    asked: AskedMetrics | None = None
     rows: dict[str, int] = Field(default_factory=dict[str, int])
     calls: int = 0
     tokens: int | None = None

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from cai.evaluation.intervals import Rate, difference
+from cai.report.alike import judged_apart, zeros_apart
 from cai.report.data import ReportData
 from cai.report.metrics import LabelMetrics, Metrics, PreferenceModelMetrics
 from cai.report.plates import seconds_of
@@ -101,29 +102,33 @@ def _stages(a: Metrics, b: Metrics) -> Iterator[Group]:
 
 
 def _verdicts(a: Metrics, b: Metrics) -> Iterator[Group]:
+    apart = judged_apart(a.verdicts, b.verdicts)
     for name in dict.fromkeys([*a.verdicts, *b.verdicts]):
         sides = [run.verdicts.get(name) for run in (a, b)]
         lines = [
-            _line(title, [figure(one) if one else None for one in sides], way)
+            _line(title, [figure(one) if one else None for one in sides], way, alike=not apart)
             for title, (way, figure) in FIGURES.items()
         ]
         agreement = [one.agreement if one else None for one in sides]
-        lines.append(_line("Agrees with the figures above", agreement))
+        methods = [run.stages[name].method for run in (a, b) if name in run.stages]
+        alike = not apart and len(set(methods)) < 2
+        lines.append(_line("Agrees with the figures above", agreement, alike=alike))
         judged = _distrusted([[one.trusted] if one else [] for one in sides])
-        yield Group(f"{stage_title(name)}, by the judge", tuple(lines), judged)
+        yield Group(f"{stage_title(name)}, by the judge", tuple(lines), (*judged, *apart))
 
 
 def _contest(a: Metrics, b: Metrics) -> Iterator[Group]:
     contests = [run.contest or ContestMetrics() for run in (a, b)]
-    zeros = [stage_title(one.models[0]) if one.models else "" for one in contests]
-    alike = zeros[0] == zeros[1]
-    apart = () if alike or not all(zeros) else (f"0 is {zeros[0]} in A, {zeros[1]} in B",)
+    zeros = zeros_apart(a, b)
     for criterion in dict.fromkeys(name for one in contests for name in one.criteria):
         sides = [one.criteria.get(criterion) for one in contests]
         elo = [one.elo if one else {} for one in sides]
         names = dict.fromkeys([*elo[0], *elo[1]])
+        found = [{criterion: one} if one else {} for one in sides]
+        apart = (*zeros, *judged_apart(found[0], found[1]))
+        more = "more is better"
         lines = (
-            _line(stage_title(n), [one.get(n) for one in elo], "more is better", ELO, alike=alike)
+            _line(stage_title(n), [one.get(n) for one in elo], more, ELO, alike=not apart)
             for n in names
         )
         judged = _distrusted([[one.trusted] if one else [] for one in sides])
@@ -132,16 +137,16 @@ def _contest(a: Metrics, b: Metrics) -> Iterator[Group]:
 
 def _harmfulness(a: Metrics, b: Metrics) -> Group:
     models = [run.harmfulness for run in (a, b)]
-    lines: list[Line] = []
+    apart, lines = judged_apart(models[0], models[1]), list[Line]()
     for name in dict.fromkeys([*models[0], *models[1]]):
         found = [one.get(name) for one in models]
-        title, way = stage_title(name), "less is better"
-        lines += [
-            _line(f"{title}, greedy", [one.greedy if one else None for one in found], way, SCORE),
-            _line(f"{title}, sampled", [one.sampled if one else None for one in found], way, SCORE),
-        ]
+        greedy = [one.greedy if one else None for one in found]
+        sampled = [one.sampled if one else None for one in found]
+        for how, sides in (("greedy", greedy), ("sampled", sampled)):
+            title, way = f"{stage_title(name)}, {how}", "less is better"
+            lines.append(_line(title, sides, way, SCORE, alike=not apart))
     judged = _distrusted([[one.trusted for one in found.values()] for found in models])
-    return Group("Absolute harmfulness, 0 to 4", tuple(lines), judged)
+    return Group("Absolute harmfulness, 0 to 4", tuple(lines), (*judged, *apart))
 
 
 def _distrusted(trust: Sequence[Sequence[bool | None]]) -> tuple[str, ...]:

@@ -37,6 +37,11 @@ def contest() -> Callable[..., dict[str, Any]]:
     return contest_metrics
 
 
+@pytest.fixture
+def asked() -> Callable[..., dict[str, str]]:
+    return asked_of
+
+
 def all_metrics() -> dict[str, Any]:
     stages = {"helpful": (294, 3, 297), "sl_cai": (54, 6, 293), "rl_cai": (9, 3, 292)}
     by_family = {"theft": rate(3, 50), "privacy": rate(20, 50), "weapons": rate(1, 50)}
@@ -114,6 +119,7 @@ def contest_metrics(names: Sequence[str], trusted: bool | None = True) -> dict[s
         won = {"a": names[1], "b": names[0], "rate": rate(300, 400).to_json()}
         return {
             "prompts": 400,
+            "asked": asked_of("microworld"),
             "elo": elo,
             "wins": [won | {"length_controlled": rate(290, 400).to_json()}],
             "rows": {"ok": 760, "refused": 30, "unparsed": 10},
@@ -125,7 +131,11 @@ def contest_metrics(names: Sequence[str], trusted: bool | None = True) -> dict[s
         }
 
     criteria = {"harmlessness": criterion(190.8), "helpfulness": criterion(-20.0)}
-    return {"models": list(names), "criteria": criteria}
+    return {"models": list(names), "zero": f"weights of {names[0]}", "criteria": criteria}
+
+
+def asked_of(judge: str, way: str = "choice", questions: str = "principles") -> dict[str, str]:
+    return {"judge": judge, "model": f"weights of {judge}", "way": way, "questions": questions}
 
 
 def label_metrics() -> dict[str, Any]:

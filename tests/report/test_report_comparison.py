@@ -1,14 +1,19 @@
 import re
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from cai.constitution.difference import FieldChange
 from cai.evaluation import rate
 from cai.report import write_comparison
 from cai.report.comparison import changed_principles, comparison_sentence
+from cai.report.data import ReportData
 from cai.report.load import load_run
 from cai.report.metrics import parse_metrics
+from cai.report.plates import plates_of
 from cai.report.side_by_side import groups_of
 
 WriteRun = Callable[..., Awaitable[None]]
@@ -68,6 +73,88 @@ async def test_figures_that_were_measured_in_two_ways_are_not_subtracted(
         "RL-CAI": ("B by patterns",),
         "Harm by revision round": ("B by patterns",),
     }
+
+
+@pytest.mark.parametrize(
+    ("theirs", "remark"),
+    [
+        (("openai:judge", "grade"), "judged by microworld in A, openai:judge in B"),
+        (("microworld", "rating"), "asked by grade in A, rating in B"),
+        (("microworld", "grade", "others"), "asked other questions in A than in B"),
+    ],
+    ids=["another judge", "another scale", "other questions"],
+)
+def test_what_two_judges_say_is_not_subtracted(
+    metrics: Json,
+    contest: Callable[..., Json],
+    asked: Callable[..., Json],
+    theirs: tuple[str, ...],
+    remark: str,
+):
+    a, b = (judged(metrics, contest, one) for one in (asked("microworld", "grade"), asked(*theirs)))
+
+    same, apart = groups_of(a, a), groups_of(a, b)
+
+    titles = ("RL-CAI, by the judge", "Elo points, harmlessness", "Absolute harmfulness, 0 to 4")
+    for title in titles:
+        of_judge = next(one for one in apart if one.title == title)
+        assert remark in of_judge.remarks
+        assert [line.moved for line in of_judge.lines] == [None] * len(of_judge.lines)
+        alike = next(one for one in same if one.title == title)
+        assert all(line.moved is not None for line in alike.lines)
+    assert "plane" in [plate.name for plate in plates_of([a, a])]
+    assert "plane" not in [plate.name for plate in plates_of([a, b])]
+
+
+@pytest.mark.parametrize(
+    ("zero", "remark"),
+    [
+        ("other weights", "0 is Helpful-only, another model in A than in B"),
+        ("", "B does not tell which model stands at 0"),
+    ],
+    ids=["other weights", "a run of before it was kept"],
+)
+def test_elo_points_over_another_model_of_the_same_name_are_not_subtracted(
+    metrics: Json,
+    contest: Callable[..., Json],
+    asked: Callable[..., Json],
+    zero: str,
+    remark: str,
+):
+    a, b = (judged(metrics, contest, asked("microworld")) for _ in range(2))
+    found = b.metrics.contest
+    assert found is not None
+    other = b.metrics.model_copy(update={"contest": found.model_copy(update={"zero": zero})})
+
+    groups = groups_of(a, replace(b, metrics=other))
+
+    elo = next(one for one in groups if one.title == "Elo points, harmlessness")
+    assert elo.remarks == (remark,)
+    assert [line.moved for line in elo.lines] == [None, None]
+
+
+def test_judges_of_runs_that_have_not_kept_who_judged_are_not_called_the_same(
+    metrics: Json, contest: Callable[..., Json]
+):
+    before = judged(metrics, contest, None)
+
+    groups = groups_of(before, before)
+
+    (harm,) = (one for one in groups if one.title == "Absolute harmfulness, 0 to 4")
+    assert harm.remarks == ("A and B do not tell who judged",)
+    assert harm.lines[0].moved is None
+
+
+def judged(metrics: Json, contest: Callable[..., Json], asked: Json | None) -> ReportData:
+    """A run whose judge was asked about its policies in all three ways."""
+    found = contest(["helpful", "rl_cai"])
+    for one in found["criteria"].values():
+        one["asked"] = asked
+    share = rate(30, 300).to_json()
+    of_replies = {"rl_cai": {"harmful_compliance": share, "asked": asked, "trusted": True}}
+    harm = {"rl_cai": {"greedy": share, "asked": asked, "trusted": True}}
+    content = {**metrics, "contest": found, "verdicts": of_replies, "harmfulness": harm}
+    return ReportData("run", parse_metrics(content))
 
 
 def lines_of(page: Path) -> dict[str, str]:

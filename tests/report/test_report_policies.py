@@ -226,10 +226,11 @@ async def test_a_judge_s_verdicts_are_shown_with_how_far_they_agree_and_what_the
 
 
 async def test_a_judge_s_verdicts_on_two_runs_are_laid_side_by_side(
-    tmp_path: Path, write_run: WriteRun, metrics: Json
+    tmp_path: Path, write_run: WriteRun, metrics: Json, asked: Callable[..., Json]
 ):
-    await write_run(tmp_path / "a", {**metrics, "verdicts": {"rl_cai": verdicts_of_a_judge()}})
-    fewer = {**verdicts_of_a_judge(), "harmful_compliance": rate(3, 300).to_json()}
+    verdicts = {**verdicts_of_a_judge(), "asked": asked("microworld")}
+    await write_run(tmp_path / "a", {**metrics, "verdicts": {"rl_cai": verdicts}})
+    fewer = {**verdicts, "harmful_compliance": rate(3, 300).to_json()}
     await write_run(tmp_path / "b", {**metrics, "verdicts": {"rl_cai": fewer}})
 
     page = write_comparison(tmp_path / "a", tmp_path / "b", tmp_path / "out.html").read_text()
