@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import urllib.request
@@ -123,6 +124,16 @@ def preference_model(
     settings = PreferenceModelSettings(epochs=12, batch_size=16, learning_rate=3e-3)
     train_preference_model(str(tiny_model), pairs, out, settings, inputs="shared")
     return out
+
+
+@pytest.fixture(scope="session")
+def refuses_even(preference_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """It, with a template that takes no reply of an even number of letters, and so no blank one."""
+    folder = shutil.copytree(preference_model, tmp_path_factory.mktemp("even") / "pm")
+    even = "{% if messages[-1].role == 'assistant' and messages[-1].content | length % 2 == 0 %}"
+    refusal = "{{ raise_exception('even') }}{% endif %}"
+    (folder / "chat_template.jinja").write_text(even + refusal + CHATML)
+    return folder
 
 
 def build_tiny_model(folder: Path, seed: int = 0, positions: int = 512) -> None:

@@ -16,7 +16,7 @@ from cai.microworld import MODEL
 from tests.trainers_support import HARSH, KIND, SHORT, assistant, log, same_weights, user, write
 from trainers.preference_model import encode_pair, train_preference_model
 from trainers.rows import Dropped
-from trainers.scoring import Scorer, score
+from trainers.scoring import DrawnScorer, Scorer, score
 from trainers.settings import LoraSettings, PreferenceModelSettings
 from trainers.tokens import load_tokenizer
 
@@ -57,8 +57,8 @@ def test_a_conversation_too_long_for_the_preference_model_is_named(preference_mo
         score(preference_model, replies)
 
 
-def test_a_scorer_that_shortens_reads_the_end_and_counts_it(preference_model: Path):
-    scorer = Scorer(preference_model, shortens=True)
+def test_what_a_policy_has_drawn_is_read_at_its_end_where_it_is_too_long(preference_model: Path):
+    scorer = DrawnScorer(Scorer(preference_model))
     long = [user("Hi"), assistant("first " * 600 + "word " * 300)]
     same_end = [user("Hi"), assistant("other " * 700 + "word " * 300)]
 
@@ -67,6 +67,18 @@ def test_a_scorer_that_shortens_reads_the_end_and_counts_it(preference_model: Pa
     assert scores[1] == pytest.approx(scores[2], abs=1e-5)
     assert scores[0] == pytest.approx(score(preference_model, [[user("Hi"), assistant(KIND)]])[0])
     assert scorer.shortened == 2
+
+
+def test_a_drawn_reply_that_the_chat_template_refuses_has_no_score_and_is_counted(
+    refuses_even: Path,
+):
+    scorer = DrawnScorer(Scorer(refuses_even))
+    spoken, blank = [user("Hi"), assistant("No.")], [user("Hi"), assistant("")]
+
+    scores = scorer.score([blank, spoken, blank])
+
+    assert scores == [None, pytest.approx(score(refuses_even, [spoken])[0]), None]
+    assert scorer.refused == {"the chat template refuses it: even": 2}
 
 
 def test_a_policy_is_no_preference_model(tiny_model: Path):

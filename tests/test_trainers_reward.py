@@ -16,6 +16,7 @@ from cai.errors import CaiError, RunError
 from tests.trainers_support import assistant, log, user, write
 from trainers.reward import Part, Reward, RewardSource, open_reward
 from trainers.rl import train_rl
+from trainers.scoring import DrawnScorer, Scorer
 from trainers.settings import RewardSettings, RlSettings
 
 
@@ -68,6 +69,13 @@ def test_a_batch_without_any_reward_stops_the_training():
 
     with pytest.raises(RunError, match="none of the 2 replies of a rollout batch has a reward"):
         Reward([rating]).pay(replies("no", "no"))
+
+
+def test_replies_that_have_no_score_are_told_with_what_the_template_says(refuses_even: Path):
+    score = Part("score", DrawnScorer(Scorer(refuses_even)))
+
+    with pytest.raises(RunError, match="refuses it: even; some templates refuse a blank reply"):
+        Reward([score]).pay(replies(""))
 
 
 def test_a_part_without_weight_is_logged_and_changes_no_reward():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import statistics
 from dataclasses import replace
@@ -204,8 +205,17 @@ def test_without_held_out_pairs_nothing_is_subtracted(source: RewardSource, tmp_
 
 
 def test_scores_cannot_be_divided_by_the_spread_of_none(source: RewardSource):
-    with pytest.raises(InputError, match="no held-out pairs whose scores"):
+    with pytest.raises(InputError, match="has 0 held-out replies that scores differ on"):
         open_reward(source, RlSettings(divide_by_spread=True))
+
+
+def test_scores_that_are_all_the_same_have_no_spread_to_be_divided_by(
+    source: RewardSource, tmp_path: Path
+):
+    same = write(tmp_path / "held", [{"prompt": "Why?", "chosen": "So.", "rejected": "So."}])
+
+    with pytest.raises(InputError, match=r"rl\.divide_by_spread"):
+        open_reward(replace(source, held_out=same), RlSettings(divide_by_spread=True))
 
 
 def test_the_record_says_what_was_subtracted(
@@ -217,7 +227,25 @@ def test_the_record_says_what_was_subtracted(
 
     record = json.loads((tmp_path / "out" / "training.json").read_text())
     mean = open_reward(held_out, RlSettings()).parts[0].mean
-    assert record["reward"] == {"score": {"weight": 1.0, "mean": mean, "spread": 1.0}}
+    held_out = {"pairs": 64, "left_out": 0}
+    scale = {"weight": 1.0, "mean": mean, "spread": 1.0, "held_out": held_out}
+    assert record["reward"] == {"score": scale}
+
+
+def test_held_out_pairs_that_are_too_long_are_counted(short_sighted: Path, tmp_path: Path):
+    short = {"prompt": "Why?", "chosen": "So.", "rejected": "No."}
+    held = write(tmp_path / "held", [short, {**short, "rejected": "No. " * 30}, short])
+
+    reward = open_reward(RewardSource(str(short_sighted), held), RlSettings())
+
+    assert reward.record["score"]["held_out"] == {"pairs": 2, "left_out": 1}
+
+
+def test_held_out_pairs_that_are_all_too_long_are_no_mean_of_0(short_sighted: Path, tmp_path: Path):
+    long = write(tmp_path / "held", [{"prompt": "Why?", "chosen": "So.", "rejected": "No. " * 30}])
+
+    with pytest.raises(InputError, match="no pair of at most the 40 tokens"):
+        open_reward(RewardSource(str(short_sighted), long), RlSettings())
 
 
 @pytest.mark.parametrize("algorithm", ["rloo", "ppo"])
@@ -319,6 +347,30 @@ def test_a_reply_that_has_more_tokens_read_than_drawn_is_scored_and_counted(
 
     assert (result.rows, result.dropped) == (8, {})
     assert sum(entry["shortened"] for entry in log(tmp_path / "out")) > 0
+
+
+@pytest.mark.parametrize("algorithm", ["rloo", "ppo"])
+@pytest.mark.parametrize("role", ["pays", "tracks"])
+def test_replies_that_a_chat_template_refuses_stop_no_training(
+    tiny_model: Path,
+    preference_model: Path,
+    refuses_even: Path,
+    prompts: Path,
+    tmp_path: Path,
+    role: str,
+    algorithm: Any,
+):
+    source = RewardSource(str(refuses_even))
+    if role == "tracks":
+        odd = write(tmp_path / "held", [{"prompt": "Why?", "chosen": "So.", "rejected": "No."}])
+        source = RewardSource(str(preference_model), odd, test_preference_model=str(refuses_even))
+    settings = RlSettings(**RL, algorithm=algorithm)
+
+    train_rl(str(tiny_model), source, prompts, tmp_path / "out", settings, inputs="a")
+
+    for entry in log(tmp_path / "out"):
+        assert 0 < entry["unread"] < 1 if role == "pays" else entry["unread"] == 0
+        assert math.isfinite(entry["reward"]) and math.isfinite(entry.get("test_pm", 0))
 
 
 def test_a_preference_model_that_can_read_no_reply_is_told_before_the_policy_is_loaded(

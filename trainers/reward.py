@@ -18,15 +18,11 @@ from typing import Any, NamedTuple, Protocol
 
 from cai.errors import Fault, InputError, RunError
 from trainers.environment import of_all_processes
-from trainers.pairs import COLUMNS, LABEL, read_pair
-from trainers.rows import BadRow, check_columns, data_files, read_rows
-from trainers.scoring import Scorer
+from trainers.held_out import HeldOut, read_held_out
+from trainers.scoring import UNREADABLE, DrawnScorer, Scorer
 from trainers.settings import RlSettings
 from trainers.tokens import Conversation
 from trainers.tracking import Tracker, standard_of
-
-MOST_HELD_OUT = 256
-"""Pairs of the held-out set that are scored: the mean of 512 replies is sure enough."""
 
 SCORE, RATING = "score", "rating"
 """Names of the parts in log and record: the preference model's, the judge's."""
@@ -88,6 +84,7 @@ class Part:
         weight: what it counts for; at 0 it is logged alone.
         mean: what is subtracted.
         spread: what is then divided by.
+        held_out: what both were found on; None where neither was looked for.
     """
 
     name: str
@@ -95,6 +92,7 @@ class Part:
     weight: float = 1.0
     mean: float = 0.0
     spread: float = 1.0
+    held_out: HeldOut | None = None
 
     def score(self, conversations: Sequence[Conversation]) -> list[float | None]:
         """Scores on this scale."""
@@ -103,6 +101,12 @@ class Part:
             for score in self.of.score(conversations)
         ]
 
+    @property
+    def record(self) -> Mapping[str, Any]:
+        """Weight and scale, and how many pairs say so, for the record of a training."""
+        told = {} if self.held_out is None else {"held_out": self.held_out.record}
+        return {"weight": self.weight, "mean": self.mean, "spread": self.spread, **told}
+
 
 class Paid(NamedTuple):
     """What some replies are worth.
@@ -110,9 +114,9 @@ class Paid(NamedTuple):
     Args:
         rewards: in their order; None for a reply that a part with weight says nothing of.
         figures: for the log, over the replies of all processes: mean of each part over the replies
-            that it speaks of, if there are several parts; the share of replies without a reward, if
-            there can be any; that of replies before which a preference model could not read the
-            whole prompt.
+            that it speaks of, if there are several parts; the shares of replies without a rating
+            and without a score, if such a part is there; that of replies before which a preference
+            model could not read the whole prompt.
     """
 
     rewards: list[float | None]
@@ -141,7 +145,8 @@ class Reward:
             conversations: one at least, each with the reply as its last turn.
 
         Raises:
-            RunError: none of the replies has a reward.
+            RunError: none of the replies of all processes has a reward, or none can be read by
+                both preference models.
         """
         scorers = self._scorers()
         before = [scorer.shortened for scorer in scorers]
@@ -149,23 +154,22 @@ class Reward:
         weights = {part.name: part.weight for part in self.parts if part.weight}
         weighted = [scores[name] for name in weights]
         rewards = [_sum(one, [*weights.values()]) for one in zip(*weighted, strict=True)]
-        unpaid = sum(reward is None for reward in rewards)
-        if unpaid == len(rewards):
+        everyone = of_all_processes(rewards)
+        if all(reward is None for reward in everyone):
+            why = _why_unpaid(scores, scorers)
             raise RunError(
-                f"none of the {unpaid} replies of a rollout batch has a reward, for the judge has "
-                "rated none of them; `cai rows list RUN --stage reward` says why. Name a fallback "
-                "for the judge, or mend what the rows tell; bought ratings are found again"
+                f"none of the {len(everyone)} replies of a rollout batch has a reward: {why}"
             )
         figures = {name: _mean(one) for name, one in scores.items()} if len(scores) > 1 else {}
         if RATING in scores:
-            figures["unrated"] = _mean([reward is None for reward in rewards])
+            figures["unrated"] = _mean([rating is None for rating in scores[RATING]])
         if self.tracker is not None:
-            known = [score for score in scores[SCORE] if score is not None]
-            figures |= self.tracker.figures(conversations, known)
+            figures |= self.tracker.figures(conversations, scores[SCORE])
         if scorers:
             after = [scorer.shortened for scorer in scorers]
             shortened = max(new - old for new, old in zip(after, before, strict=True))
             figures["shortened"] = _mean([shortened / len(rewards)])
+            figures["unread"] = _mean([score is None for score in scores[SCORE]])
         return Paid(rewards, figures)
 
     def has_room(self, prompt: Conversation, tokens: int) -> bool:
@@ -174,21 +178,18 @@ class Reward:
         Raises:
             BadRow: a chat template refuses the prompt.
         """
-        return all(scorer.has_room(prompt, tokens) for scorer in self._scorers())
+        return all(one.scorer.has_room(prompt, tokens) for one in self._scorers())
 
-    def _scorers(self) -> list[Scorer]:
+    def _scorers(self) -> list[DrawnScorer]:
         """The preference models."""
         asked = [part.of for part in self.parts]
         asked += [] if self.tracker is None else [self.tracker.of]
-        return [one for one in asked if isinstance(one, Scorer)]
+        return [one for one in asked if isinstance(one, DrawnScorer)]
 
     @property
     def record(self) -> Mapping[str, Any]:
         """Weight and scale of each part, for the record of a training."""
-        return {
-            part.name: {"weight": part.weight, "mean": part.mean, "spread": part.spread}
-            for part in self.parts
-        }
+        return {part.name: part.record for part in self.parts}
 
 
 def open_reward(source: RewardSource, settings: RlSettings) -> Reward:
@@ -204,7 +205,7 @@ def open_reward(source: RewardSource, settings: RlSettings) -> Reward:
     if weights.preference_model:
         if source.preference_model is None:
             raise RunError("rl.reward.preference_model has weight, and there is no such model")
-        scorer = Scorer(source.preference_model, shortens=True)
+        scorer = Scorer(source.preference_model)
         parts.append(_on_scale(scorer, source.held_out, settings))
         tracker = _tracker(source, scorer, parts[0])
     if weights.rating:
@@ -213,29 +214,6 @@ def open_reward(source: RewardSource, settings: RlSettings) -> Reward:
         require_one_process()
         parts.append(Part(RATING, source.rating, weights.rating))
     return Reward(parts, tracker)
-
-
-def held_out_replies(scorer: Scorer, held_out: Path | None) -> list[Conversation]:
-    """Both replies of the first held-out pairs that the model can read.
-
-    Raises:
-        InputError: a file has not the columns of a pair, or a row is bad.
-    """
-    if held_out is None or not data_files(held_out):
-        return []
-    replies: list[Conversation] = []
-    for row in read_rows(check_columns(held_out, COLUMNS), (*COLUMNS, LABEL)):
-        try:
-            pair = read_pair(row)
-            both = [[*pair.prompt, *pair.chosen], [*pair.prompt, *pair.rejected]]
-            readable = all(scorer.length(one) <= scorer.positions for one in both)
-        except BadRow as error:
-            raise InputError(held_out, [Fault(str(error))]) from error
-        if readable:
-            replies += both
-        if len(replies) >= 2 * MOST_HELD_OUT:
-            break
-    return replies
 
 
 def require_one_process() -> None:
@@ -257,30 +235,52 @@ def _on_scale(scorer: Scorer, held_out: Path | None, settings: RlSettings) -> Pa
     weight = settings.reward.preference_model
     if not (settings.subtract_mean or settings.divide_by_spread):
         return Part(SCORE, scorer, weight)
-    scores = scorer.score(held_out_replies(scorer, held_out))
-    if settings.divide_by_spread and len(scores) < 2:
+    pairs = read_held_out(scorer, held_out)
+    scores = scorer.score(pairs.replies)
+    deviation = statistics.pstdev(scores) if scores else 0.0
+    if settings.divide_by_spread and not deviation:
         fault = Fault(
-            "has no held-out pairs whose scores rl.divide_by_spread could divide by; hold some out "
-            "with datasets.test_share, or name them with --held-out"
+            f"has {len(scores)} held-out replies that scores differ on, and rl.divide_by_spread "
+            "divides by how far they do; hold pairs out with datasets.test_share, or name others "
+            "with --held-out"
         )
         raise InputError(held_out or "the reward", [fault])
     mean = statistics.fmean(scores) if settings.subtract_mean and scores else 0.0
-    spread = statistics.pstdev(scores) if settings.divide_by_spread else 1.0
-    return Part(SCORE, scorer, weight, mean, spread)
+    spread = deviation if settings.divide_by_spread else 1.0
+    return Part(SCORE, DrawnScorer(scorer), weight, mean, spread, pairs)
 
 
 def _tracker(source: RewardSource, scorer: Scorer, part: Part) -> Tracker | None:
     """The test-PM, on one scale with the train-PM; None if there is none."""
     if source.test_preference_model is None:
         return None
-    test = Scorer(source.test_preference_model, shortens=True)
-    replies = held_out_replies(scorer, source.held_out)
+    test = DrawnScorer(Scorer(source.test_preference_model))
+    replies = (part.held_out or read_held_out(scorer, source.held_out)).replies
     paid = [(score - part.mean) / part.spread for score in scorer.score(replies)]
+    found = [score for score in test.score(replies) if score is not None]
     return Tracker(
         test,
-        standard=standard_of(test.score(replies), source.held_out),
+        standard=standard_of(found, source.held_out),
         train=standard_of(paid, source.held_out),
     )
+
+
+def _why_unpaid(
+    scores: Mapping[str, Sequence[float | None]], scorers: Sequence[DrawnScorer]
+) -> str:
+    """What keeps replies from a reward, and what to do about it."""
+    missing = {name: sum(score is None for score in one) for name, one in scores.items()}
+    why = list[str]()
+    if missing.get(SCORE):
+        told = "; ".join(reason for one in scorers for reason in one.refused)
+        why.append(f"{missing[SCORE]} have no score by the preference model: {told}; {UNREADABLE}")
+    if missing.get(RATING):
+        why.append(
+            f"{missing[RATING]} have no rating by the judge; `cai rows list RUN --stage reward` "
+            "says why. Name a fallback for the judge, or mend what the rows tell; bought ratings "
+            "are found again"
+        )
+    return ". ".join(why)
 
 
 def _sum(scores: Sequence[float | None], weights: Sequence[float]) -> float | None:

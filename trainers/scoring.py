@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,16 @@ from typing import Any
 from cai.errors import Fault, InputError
 from trainers.adapters import is_adapter, load_merged
 from trainers.environment import prepare_environment
+from trainers.rows import BadRow
 from trainers.tokens import Conversation, conversation_ids, load_tokenizer, without_first
 
 BATCH_SIZE = 64
+
+UNREADABLE = (
+    "some templates refuse a blank reply: mend chat_template.jinja beside the preference model, or "
+    "lower rl.learning_rate if the policy says nothing any more"
+)
+"""What is said where a chat template refuses whatever a policy draws."""
 
 
 def score(
@@ -35,11 +43,9 @@ class Scorer:
 
     Args:
         model: a folder as `train_preference_model` writes it, or a name on the hub.
-        shortens: whether it reads the end of a conversation that is too long for it, and counts
-            it; else such a one is refused.
     """
 
-    def __init__(self, model: Path | str, *, shortens: bool = False) -> None:
+    def __init__(self, model: Path | str) -> None:
         """Load it, onto an accelerator if there is one.
 
         Raises:
@@ -50,8 +56,7 @@ class Scorer:
         from accelerate import PartialState
         from transformers import AutoConfig, AutoModelForSequenceClassification
 
-        self._name, self._shortens = str(model), shortens
-        self._shortened = 0
+        self._name = str(model)
         self._tokenizer = load_tokenizer(self._name)
         if is_adapter(model):
             loaded: Any = load_merged(Path(model)).to(torch.float32)
@@ -77,10 +82,24 @@ class Scorer:
         """As the function `score`, with the model loaded once.
 
         Raises:
-            InputError: a conversation is longer than the model reads, and it shortens none.
+            InputError: a conversation is longer than the model reads.
+            BadRow: the chat template refuses a conversation.
         """
-        ids = [conversation_ids(self._tokenizer, conversation) for conversation in conversations]
-        ids = self._ends(ids) if self._shortens else self._all_read(ids)
+        ids = [self.ids(conversation) for conversation in conversations]
+        longest = max(map(len, ids), default=0)
+        if longest > self._positions:
+            where = next(number for number, one in enumerate(ids) if len(one) == longest)
+            message = f"reads {self._positions} tokens, and this has {longest}; leave it out"
+            raise InputError(self._name, [Fault(message, field=f"conversation {where}")])
+        return self.score_ids(ids, batch_size)
+
+    def score_ids(self, ids: Sequence[Sequence[int]], batch_size: int = BATCH_SIZE) -> list[float]:
+        """Scores of conversations by their tokens.
+
+        Args:
+            ids: as of `ids`; none is longer than `positions`.
+            batch_size: how many are read at once.
+        """
         scores = [0.0] * len(ids)
         by_length = sorted(range(len(ids)), key=lambda place: len(ids[place]))
         for start in range(0, len(ids), batch_size):
@@ -89,34 +108,25 @@ class Scorer:
                 scores[place] = value
         return scores
 
-    def _all_read(self, ids: list[list[int]]) -> list[list[int]]:
-        longest = max(map(len, ids), default=0)
-        if longest > self._positions:
-            where = next(number for number, one in enumerate(ids) if len(one) == longest)
-            message = f"reads {self._positions} tokens, and this has {longest}; leave it out"
-            raise InputError(self._name, [Fault(message, field=f"conversation {where}")])
-        return ids
-
-    def _ends(self, ids: list[list[int]]) -> list[list[int]]:
-        surplus = [max(0, len(one) - self._positions) for one in ids]
-        self._shortened += sum(more > 0 for more in surplus)
-        return [
-            without_first(self._tokenizer, one, more) if more else one
-            for one, more in zip(ids, surplus, strict=True)
-        ]
-
-    @property
-    def shortened(self) -> int:
-        """Conversations of which it has read the end alone, so far."""
-        return self._shortened
-
-    def length(self, conversation: Conversation) -> int:
+    def ids(self, conversation: Conversation) -> list[int]:
         """Tokens of a conversation.
 
         Raises:
             BadRow: the chat template refuses the conversation.
         """
-        return len(conversation_ids(self._tokenizer, conversation))
+        return conversation_ids(self._tokenizer, conversation)
+
+    def ends(self, ids: Sequence[int]) -> list[int]:
+        """As many of the last tokens of a conversation as the model reads, behind its opening."""
+        return without_first(self._tokenizer, ids, max(0, len(ids) - self._positions))
+
+    def length(self, conversation: Conversation) -> int:
+        """How many tokens a conversation has.
+
+        Raises:
+            BadRow: the chat template refuses the conversation.
+        """
+        return len(self.ids(conversation))
 
     def has_room(self, prompt: Conversation, tokens: int) -> bool:
         """Whether the model can read a reply of so many of its tokens behind a prompt.
@@ -148,3 +158,45 @@ class Scorer:
                 input_ids=ids_B_T.to(self._device), attention_mask=mask_B_T.to(self._device)
             )
         return outputs.logits[:, 0].float().tolist()
+
+
+class DrawnScorer:
+    """A preference model that scores what a policy has drawn, which may be anything.
+
+    It reads the end of a conversation that is too long for it, and says nothing of one that its
+    chat template refuses, as some templates do a blank reply.
+
+    Args:
+        scorer: the model.
+    """
+
+    def __init__(self, scorer: Scorer) -> None:
+        """Have scored nothing yet."""
+        self.scorer = scorer
+        self._shortened = 0
+        self._refused = Counter[str]()
+
+    def score(self, conversations: Sequence[Conversation]) -> list[float | None]:
+        """Scores of conversations that end with the reply to be judged; None for a refused one."""
+        ids = [self._readable(conversation) for conversation in conversations]
+        scores = iter(self.scorer.score_ids([one for one in ids if one is not None]))
+        return [None if one is None else next(scores) for one in ids]
+
+    def _readable(self, conversation: Conversation) -> list[int] | None:
+        try:
+            ids = self.scorer.ids(conversation)
+        except BadRow as error:
+            self._refused[str(error)] += 1
+            return None
+        self._shortened += len(ids) > self.scorer.positions
+        return self.scorer.ends(ids)
+
+    @property
+    def shortened(self) -> int:
+        """Conversations so far of which only the end was read."""
+        return self._shortened
+
+    @property
+    def refused(self) -> Counter[str]:
+        """Conversations so far that have no score, by what the chat template says of them."""
+        return self._refused

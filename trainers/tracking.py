@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from cai.errors import Fault, InputError
+from cai.errors import Fault, InputError, RunError
 from trainers.environment import of_all_processes
+from trainers.scoring import UNREADABLE
 from trainers.tokens import Conversation
 
 TRAIN, TEST, GAP_STD = "train_pm", "test_pm", "pm_gap_std"
@@ -30,8 +31,8 @@ class Standard(NamedTuple):
 class Scores(Protocol):
     """A preference model."""
 
-    def score(self, conversations: Sequence[Conversation]) -> Sequence[float]:
-        """Scores of conversations that end with the reply to be judged."""
+    def score(self, conversations: Sequence[Conversation]) -> Sequence[float | None]:
+        """Scores of conversations that end with the reply to be judged; None of one unread."""
         ...
 
 
@@ -50,23 +51,34 @@ class Tracker:
     train: Standard
 
     def figures(
-        self, conversations: Sequence[Conversation], scores: Sequence[float]
+        self, conversations: Sequence[Conversation], scores: Sequence[float | None]
     ) -> Mapping[str, float]:
         """Means of both models' standardized scores, and the deviation of their differences.
 
         z = (r − mean) / deviation; the deviation of train z less test z is over the replies, those
-        of all processes.
+        of all processes. A reply that either model has no score of counts in none of them.
 
         Args:
             conversations: this process's, one at least, each with the reply as its last turn.
             scores: the train-PM's, in their order.
+
+        Raises:
+            RunError: no reply has a score of both.
         """
-        train = [(score - self.train.mean) / self.train.deviation for score in scores]
-        test = [
-            (score - self.standard.mean) / self.standard.deviation
-            for score in self.of.score(conversations)
+        mine = [
+            (
+                (train - self.train.mean) / self.train.deviation,
+                (test - self.standard.mean) / self.standard.deviation,
+            )
+            for train, test in zip(scores, self.of.score(conversations), strict=True)
+            if train is not None and test is not None
         ]
-        both = of_all_processes([*zip(train, test, strict=True)])
+        both = of_all_processes(mine)
+        if not both:
+            raise RunError(
+                "the preference model and the test one can both read none of the replies of a "
+                f"rollout batch: the chat template refuses them; {UNREADABLE}"
+            )
         return {
             TRAIN: statistics.fmean(train for train, _ in both),
             TEST: statistics.fmean(test for _, test in both),
