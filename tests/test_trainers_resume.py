@@ -13,12 +13,20 @@ from typing import Any
 import pytest
 import torch
 
+from cai.prompts import Prompts
 from tests.trainers_support import assistant, same_weights, user, write
+from trainers.distill import Context, train_distilled
 from trainers.dpo import train_dpo
 from trainers.preference_model import train_preference_model
 from trainers.reward import RewardSource
 from trainers.rl import train_rl
-from trainers.settings import DpoSettings, PreferenceModelSettings, RlSettings, SftSettings
+from trainers.settings import (
+    DistillationSettings,
+    DpoSettings,
+    PreferenceModelSettings,
+    RlSettings,
+    SftSettings,
+)
 from trainers.sft import train_sft
 from trainers.work_folder import WorkFolder
 
@@ -26,9 +34,12 @@ PROGRAM = """
 import json, sys, time
 from pathlib import Path
 from importlib import import_module
+from cai.prompts import Prompts
+from trainers.distill import Context
 from trainers.reward import RewardSource
 last, (module, train, kind, settings, *paths, out) = json.loads(sys.argv[1])
 settings = getattr(import_module("trainers.settings"), kind)(**settings)
+teacher_sees = [Context(Prompts())] if train == "train_distilled" else []
 def report(step, total, loss):
     print("step", step, flush=True)
     if step == last:
@@ -36,7 +47,7 @@ def report(step, total, loss):
 first, *judges, data = paths
 rest = [RewardSource(judge) for judge in judges]
 getattr(import_module(module), train)(
-    first, *rest, Path(data), Path(out), settings, inputs="a", report=report
+    first, *rest, Path(data), Path(out), settings, *teacher_sees, inputs="a", report=report
 )
 """
 
@@ -90,21 +101,29 @@ def kill_after_step(step: int, asked: list[Any]) -> None:
         pytest.param(train_preference_model, PreferenceModelSettings, {}, marks=pytest.mark.slow),
         (train_preference_model, PreferenceModelSettings, {"lora": {"rank": 2}}),
         pytest.param(train_dpo, DpoSettings, {}, marks=pytest.mark.slow),
+        pytest.param(train_distilled, DistillationSettings, {}, marks=pytest.mark.slow),
     ],
-    ids=["SFT", "SFT by LoRA", "PM", "PM by LoRA", "DPO"],
+    ids=["SFT", "SFT by LoRA", "PM", "PM by LoRA", "DPO", "a student"],
 )
 def test_a_killed_training_ends_with_the_weights_of_an_undisturbed_one(
     tiny_model: Path, data: Path, tmp_path: Path, train: Any, kind: Any, of_its_own: Any
 ):
     asked = {**EPOCHS, **of_its_own}
     base, settings, steps = str(tiny_model), kind(**asked), []
-    train(base, data, tmp_path / "whole", settings, inputs="a")
+    teacher_sees = [Context(Prompts())] if train is train_distilled else []
+    train(base, data, tmp_path / "whole", settings, *teacher_sees, inputs="a")
     out = tmp_path / "killed"
     names = [train.__module__, train.__name__, kind.__name__]
     kill_after_step(6, [*names, asked, base, str(data), str(out)])
 
     train(
-        base, data, out, settings, inputs="a", report=lambda step, total, loss: steps.append(step)
+        base,
+        data,
+        out,
+        settings,
+        *teacher_sees,
+        inputs="a",
+        report=lambda step, total, loss: steps.append(step),
     )
 
     assert steps[0] > 4
