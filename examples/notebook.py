@@ -1,7 +1,4 @@
-"""The Python API in a few cells: a constitution, revised prompts, labelled pairs, a DataFrame.
-
-Run it from a checkout, ``python examples/notebook.py``, or cell by cell in an editor.
-"""
+"""The Python API in a few cells; run them all by `python examples/notebook.py`."""
 
 # %% A constitution, and what it says
 from pathlib import Path
