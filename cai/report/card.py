@@ -6,7 +6,7 @@ have the same card.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -149,7 +149,8 @@ def write_data_card(
         What was counted in each data set, by its name.
     """
     shown = {part.name: example_row(part.file) for part in parts if part.file is not None}
-    head = _head(title, parts, metrics["run"], shown.values())
+    figures = {path: count_data(path) for path in {part.counted for part in parts}}
+    head = _head(title, parts, metrics["run"], shown.values(), _annotators(figures.values()))
     text = CardText(
         title=title,
         holds={part.name: part.holds for part in parts},
@@ -158,7 +159,6 @@ def write_data_card(
         has_best_of=any(part.holds == HOLDS["best_of"] for part in parts),
         note=note,
     )
-    figures = {path: count_data(path) for path in {part.counted for part in parts}}
     counted = {part.name: figures[part.counted] for part in parts}
     rows = {
         split if part.name == DEFAULT else f"{part.name}: {split}": files.rows
@@ -170,7 +170,11 @@ def write_data_card(
 
 
 def _head(
-    title: str, parts: Sequence[DataPart], run: Mapping[str, Any], shown: Iterable[Row]
+    title: str,
+    parts: Sequence[DataPart],
+    run: Mapping[str, Any],
+    shown: Iterable[Row],
+    annotators: Sequence[str],
 ) -> Mapping[str, Any]:
     language = run.get("language")
     total = sum(files.rows for part in parts for files in part.splits.values())
@@ -180,7 +184,7 @@ def _head(
         "license": run.get("publication", {}).get("license"),
         "language": [language] if language else None,
         "task_categories": ["text-generation"],
-        "annotations_creators": ["machine-generated"],
+        "annotations_creators": annotators,
         "size_categories": [next((name for most, name in SIZES if total < most), "n>1B")],
         "tags": ["constitutional-ai", "rlaif", *dpo, "synthetic"],
         "configs": [
@@ -196,6 +200,13 @@ def _head(
         ],
         **_dataset_info(parts),
     }
+
+
+def _annotators(figures: Collection[DataFigures]) -> Sequence[str]:
+    """Whose labels and replies are, in the hub's words; "found" are those of people and files."""
+    brought, rows = sum(one.brought for one in figures), sum(one.rows for one in figures)
+    found = ["found"] if brought else []
+    return found if brought and brought == rows else ["machine-generated", *found]
 
 
 def _dataset_info(parts: Sequence[DataPart]) -> Mapping[str, Any]:

@@ -7,10 +7,11 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from cai.datasets.parquet import open_parquet
 from cai.movable import movable
+from cai.stages.baseline_pairs import PairSource
 
 COUNTED = ("source", "prompt_source", "kind", "origin", "principle", "model")
 """Columns whose values are counted, in those data sets that have them."""
@@ -49,6 +50,15 @@ class DataFigures:
     def has_labels(self) -> bool:
         """Whether rows are pairs with a label."""
         return bool(self.ties or sum(self.margins))
+
+    @property
+    def brought(self) -> int:
+        """Rows whose label or reply was there before: what people judged, and rows mixed in."""
+        if not self.has_labels:
+            return self.values.get("origin", Counter[str]())["mixed"]
+        made = get_args(PairSource)
+        labels = self.values.get("source", Counter[str]())
+        return sum(rows for source, rows in labels.items() if source not in made)
 
     def add(self, row: Mapping[str, Any]) -> None:
         """Count a row."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -126,19 +127,40 @@ PUBLISHED = {
 }
 
 
-def write_pairs(folder: Path, p_chosen: list[float]) -> None:
+def write_pairs(folder: Path, p_chosen: list[float], sources: Sequence[str] = ("ai",)) -> None:
     turns = [{"role": "assistant", "content": "yes"}]
     row = {
         "prompt": [{"role": "user", "content": "hi"}],
         "chosen": turns,
         "rejected": turns,
-        "source": "ai",
         "prompt_source": "red.jsonl",
         "principle": "be-kind",
         "model": "judge",
     }
     writer = SplitWriter(folder / "datasets" / "preferences", preference_features())
-    writer.write(("train", {**row, "p_chosen": one}) for one in p_chosen)
+    writer.write(
+        ("train", {**row, "source": source, "p_chosen": one})
+        for source in sources
+        for one in p_chosen
+    )
+
+
+@pytest.mark.parametrize(
+    ("sources", "told"),
+    [
+        (["ai", "canned_refusal"], ["machine-generated"]),
+        (["ai", "human"], ["machine-generated", "found"]),
+        (["ai", "forum"], ["machine-generated", "found"]),
+        (["human"], ["found"]),
+    ],
+    ids=["the run's", "people's too", "mixed in", "people's alone"],
+)
+def test_the_head_tells_whose_the_labels_are(tmp_path: Path, sources: list[str], told: list[str]):
+    write_pairs(tmp_path, [0.75], sources)
+    write_cards(tmp_path, METRICS)
+
+    head = read_head(tmp_path / "datasets" / "preferences")
+    assert head["annotations_creators"] == told
 
 
 def card_of_pairs(tmp_path: Path, p_chosen: list[float], **metrics: Any) -> str:
