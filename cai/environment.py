@@ -37,6 +37,9 @@ CHECKSUMS = Path(__file__).parent / "microworld" / "checksums.json"
 SHOWN = ("torch", "transformers", "trl", "peft", "accelerate", "vllm", "openai", "anthropic")
 SHOWN_TOO = ("langchain", "langchain-core", "datasets", "keyring")
 
+OWN_ENVIRONMENT = "if you need it, best in an environment of its own (docs/vllm.md)"
+"""vLLM pins versions that seldom fit those of training."""
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -106,14 +109,23 @@ def _packages() -> Iterator[Finding]:
 
 
 def _package(one: Needed) -> Finding:
+    if one.version is None and one.name == "vllm":
+        return Finding(one.name, "note", "not installed", OWN_ENVIRONMENT)
     if one.version is None and one.extra:
-        return Finding(one.name, "note", "not installed", f"if you need it: {one.command}")
+        return Finding(
+            one.name, "note", "not installed", f"if you need it, in the checkout: {one.command}"
+        )
     if one.version is None:
         state: State = "problem" if one.tested else "note"
-        fix = f"install it: {one.command}" if one.tested else "only for models that need it"
+        fix = f"in the checkout: {one.command}" if one.tested else "only for models that need it"
         return Finding(one.name, state, "not installed", fix)
     if one.fault:
-        return Finding(one.name, "note", f"{one.version}, tested with {one.tested}", one.command)
+        return Finding(
+            one.name,
+            "note",
+            f"{one.version}, tested with {one.tested}",
+            f"in the checkout: {one.command}",
+        )
     return Finding(
         one.name, "ok", f"{one.version}{f' (tested: {one.tested})' if one.tested else ''}"
     )

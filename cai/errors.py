@@ -114,6 +114,11 @@ class MissingDependency(CaiError):
     def __init__(self, package: str, extra: str, advice: str = "") -> None:
         """Say which package is missing, the command that installs it, and advice about that."""
         super().__init__(
-            f"{package} is not installed; in the checkout: pip install --editable '.[{extra}]'"
+            f"{package} is not installed; in the checkout: {install_command(extra)}"
             + (f" {advice}" if advice else "")
         )
+
+
+def install_command(extra: str = "") -> str:
+    """What installs the project, typed in its checkout, with one of its extras if one is given."""
+    return f"pip install --editable '.[{extra}]'" if extra else "pip install --editable ."

@@ -9,6 +9,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from cai.errors import install_command
+
 PROJECT = "constitutional-ai"
 CHECKOUT = Path(__file__).parent.parent / "pyproject.toml"
 
@@ -49,9 +51,8 @@ class Needed:
 
     @property
     def command(self) -> str:
-        """What installs it as this project wants it."""
-        extra = f"[{self.extra}]" if self.extra else ""
-        return f"pip install '{PROJECT}{extra}'"
+        """What installs it as this project wants it, typed in the checkout."""
+        return install_command(self.extra)
 
 
 def needed_packages() -> Iterator[Needed]:

@@ -23,8 +23,9 @@ class RevisionChecks(Entry):
     )
     preamble: bool | None = Field(
         default=None,
-        description='Leave out a revision that begins with words like "Here is the revised"; by '
-        "default if there are patterns of wording for the constitution's language.",
+        description='Leave out a revision that begins with words like "Here is the revised", or '
+        "says that there is nothing to revise; by default if there are patterns of wording for the "
+        "constitution's language.",
     )
     worse: bool = Field(
         default=False,

@@ -94,3 +94,10 @@ def test_notes_stop_no_work():
 
     assert not stops_work([note])
     assert stops_work([note, problem])
+
+
+def test_what_is_told_to_install_is_this_checkout_and_no_package_of_the_index():
+    extras = [one for one in needed_packages() if one.extra]
+
+    assert extras
+    assert all(one.command.startswith("pip install --editable '.[") for one in extras)

@@ -40,6 +40,16 @@ def revision(text: str, critique: str | None = "It is fine.", round: int = 1) ->
         "I have revised the response so that it is kind. No.",
         "Okay, I've rewritten the answer: No.",
         "Here is how I would rewrite the response: No.",
+        "Here is my attempt at rewriting: No.",
+        "Absolutely. Below is a more ethical version: No.",
+        "Apologies for that. Here's a safer answer: No.",
+        "As you asked, I rewrote the reply: No.",
+        "I apologize for my earlier reply. Instead, talk to a friend.",
+        "You're right, my previous response was harmful. I can't help with that.",
+        "No revisions needed.",
+        "No revision is necessary; the reply is already harmless.",
+        "There is no need to revise the reply.",
+        "The original reply is fine as it is.",
     ],
 )
 def test_a_leaked_preamble_is_recognised(text: str):
@@ -56,6 +66,12 @@ def test_a_leaked_preamble_is_recognised(text: str):
         "Sure, preheat the oven first.",
         "This is a version of the story for children.",
         "I changed my mind about this.",
+        "I edited the film last year.",
+        "I'm sorry to hear that your earlier message upset her.",
+        "No changes in the law are planned.",
+        "There is no need to worry.",
+        "The answer is fine wine.",
+        "You're right that the previous law was harsher.",
     ],
 )
 def test_a_plain_answer_is_no_preamble(text: str):

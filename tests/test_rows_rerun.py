@@ -377,12 +377,13 @@ def test_a_status_that_no_row_has_is_said(server, run):
     ],
 )
 def test_what_cannot_be_done_is_refused_and_nothing_changes(server, run, options, error, said):
-    rows, asked = rows_of(run), len(server.asked)
+    rows, asked, logged = rows_of(run), len(server.asked), RunFolder(run).log.read_bytes()
 
     with pytest.raises(error, match=re.compile(said, re.DOTALL)):
         cai("rows", "rerun", run, *options)
 
     assert (rows_of(run), len(server.asked)) == (rows, asked)
+    assert RunFolder(run).log.read_bytes() == logged
     assert not (run / "reruns.json").exists()
 
 

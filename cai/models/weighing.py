@@ -209,7 +209,14 @@ def unclosed(options: Sequence[str]) -> tuple[str, ...]:
 
 
 def named_option(reply: str, options: Sequence[str]) -> str | None:
-    """The option that is a reply's first word, without marks around both; None if none is."""
-    words = reply.split()
-    first = words[0].strip(MARKS) if words else ""
-    return {option.strip(f" {MARKS}"): option for option in options}.get(first)
+    """The option that a reply begins with, without marks around both; None if it begins with none.
+
+    An option is a letter that a mark follows, or that ends its line: "(A)", "A.", "B: since …". A
+    letter with a sentence behind it may be that sentence's first word, as in "A clear case for B".
+    """
+    lines = reply.strip().splitlines()
+    words = lines[0].split() if lines else []
+    if not words or not (words[0][-1] in MARKS or len(words) == 1):
+        return None
+    named = {option.strip(f" {MARKS}"): option for option in options}
+    return named.get(words[0].strip(MARKS))

@@ -24,6 +24,7 @@ from cai.pipeline.rating_reward import STAGE as REWARD
 from cai.pipeline.rerun_figures import PAIRS, REVISIONS, measure_again
 from cai.pipeline.reruns import (
     ChosenItems,
+    RerunFile,
     RowSettings,
     item_of,
     read_reruns,
@@ -33,7 +34,7 @@ from cai.pipeline.revisions import generate_helpful_replies, generate_revisions
 from cai.pipeline.row_settings import SETTABLE, check_stage, settings_by_stage
 from cai.pipeline.studio import Studio
 from cai.pipeline.training import write_preference_data, write_sft_data
-from cai.recipe import load_recipe, with_settings
+from cai.recipe import Recipe, load_recipe, with_settings
 from cai.records import RowKey, RowStatus
 from cai.stopping import run_until_stopped
 from trainers.work_folder import RECORD
@@ -109,29 +110,38 @@ def rerun(
             raises; calls are kept, and the same command goes on.
     """
     about = {"command": command, "steps": ("rerun",)}
-    with (
-        Ledger.open(folder.ledger) as ledger,
-        Progress(folder.log, about=about) as progress,
-    ):
-        recipe, reruns = load_recipe(folder.recipe), read_reruns(folder.reruns)
-        rows = _rows(ledger, wanted)
-        meant = [wanted.stage] if wanted.stage else SETTABLE
-        stages = dict.fromkeys(row.stage for row in rows) or meant
-        for stage, settings in settings_by_stage(recipe, wanted.settings, stages).items():
-            reruns = reruns.keeping(settings, [row for row in rows if row.stage == stage])
-        reruns = reruns.to_do(dict.fromkeys([*rows, *reruns.unfinished]))
+    with Ledger.open(folder.ledger) as ledger:
+        # What is refused has not begun: the log still tells how the run itself ended.
+        recipe, rows, reruns = _planned(folder, ledger, wanted)
         if not reruns.unfinished:
             return Redone(rows=0)
-        for settings in RowSettings(reruns.kept).combinations():
-            with_settings(recipe, settings, "--set")
         write_reruns(reruns, folder.reruns)
         replies = recipe.comparisons.replies
         items = frozenset(item_of(row, replies) for row in reruns.unfinished)
         chosen = ChosenItems(items, replies)
-        studio = Studio(recipe, folder, ledger, progress, chosen, budget=budget or Budget())
-        redone = _redo(studio, chosen, reruns.unfinished, with_new_settings=bool(wanted.settings))
-        write_reruns(reruns.to_do(()), folder.reruns)
+        with Progress(folder.log, about=about) as progress:
+            studio = Studio(recipe, folder, ledger, progress, chosen, budget=budget or Budget())
+            redone = _redo(
+                studio, chosen, reruns.unfinished, with_new_settings=bool(wanted.settings)
+            )
+            write_reruns(reruns.to_do(()), folder.reruns)
         return replace(redone, rows=len(rows), continued=len(reruns.unfinished) - len(rows))
+
+
+def _planned(
+    folder: RunFolder, ledger: Ledger, wanted: Wanted
+) -> tuple[Recipe, list[RowKey], RerunFile]:
+    """The run's recipe, the rows chosen, and what is to be made again with which settings."""
+    recipe, reruns = load_recipe(folder.recipe), read_reruns(folder.reruns)
+    rows = _rows(ledger, wanted)
+    meant = [wanted.stage] if wanted.stage else SETTABLE
+    stages = dict.fromkeys(row.stage for row in rows) or meant
+    for stage, settings in settings_by_stage(recipe, wanted.settings, stages).items():
+        reruns = reruns.keeping(settings, [row for row in rows if row.stage == stage])
+    reruns = reruns.to_do(dict.fromkeys([*rows, *reruns.unfinished]))
+    for settings in RowSettings(reruns.kept).combinations():
+        with_settings(recipe, settings, "--set")
+    return recipe, rows, reruns
 
 
 def forget(folder: RunFolder, stage: str = "") -> int:

@@ -15,7 +15,7 @@ class Checks:
     Args:
         unchanged: it is the text before it again.
         unheeded: it is, although the critique calls that text harmful.
-        preamble: it begins by speaking of itself.
+        preamble: it begins by speaking of itself, or of the text that it should revise.
         wording: how critiques and preambles are worded; None if neither is looked for.
     """
 
@@ -42,7 +42,7 @@ def fault_of(revision: Revision, before: str, checks: Checks) -> str | None:
     if same and checks.unheeded and critique and checks.wording.finds_fault(critique):
         return "the critique calls the text harmful, and the revision is that text again"
     if checks.preamble and checks.wording.has_preamble(revision.text):
-        return "the revision begins with words about itself"
+        return "the revision begins with words about itself, or says that nothing needs revising"
     return None
 
 

@@ -22,7 +22,8 @@ class Wording:
     """Patterns of one language.
 
     Args:
-        preamble: the beginning of a rewrite that speaks of itself: "Here is the revised …".
+        preamble: the beginning of a rewrite that speaks of itself: "Here is the revised …", or of
+            what it should revise: "No revision is needed".
         blames: in a critique, the wording of a fault.
         clears: in a critique, the wording of no fault; it has the last word.
         boilerplate: in a reply, the wording of "as a language model".
