@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from datasets import Dataset
 
 from cai.datasets.parquet import folder_hash
 from cai.errors import CaiError
 from trainers import command
 from trainers.card import root_model
+from trainers.fit import Account, fit
 from trainers.reward import RewardSource
 from trainers.rl import _source
-from trainers.rows import read_rows
-from trainers.settings import RewardSettings, RlSettings
+from trainers.rows import EncodedRows, read_rows
+from trainers.settings import RewardSettings, RlSettings, SftSettings
 from trainers.sft import SECTION as SFT
 from trainers.work_folder import (
     RECORD,
@@ -184,3 +188,46 @@ def test_an_empty_folder_and_an_earlier_model_make_room_for_a_new_one(tmp_path: 
 def test_a_model_s_folder_needs_a_name_of_its_own():
     with pytest.raises(CaiError, match="within it"):
         WorkFolder(Path(), "a")
+
+
+TRAINS = """
+import sys
+from pathlib import Path
+from trainers.work_folder import WorkFolder
+
+with WorkFolder(Path(sys.argv[1]), "a").held():
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("how", ["finishes", "is killed"])
+def test_a_model_is_trained_by_one_process_at_a_time(tmp_path: Path, how: str):
+    out = tmp_path / "out"
+    command = [sys.executable, "-c", TRAINS, str(out)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as first:
+        assert first.stdin is not None and first.stdout is not None
+        first.stdout.readline()
+        second = WorkFolder(out, "b")
+        said = rf"out\.training is in use by process {first.pid}; wait"
+        with pytest.raises(CaiError, match=said), second.held():
+            raise AssertionError("both have it")
+        first.kill() if how == "is killed" else first.stdin.close()
+        first.wait()
+
+        with second.held():
+            second.open()
+
+    assert [one.name for one in tmp_path.iterdir()] == ["out.training"]
+
+
+def test_a_training_has_its_model_to_itself_from_its_beginning(tiny_model: Path, tmp_path: Path):
+    rows = EncodedRows(Dataset.from_list([]), "none", "hash")
+    account = Account("sft", {"base": str(tiny_model)}, SftSettings(), rows)
+
+    def make() -> Any:
+        with WorkFolder(tmp_path / "out", "b").held():
+            raise AssertionError("both have it")
+
+    with pytest.raises(CaiError, match="is in use by process"):
+        fit(make, WorkFolder(tmp_path / "out", "a"), account, None)

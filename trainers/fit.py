@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -137,15 +138,29 @@ def fit(
 
     Raises:
         PermanentError: a model that it starts from is not there as safetensors.
+        RunError: another process trains the same model.
     """
     from accelerate import PartialState
 
-    began = time.monotonic()
     # A model that has no digest is refused now, not when the training is done.
     models = {
         role: {"name": name, "digest": model_digest(name)} for role, name in account.models.items()
     }
-    state = PartialState()
+    with work.held() if PartialState().is_main_process else nullcontext():
+        return _fit(make, work, account, models=models, report=report)
+
+
+def _fit(
+    make: Callable[[], Loop],
+    work: WorkFolder,
+    account: Account,
+    *,
+    models: Mapping[str, Any],
+    report: Report | None,
+) -> TrainingResult:
+    from accelerate import PartialState
+
+    state, began = PartialState(), time.monotonic()
     if state.is_main_process:
         work.open()
     state.wait_for_everyone()

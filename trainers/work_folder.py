@@ -1,8 +1,9 @@
 """Where a training works, goes on after a kill, and puts its model when it is done.
 
 Beside the model's folder ``out`` stands ``out.training`` with checkpoints while the training
-lasts. The finished model is moved to ``out`` in one step, so that ``out`` holds either the old
-model or the new one, whole. Nothing but a model and a training of this program is replaced.
+lasts, and ``out.training.lock``, which keeps a second process from the same work. The finished
+model is moved to ``out`` in one step, so that ``out`` holds either the old model or the new one,
+whole. Nothing but a model and a training of this program is replaced.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -66,13 +68,30 @@ class WorkFolder:
             record = read_record(folder)
             if record is not None and record.get("inputs") == self.inputs:
                 if folder == self.model:
-                    self.install()
+                    with self.held():
+                        self.install()
                 return record
         return None
 
     def is_begun(self) -> bool:
         """Whether a training with the same inputs was begun, and not finished."""
         return self._mark.is_file() and self._mark.read_text() == self.inputs
+
+    @contextmanager
+    def held(self) -> Generator[None]:
+        """Keep every other process from training this model inside the block.
+
+        Raises:
+            RunError: another process trains it.
+        """
+        from cai.engine.opening import RunLock
+
+        self.out.parent.mkdir(parents=True, exist_ok=True)
+        lock = RunLock(self.path.with_name(f"{self.path.name}.lock"), self.path)
+        try:
+            yield
+        finally:
+            lock.remove()
 
     def open(self) -> None:
         """Make the folder ready: checkpoints of other inputs are removed."""

@@ -26,25 +26,38 @@ it for less than that."""
 
 
 class RunLock:
-    """The right to write to a run, held from the making of this object to `release`."""
+    """The right to write to a run, or a model, held from the making of this object to its release.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        path: of the lock's file.
+        folder: what is written to; the lock's own folder if not given.
+    """
+
+    def __init__(self, path: Path, folder: Path | None = None) -> None:
         """Take the lock, and note in its file whose it is.
 
         Raises:
             RunError: another process has it, or the file cannot be written.
         """
-        try:
-            self._file = path.open("a+", encoding="utf-8")
-        except OSError as error:
-            raise RunError(f"{path.parent} cannot be written to: {error.strerror}") from error
-        _take(self._file, path)
+        self._path, folder = path, folder or path.parent
+        self._file = _open_lock(path)
+        _take(self._file, folder)
+        while not _stands_at(self._file, path):
+            # Whoever had it has removed it since.
+            self._file.close()
+            self._file = _open_lock(path)
+            _take(self._file, folder)
         self._file.truncate(0)
         self._file.write(str(os.getpid()))
         self._file.flush()
 
     def release(self) -> None:
         """Let others write."""
+        self._file.close()
+
+    def remove(self) -> None:
+        """Let others write, and leave no file behind."""
+        self._path.unlink()
         self._file.close()
 
 
@@ -63,7 +76,7 @@ def standing_still(ledger: Path) -> Generator[None, None, None]:
         yield
         return
     with path.open(encoding="utf-8") as file:
-        _flock(file, fcntl.LOCK_SH, path)
+        _flock(file, fcntl.LOCK_SH, path.parent)
         yield
 
 
@@ -150,7 +163,21 @@ def as_run_error(error: sqlite3.Error, path: Path) -> RunError:
     return RunError(f"{path} is no ledger, or is damaged: {error}; name another run folder")
 
 
-def _take(file: TextIO, path: Path) -> None:
+def _open_lock(path: Path) -> TextIO:
+    try:
+        return path.open("a+", encoding="utf-8")
+    except OSError as error:
+        raise RunError(f"{path.parent} cannot be written to: {error.strerror}") from error
+
+
+def _stands_at(file: TextIO, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _take(file: TextIO, folder: Path) -> None:
     """Take the lock of a run; whoever only looks at it has it for an instant, and is waited for."""
     for _ in range(LOOKS):
         try:
@@ -159,10 +186,10 @@ def _take(file: TextIO, path: Path) -> None:
             time.sleep(LOOK_SECONDS)
         else:
             return
-    _flock(file, fcntl.LOCK_EX, path)
+    _flock(file, fcntl.LOCK_EX, folder)
 
 
-def _flock(file: TextIO, kind: int, path: Path) -> None:
+def _flock(file: TextIO, kind: int, folder: Path) -> None:
     """Lock a file, or close it and say who has it."""
     try:
         fcntl.flock(file, kind | fcntl.LOCK_NB)
@@ -171,8 +198,8 @@ def _flock(file: TextIO, kind: int, path: Path) -> None:
         holder = file.read().strip()
         file.close()
         raise RunError(
-            f"{path.parent} is in use by process {holder or 'unknown'}; wait until it has "
-            "finished, stop it, or name another run folder"
+            f"{folder} is in use by process {holder or 'unknown'}; wait until it has "
+            "finished, stop it, or name another folder"
         ) from error
 
 
