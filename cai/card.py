@@ -39,16 +39,19 @@ def write_card(folder: Path, head: Mapping[str, Any], lines: Iterable[str]) -> N
 
 
 def read_head(folder: Path) -> dict[str, Any]:
-    """What the hub reads of a folder's card; empty if it has no card, or one without a head."""
+    """What the hub reads of a folder's card; empty if it has no card, or one without a head.
+
+    The card may be anybody's: what it says is not known either if it cannot be read.
+    """
     file = folder / CARD
-    parts = file.read_text(encoding="utf-8").split("---\n") if file.is_file() else []
-    if len(parts) < 3 or parts[0]:
-        return {}
     yaml = untyped("ruamel.yaml")
     try:
+        parts = file.read_text(encoding="utf-8").split("---\n") if file.is_file() else []
+        if len(parts) < 3 or parts[0]:
+            return {}
         head: Any = yaml.YAML(typ="safe").load(parts[1])
-    except yaml.YAMLError:
-        return {}  # anybody's file: what it says is then not known
+    except (OSError, ValueError, RecursionError, yaml.YAMLError):
+        return {}  # no UTF-8, a day that is none, brackets without end
     return cast("dict[str, Any]", head) if isinstance(head, dict) else {}
 
 

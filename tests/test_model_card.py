@@ -19,7 +19,7 @@ from cai.pipeline.model_cards import write_model_cards
 from cai.records import digest
 from tests.trainers_support import SHORT, assistant, user, write
 from trainers.adapters import merge_adapter
-from trainers.card import RunFacts, write_model_card
+from trainers.card import RunFacts, root_license, write_model_card
 from trainers.preference_model import train_preference_model
 from trainers.settings import PreferenceModelSettings, SftSettings
 from trainers.sft import train_sft
@@ -132,10 +132,27 @@ def test_what_is_made_of_the_shipped_model_has_the_licence_of_the_package(tmp_pa
     assert read_head(tmp_path)["license"] == "apache-2.0"
 
 
-def test_a_head_that_cannot_be_read_says_nothing(tmp_path: Path):
-    (tmp_path / "README.md").write_text("---\nlicense: [\n---\n")
+@pytest.mark.parametrize(
+    "card",
+    [
+        b"---\nlicense: [\n---\n",
+        "---\nlicense: mit\n---\nGemäß".encode("latin-1"),
+        b"---\nlicense: " + b"[" * 3000 + b"\n---\n",
+        b"---\ndate: 2026-02-31\n---\n",
+    ],
+    ids=["no YAML", "no UTF-8", "brackets without end", "no day"],
+)
+def test_a_head_that_cannot_be_read_says_nothing(tmp_path: Path, card: bytes):
+    (tmp_path / "README.md").write_bytes(card)
 
     assert read_head(tmp_path) == {}
+
+
+@pytest.mark.parametrize("license", ["[mit, other]", "{name: mit}", "1"])
+def test_a_licence_that_is_no_text_is_not_passed_on(tmp_path: Path, license: str):
+    (tmp_path / "README.md").write_text(f"---\nlicense: {license}\n---\n")
+
+    assert root_license(str(tmp_path)) is None
 
 
 def test_each_model_of_a_run_gets_its_own_figures(tmp_path: Path):

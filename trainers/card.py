@@ -178,7 +178,8 @@ def root_license(root: str) -> str | None:
     """That of a model at the root, which holds for what is made of it; None if not known here."""
     if Path(root) == MICROWORLD:
         return "apache-2.0"  # as of the package that it is shipped with
-    return read_head(Path(root)).get("license")
+    license = read_head(Path(root)).get("license")
+    return license if isinstance(license, str) else None
 
 
 def _word(name: str) -> str:
