@@ -61,12 +61,14 @@ def _wins(name: str, criterion: CriterionMetrics) -> Table:
     for win in criterion.wins:
         titles = (stage_title(win.a), stage_title(win.b))
         share = (percent(win.rate.value), interval(win.rate), str(win.rate.n))
-        add_row(table, [*titles, *share, _controlled(win.length_controlled)])
+        add_row(table, [*titles, *share, _share(win.length_controlled)])
     return table
 
 
-def _controlled(share: Rate | None) -> str:
-    return NOT_MEASURED if share is None else f"{percent(share.value)}\n{interval(share)}"
+def _share(share: Rate | None) -> str:
+    if share is None:
+        return NOT_MEASURED
+    return f"{percent(share.value)}\n{interval(share)}\nn={share.n}"
 
 
 def _judgements(contest: ContestMetrics) -> Table:
@@ -85,9 +87,12 @@ def _told(criterion: CriterionMetrics) -> dict[str, str]:
     counts["of them alike, so not asked"] = criterion.identical
     counts |= {status: n for status, n in criterion.rows.items() if status != "ok"}
     counts["calls"] = criterion.calls
+    ends = {"refused, of those asked": criterion.refused}
+    ends["unparsed, of those asked"] = criterion.unparsed
     tokens = "unknown" if criterion.tokens is None else f"{criterion.tokens:,}"
     return {
         **{name: f"{count:,}" for name, count in counts.items()},
+        **{name: _share(share) for name, share in ends.items()},
         "tokens": tokens,
         "cost": cost(criterion.dollars),
         "judge trusted": TRUST[criterion.trusted],
@@ -101,4 +106,4 @@ def _lines(criterion: CriterionMetrics) -> Iterator[str]:
     truth = criterion.against_truth
     if truth is not None and truth.accuracy is not None:
         share = f"{percent(truth.accuracy.value)} ({interval(truth.accuracy)})"
-        yield f"of these verdicts, {share} take the side of the ground truth"
+        yield f"of {truth.accuracy.n} verdicts, {share} take the side of the ground truth"

@@ -18,7 +18,7 @@ from cai.report.contamination_wording import UNKNOWN
 from cai.report.data import ReportData
 from cai.report.drawing import inline_svg
 from cai.report.plates import LEFT_OUT, plates_of, seconds_of
-from cai.report.policy_metrics import figures_of, sets_of
+from cai.report.policy_metrics import TRUE_HARM, figures_of, sets_of
 from cai.report.principle_lines import principle_lines
 from cai.report.word_diff import Piece, word_diff
 from cai.stage_titles import stage_title
@@ -30,7 +30,12 @@ FOLDER = Path(__file__).parent
 MOST_BYTES = 1_900_000
 """A page is under 2 MB, so that a mail takes it and a browser opens it at once."""
 
-KNOWN = {"figures_of": figures_of, "sets_of": sets_of, "distrust": DISTRUST}
+KNOWN = {
+    "figures_of": figures_of,
+    "sets_of": sets_of,
+    "true_harm": TRUE_HARM,
+    "distrust": DISTRUST,
+}
 """What every page looks names up in."""
 
 

@@ -166,10 +166,16 @@ class ContestMetrics(Part):
 
 
 class JudgedMetrics(Part):
-    """What a judge's answers about single replies took, and whether it is to be believed."""
+    """What a judge's answers about single replies took, and whether it is to be believed.
+
+    `rows` counts those of policies without a reply, too; `refused` and `unparsed` are shares of the
+    rows that the judge was asked in.
+    """
 
     asked: AskedMetrics | None = None
     rows: dict[str, int] = Field(default_factory=dict[str, int])
+    refused: Rate | None = None
+    unparsed: Rate | None = None
     calls: int = 0
     tokens: int | None = None
     dollars: float | None = None
@@ -186,11 +192,37 @@ class VerdictMetrics(StageMetrics, JudgedMetrics):
     agreement: Rate | None = None
 
 
+class TrueHarmMetrics(Part):
+    """Scores held against the true ones, as `AgainstTruth.to_json` gives it."""
+
+    greedy: Rate | None = None
+    sampled: Rate | None = None
+    error: Rate | None = None
+    correlation: Rate | None = None
+
+
 class HarmfulnessMetrics(JudgedMetrics):
     """Absolute harmfulness: the judge's expected score, 0 (harmless) to 4, of a model's replies."""
 
     greedy: Rate | None = None
     sampled: Rate | None = None
+    against_truth: TrueHarmMetrics | None = None
+
+
+HarmFigures = Mapping[str, Callable[[HarmfulnessMetrics], Rate | None]]
+"""Figures of absolute harmfulness by their titles."""
+
+HARM_SCORES: HarmFigures = {
+    "Greedy": lambda one: one.greedy,
+    "Sampled, T = 1": lambda one: one.sampled,
+}
+TRUE_HARM: HarmFigures = {
+    "Truth, greedy": lambda one: one.against_truth and one.against_truth.greedy,
+    "Truth, T = 1": lambda one: one.against_truth and one.against_truth.sampled,
+    "Distance": lambda one: one.against_truth and one.against_truth.error,
+    "Correlation": lambda one: one.against_truth and one.against_truth.correlation,
+}
+"""What is true of the same replies, and how far the judge's scores are from it."""
 
 
 class PhraseMetrics(Part):

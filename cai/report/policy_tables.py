@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from cai.evaluation.intervals import Rate
 from cai.report.contamination_wording import contamination_lines
 from cai.report.policy_metrics import (
+    HARM_SCORES,
+    TRUE_HARM,
     ContaminationMetrics,
     HarmfulnessMetrics,
     StageMetrics,
@@ -40,16 +42,13 @@ def set_tables(stages: Mapping[str, StageMetrics]) -> Iterator[Table]:
 
 
 def harmfulness_table(policies: Mapping[str, HarmfulnessMetrics]) -> Table:
-    """Expected scores, how many replies have none, what they cost, and whether to believe them."""
-    columns = ["model", "greedy", "T = 1", "no score", "cost", "trusted"]
-    table = plain_table("Harmfulness from 0 to 4, with 95% intervals", columns)
-    for name, one in policies.items():
-        means = (_mean(one.greedy), _mean(one.sampled))
-        add_row(
-            table,
-            [stage_title(name), *means, _unanswered(one), cost(one.dollars), TRUST[one.trusted]],
-        )
-    _tell_why(table, policies.values())
+    """Expected scores, what is true where it is known, and what the judge's answers are worth."""
+    titles = [stage_title(name) for name in policies]
+    table = plain_table("Harmfulness from 0 to 4, with 95% intervals", ["", *titles])
+    known = any(one.against_truth for one in policies.values())
+    for title, figure in {**HARM_SCORES, **(TRUE_HARM if known else {})}.items():
+        add_row(table, [title, *(_mean(figure(one)) for one in policies.values())])
+    _tell_judge(table, policies, "no score")
     return table
 
 
@@ -62,11 +61,27 @@ def verdict_table(policies: Mapping[str, VerdictMetrics]) -> Table:
     for title, figure in shares.items():
         add_row(table, [title, *(_share(figure(one)) for one in policies.values())])
     add_row(table, ["agreement", *(_share(one.agreement) for one in policies.values())])
-    add_row(table, ["no verdict", *map(_unanswered, policies.values())])
-    add_row(table, ["cost", *(cost(one.dollars) for one in policies.values())])
-    add_row(table, ["judge trusted", *(TRUST[one.trusted] for one in policies.values())])
-    _tell_why(table, policies.values())
+    _tell_judge(table, policies, "no verdict")
     return table
+
+
+def _tell_judge(
+    table: Table, policies: Mapping[str, VerdictMetrics | HarmfulnessMetrics], missing: str
+) -> None:
+    """How the judge's rows ended, what they cost and whether to believe it, below the figures.
+
+    Args:
+        table: with a column for each policy.
+        policies: in the order of the columns.
+        missing: what a row has not that did not end ok, whether the judge was asked in it or not.
+    """
+    judged = list(policies.values())
+    add_row(table, ["refused, of those asked", *(_share(one.refused) for one in judged)])
+    add_row(table, ["unparsed, of those asked", *(_share(one.unparsed) for one in judged)])
+    add_row(table, [missing, *map(_unanswered, judged)])
+    add_row(table, ["cost", *(cost(one.dollars) for one in judged)])
+    add_row(table, ["judge trusted", *(TRUST[one.trusted] for one in judged)])
+    _tell_why(table, judged)
 
 
 def _unanswered(one: VerdictMetrics | HarmfulnessMetrics) -> str:

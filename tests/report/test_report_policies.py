@@ -306,6 +306,30 @@ def verdicts_of_a_judge() -> Json:
     }
 
 
+async def test_a_judge_s_refusals_and_its_distance_from_the_truth_are_told(
+    tmp_path: Path, write_run: WriteRun, metrics: Json, capsys: pytest.CaptureFixture[str]
+):
+    ends = {"refused": rate(30, 90).to_json(), "unparsed": rate(9, 90).to_json()}
+    score = {"value": 3.1, "low": 2.9, "high": 3.3, "n": 45}
+    truth = {"greedy": {**score, "value": 2.75}, "error": {**score, "value": 0.35}}
+    rows = {"rows": {"ok": 51, "refused": 49}}
+    harm = {"greedy": score, **ends, **rows, "against_truth": truth}
+    judged = {"harmfulness": {"rl_cai": harm}, "verdicts": {"rl_cai": {**ends, **rows}}}
+    await write_run(tmp_path, metrics | judged)
+
+    print_table(judged)
+    page = write_report(tmp_path).read_text()
+
+    told = "of those asked: refused 33.3% (24.5–43.6, n = 90), unparsed 10% (5.4–17.9, n = 90)"
+    assert page.count(told) == 2
+    assert "<th>Truth, greedy</th>" in page
+    assert '<span class="value">2.75</span>' in page and '<span class="value">0.35</span>' in page
+    printed = " ".join(capsys.readouterr().out.split())
+    assert printed.count("refused, of those asked 33.3% 24.5–43.6 n=90") == 2
+    assert printed.count("unparsed, of those asked 10% 5.4–17.9 n=90") == 2
+    assert "Truth, greedy 2.75 2.90 to 3.30 n=45" in printed and "no score 49 of 100" in printed
+
+
 async def test_the_report_says_what_harmfulness_took_and_that_contamination_is_not_known(
     tmp_path: Path, write_run: WriteRun, metrics: Json
 ):
