@@ -1,5 +1,6 @@
 """How far a policy is from another one, by its own replies."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -45,15 +46,18 @@ def test_each_reply_counts_its_own_tokens_and_its_end_if_it_has_one(
     )
     differences = [a - b for a, b in zip(own, other, strict=True)]
     assert nats == pytest.approx(differences, abs=1e-4)
-    assert nats == pytest.approx(
-        [
-            -one
-            for one in reply_divergences(
-                other_model, tiny_model, Replies(CHATS, [ended] * 3), temperature
-            )
-        ],
-        abs=1e-4,
-    )
+    back = reply_divergences(other_model, tiny_model, Replies(CHATS, [ended] * 3), temperature)
+    assert [-one for one in back if one is not None] == pytest.approx(differences, abs=1e-4)
+
+
+def test_a_reply_that_the_chat_template_refuses_is_no_number(refuses_even, other_model, tmp_path):
+    spoken, blank = [user("Hi"), assistant("No.")], [user("Hi"), assistant("")]
+    policy = Path(shutil.copytree(other_model, tmp_path / "policy"))
+    shutil.copy(refuses_even / "chat_template.jinja", policy)
+
+    nats = reply_divergences(policy, other_model, Replies([blank, spoken], [True] * 2), 1.0)
+
+    assert nats == [None, pytest.approx(0)]
 
 
 def one_by_one(folder: Path, chat: list, temperature: float, ended: bool) -> float:

@@ -211,6 +211,33 @@ def test_a_weight_needs_rows_that_say_what_they_are(pairs: Path, tmp_path: Path)
         train_preference_model("no model", pairs, tmp_path / "out", settings, inputs="a")
 
 
+@pytest.mark.parametrize("kind", ["Harmful", "red_team", None], ids=str)
+def test_a_kind_that_is_not_known_is_no_kind_of_weight_1(
+    tiny_model: Path, pairs: Path, tmp_path: Path, kind: str | None
+):
+    rows = parquet.read_table(pairs / "data.parquet").to_pylist()[:2]
+    data = write(tmp_path / "data", [{**rows[0], "kind": "harmful"}, {**rows[1], "kind": kind}])
+    settings = PreferenceModelSettings(harmless_weight=3)
+
+    with pytest.raises(InputError, match=rf"row 2: kind must be one of .*; met {kind!r}"):
+        train_preference_model(str(tiny_model), data, tmp_path / "out", settings, inputs="a")
+
+
+@pytest.mark.parametrize(
+    ("kind", "weight", "message"),
+    [("harmless", 3, "has no pair of kind harmful"), ("harmful", 0, "nothing would be learned")],
+)
+def test_a_weight_that_weighs_nothing_is_refused(
+    tiny_model: Path, pairs: Path, tmp_path: Path, kind: str, weight: float, message: str
+):
+    rows = parquet.read_table(pairs / "data.parquet").to_pylist()[:2]
+    data = write(tmp_path / "data", [{**row, "kind": kind} for row in rows])
+    settings = PreferenceModelSettings(harmless_weight=weight)
+
+    with pytest.raises(InputError, match=message):
+        train_preference_model(str(tiny_model), data, tmp_path / "out", settings, inputs="a")
+
+
 def test_json_lines_of_another_tool_are_hard_pairs(tiny_model: Path, tmp_path: Path):
     text = json.dumps({"prompt": "Why?", "chosen": KIND, "rejected": HARSH}) + "\n"
     (tmp_path / "train.jsonl").write_text(text * 16)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from trainers.adapters import is_adapter, load_merged
 from trainers.environment import prepare_environment
 from trainers.rollouts import Rollout, Weigher
+from trainers.rows import BadRow
 from trainers.tokens import Conversation, load_tokenizer, split_ids
 
 AT_ONCE = 32
@@ -28,12 +30,13 @@ class Replies(NamedTuple):
 
 def reply_divergences(
     policy: Path, reference: Path, replies: Replies, temperature: float
-) -> list[float]:
+) -> list[float | None]:
     """How much likelier each reply is under π than under π_ref, in nats: log π − log π_ref.
 
     The mean over replies drawn from π is the KL(π ‖ π_ref) of whole replies (Schulman 2020's k1,
     summed over the tokens); a single one may be negative. Replies are read as their text is
-    tokenized, which is as they were drawn but for rare texts.
+    tokenized, which is as they were drawn but for rare texts. None of a reply that the chat
+    template refuses, as some do a blank one.
 
     Args:
         policy: the folder of a trained policy, π.
@@ -43,20 +46,19 @@ def reply_divergences(
 
     Raises:
         InputError: a model or its tokenizer cannot be loaded.
-        BadRow: the chat template refuses a conversation.
     """
     prepare_environment()
     import torch
     from accelerate import PartialState
 
     tokenizer, device = load_tokenizer(str(policy)), PartialState().device
-    rollouts = [
-        _rollout(tokenizer, conversation, ended)
-        for conversation, ended in zip(replies.conversations, replies.ended, strict=True)
-    ]
-    by_length = sorted(range(len(rollouts)), key=lambda place: len(rollouts[place].reply_ids))
+    rollouts: dict[int, Rollout] = {}
+    for place, (conversation, ended) in enumerate(zip(*replies, strict=True)):
+        with suppress(BadRow):
+            rollouts[place] = _rollout(tokenizer, conversation, ended)
+    by_length = sorted(rollouts, key=lambda place: len(rollouts[place].reply_ids))
     models = [_load(folder).to(device).eval() for folder in (policy, reference)]
-    nats = [0.0] * len(rollouts)
+    nats: list[float | None] = [None] * len(replies.conversations)
     for start in range(0, len(by_length), AT_ONCE):
         places = by_length[start : start + AT_ONCE]
         part = [rollouts[place] for place in places]

@@ -7,8 +7,9 @@ texts, whole conversations, and no probability, which is to say that the chosen 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
+from cai.sources.prompt_sets import PromptKind
 from trainers.rows import BadRow, Row, turns_of
 
 COLUMNS = ("prompt", "chosen", "rejected")
@@ -17,6 +18,9 @@ LABEL = "p_chosen"
 
 KIND = "kind"
 """The column that tells pairs of red-team prompts, "harmful", from all others."""
+
+KINDS = (*get_args(PromptKind), "")
+"""What may stand there; "" where nothing is known of a prompt."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,23 @@ def read_pair(row: Row) -> PairOfReplies:
     if not isinstance(p_chosen, int | float) or not 0 <= p_chosen <= 1:
         raise BadRow(f"p_chosen must be a probability, from 0 to 1; met {p_chosen!r}")
     return PairOfReplies(prompt, chosen, rejected, float(p_chosen))
+
+
+def is_harmful(row: Row) -> bool:
+    """Whether a pair is one of red-team prompts.
+
+    Args:
+        row: with `KIND`.
+
+    Raises:
+        BadRow: the kind is none of `KINDS`: under another name, red-team pairs would count as all
+            others do.
+    """
+    kind = row.get(KIND)
+    if kind not in KINDS:
+        known = ", ".join(map(repr, KINDS))
+        raise BadRow(f"kind must be one of {known}, where harmless_weight is not 1; met {kind!r}")
+    return kind == "harmful"
 
 
 def reply_after(prompt: list[dict[str, str]], value: Any, column: str) -> list[dict[str, str]]:

@@ -20,7 +20,7 @@ from trainers.environment import prepare_environment
 from trainers.fit import Account, Job, TrainingResult, finished, fit
 from trainers.losses import preference_loss
 from trainers.pair_batches import can_read_pairs, let_read_pairs, pair_rows, row_length
-from trainers.pairs import COLUMNS, KIND, LABEL, read_pair
+from trainers.pairs import COLUMNS, KIND, LABEL, is_harmful, read_pair
 from trainers.presets import told
 from trainers.rows import Dropped, Row, check_columns, encode_rows
 from trainers.settings import PairSettings, PreferenceModelSettings
@@ -68,6 +68,8 @@ def train_preference_model(
         return encode_pair(tokenizer, row, settings)
 
     rows = encode_rows(files, (*COLUMNS, LABEL, KIND), encode)
+    if weighted:
+        _check_weights(data, rows.dataset["weight"], settings.harmless_weight)
 
     def make() -> TrlLoop:
         from trl.trainer.reward_config import RewardConfig
@@ -82,6 +84,26 @@ def train_preference_model(
 
     account = Account("preference_model", {"base": base}, settings, rows)
     return fit(make, work, account, job.get("report"))
+
+
+def _check_weights(data: Path, weights: Sequence[float], harmless_weight: float) -> None:
+    """λ weighs harmlessness against helpfulness: it is refused where it would weigh nothing."""
+    kinds = {weight == harmless_weight for weight in weights}
+    if True not in kinds:
+        fault = Fault(
+            f"has no pair of kind harmful left to learn from, which harmless_weight "
+            f"({harmless_weight:g}) is the weight of; set the column {KIND!r}, or leave "
+            "harmless_weight out",
+            KIND,
+        )
+        raise InputError(data, [fault])
+    if harmless_weight == 0 and False not in kinds:
+        fault = Fault(
+            "has pairs of kind harmful alone, and harmless_weight is 0: nothing would be learned; "
+            "add others, or leave harmless_weight out",
+            KIND,
+        )
+        raise InputError(data, [fault])
 
 
 def _check_beginning(tokenizer: Any, base: str) -> None:
@@ -107,10 +129,11 @@ def encode_pair(tokenizer: Any, row: Row, settings: PairSettings) -> Mapping[str
         settings: the length limit, and what becomes of a pair with a longer side.
 
     Raises:
-        BadRow: a side is no conversation that ends with a reply, or the label no probability.
+        BadRow: a side is no conversation that ends with a reply, the label no probability, or the
+            kind, where it has a weight, not known.
         Dropped: a side is too long; or, where prompts are cut, a reply alone is.
     """
-    pair, room = read_pair(row), settings.max_length
+    pair, room, weight = read_pair(row), settings.max_length, settings.harmless_weight
     chosen, rejected = (
         conversation_ids(tokenizer, [*pair.prompt, *side]) for side in (pair.chosen, pair.rejected)
     )
@@ -118,7 +141,7 @@ def encode_pair(tokenizer: Any, row: Row, settings: PairSettings) -> Mapping[str
         "chosen_ids": chosen,
         "rejected_ids": rejected,
         "p_chosen": pair.p_chosen,
-        "weight": settings.harmless_weight if row.get(KIND) == "harmful" else 1.0,
+        "weight": weight if weight != 1 and is_harmful(row) else 1.0,
     }
     surplus = max(len(chosen), len(rejected)) - room
     if surplus <= 0:

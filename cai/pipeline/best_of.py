@@ -228,11 +228,14 @@ def _beside(studio: Studio, policy: StagePolicy, scorer: ScoresOnce) -> Mapping[
     asked = [conversation(_prompt(row), _text(row)) for row in rows]
     ended = [row.record is not None and row.record["stop_reason"] == "stop" for row in rows]
     sampling, nats = studio.recipe.evaluation.sampling, list[float]()
+    left_out = Counter[str]()
     if _is_whole(sampling):
         folder = studio.folder.at(policy.iteration)
         own, reference = folder.model(_trained(policy)), folder.model("sl_cai")
-        nats = reply_divergences(own, reference, Replies(asked, ended), sampling.temperature)
-    left_out = Counter[str]()
+        found = reply_divergences(own, reference, Replies(asked, ended), sampling.temperature)
+        nats = [one for one in found if one is not None]
+        if refused := len(found) - len(nats):
+            left_out["the policy's chat template refuses its reply"] = refused
     readable = [one for one in asked if is_readable(scorer, [one], left_out)]
     studio.note_unmeasured(left_out)
     return {"score": _mean(scorer.score(readable)), "kl": _mean(nats)}
