@@ -80,12 +80,17 @@ $(VLLM)/.installed: pyproject.toml
 	$(VLLM)/bin/pip uninstall --quiet --yes torchvision torchaudio torchcodec
 	touch $@
 
+# axolotl and OpenRLHF without what they train with (deepspeed, flash-attn, xformers): of them only
+# the code that reads data sets is run.
 $(HARNESS)/.installed: pyproject.toml tests/harness/constraints.txt
 	$(PYTHON) -m venv $(HARNESS)
 	$(HARNESS)/bin/pip install --quiet --disable-pip-version-check torch==2.13.0
 	$(HARNESS)/bin/pip install --quiet --disable-pip-version-check \
 		--constraint tests/harness/constraints.txt --editable '.[train,harness]' \
 		hypothesis pytest pytest-asyncio pytest-timeout
+	$(HARNESS)/bin/pip install --quiet --disable-pip-version-check --no-deps \
+		axolotl==0.19.0 addict==2.4.0 \
+		'openrlhf==0.11.2; sys_platform == "linux"' pylatexenc==2.11
 	touch $@
 
 # RewardBench's runner pins transformers 4.51, so it stands alone. It imports pkg_resources, which

@@ -2,6 +2,9 @@
 
 `tests/documented_rows` has a row of each of their formats, and where that is written. A text is
 "..." where any will do. A list of turns ends as told; before that there may be others.
+axolotl and OpenRLHF load the rows themselves in `tests/harness/test_loaders.py`. open-instruct does
+not install: PyPI has no package of it ("No matching distribution found for open-instruct",
+2026-11-22), and its pyproject.toml (002bde1) pins torch 2.7.0, vllm 0.9.1 and numpy below 2.
 """
 
 from __future__ import annotations
@@ -13,25 +16,11 @@ from typing import Any, cast
 
 import pytest
 
-from cai.datasets.parquet import SplitWriter
-from cai.datasets.preferences import preference_features
-from cai.datasets.sft import sft_features
-from cai.export.run_export import export_run
+from tests.exported_run import exported, write_run
 
 DOCUMENTED = Path(__file__).parent / "documented_rows"
 PROGRAMS = ["axolotl", "open-instruct", "openrlhf"]
 ROLES = ("system", "user", "assistant")
-
-
-def turns(*roles: str) -> list[dict[str, str]]:
-    return [{"role": role, "content": f"{role} {place}"} for place, role in enumerate(roles)]
-
-
-ASKED = {
-    "one turn": turns("user"),
-    "a system turn": turns("system", "user"),
-    "several turns": turns("system", "user", "assistant", "user"),
-}
 
 
 def documented(program: str) -> dict[str, Any]:
@@ -72,29 +61,7 @@ def _misfits_of_turns(row: Any, told: list[Any], place: str) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run's folder with conversations and pairs of every kind that an export has to say."""
-    folder = tmp_path_factory.mktemp("documented") / "run"
-    (folder / "datasets").mkdir(parents=True)
-    about = {"prompt_id": "id", "source": "ai", "principle": "kind", "model": "m"}
-    good, bad = turns("assistant"), turns("assistant")
-    SplitWriter(folder / "datasets/sft", sft_features()).write(
-        ("train", {**about, "messages": [*asked, *good], "origin": "revision"})
-        for asked in ASKED.values()
-    )
-    SplitWriter(folder / "datasets/preferences", preference_features()).write(
-        ("train", {**about, "prompt": asked, "chosen": good, "rejected": bad, "p_chosen": 0.9})
-        for asked in ASKED.values()
-    )
-    (folder / "ledger.sqlite").touch()
-    return folder
-
-
-def exported(run: Path, program: str, out: Path) -> dict[str, list[dict[str, Any]]]:
-    export_run(run, out, program, minimum_margin=0, file_type="jsonl")
-    return {
-        path.parent.name: [json.loads(line) for line in path.read_text().splitlines()]
-        for path in out.rglob("train.jsonl")
-    }
+    return write_run(tmp_path_factory.mktemp("documented") / "run")
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
