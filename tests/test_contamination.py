@@ -19,10 +19,11 @@ from cai.models import ModelSettings, local_path
 from cai.pipeline import RunFolder
 from cai.pipeline.aside import quiet
 from cai.pipeline.contamination import (
+    Origins,
     held_against,
     measure_contamination,
-    runs_of,
-    runs_of_models,
+    origins_of,
+    origins_of_models,
     training_prompts,
     words_of,
 )
@@ -96,7 +97,9 @@ def test_the_run_that_a_model_lies_in_is_found(run: Path, monkeypatch: pytest.Mo
     monkeypatch.chdir(run)
 
     named = [str(model), "models", "microworld", "openai:gpt-5", "Qwen/Qwen3-8B"]
-    assert runs_of(named) == [run.resolve()]
+    found = origins_of(named)
+    assert found.runs == [run.resolve()]
+    assert found.unknown == ["microworld", "openai:gpt-5", "Qwen/Qwen3-8B"]
 
 
 def test_the_run_that_an_adapter_lies_in_is_found(run: Path):
@@ -104,7 +107,8 @@ def test_the_run_that_an_adapter_lies_in_is_found(run: Path):
     adapter.mkdir(parents=True)
 
     model = ModelSettings(name="Qwen/Qwen3-8B", adapter=str(adapter))
-    assert runs_of_models([model]) == [run.resolve()]
+    found = origins_of_models([model])
+    assert (found.runs, found.unknown) == ([run.resolve()], ["Qwen/Qwen3-8B"])
 
 
 def learned_from(start: Path, model: Path) -> Path:
@@ -122,8 +126,35 @@ def test_the_run_that_a_model_started_from_is_found_however_long_ago(run: Path, 
     third = learned_from(second, tmp_path / "third" / "models" / "sl_cai")
 
     runs = [tmp_path / name for name in ("third", "second", "run")]
-    assert runs_of([str(third)]) == [one.resolve() for one in runs]
-    assert runs_of([str(tmp_path / "third")]) == [one.resolve() for one in runs]
+    assert origins_of([str(third)]).runs == [one.resolve() for one in runs]
+    assert origins_of([str(tmp_path / "third")]).runs == [one.resolve() for one in runs]
+
+
+def test_a_model_trained_outside_a_run_is_told_apart_from_one_without_shared_prompts(
+    run: Path, tmp_path: Path
+):
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    write_record(alone, {"models": {"base": {"name": "Qwen/Qwen3-8B"}}}, alone)
+    known = run / "models" / "sl_cai"
+    known.mkdir(parents=True)
+
+    found = held_against(origins_of([str(known), str(alone)]), {"set": asked("Why?")})
+
+    assert found is not None
+    assert list(contamination_lines(found.to_json())) == [
+        "contamination: 0 of 1 evaluation prompts share 8 words in a row with one of 3 training "
+        "prompts, 0 word for word",
+        "  not compared, as no data sets are known that they learned from: alone, Qwen/Qwen3-8B",
+    ]
+
+
+def test_a_model_of_a_run_whose_data_sets_are_gone_is_unknown(run: Path):
+    shutil.rmtree(run / "datasets")
+    model = run / "models" / "sl_cai"
+    model.mkdir(parents=True)
+
+    assert origins_of([str(model)]).unknown == ["sl_cai"]
 
 
 def test_an_evaluation_counts_what_the_runs_base_model_was_trained_on(run: Path, tmp_path: Path):
@@ -188,7 +219,7 @@ def test_evaluate_labeler_takes_the_words_of_its_recipe(run: Path, tmp_path: Pat
 
 
 def test_without_training_prompts_nothing_is_said_to_be_clean(tmp_path: Path):
-    found = held_against([tmp_path], {"set": asked(BREAD)})
+    found = held_against(Origins([tmp_path], []), {"set": asked(BREAD)})
 
     assert found is None
     assert list(contamination_lines(None)) == [UNKNOWN]

@@ -329,3 +329,4 @@ def test_a_run_tells_the_style_of_its_policies_and_what_it_has_trained_on(world:
     assert contamination["training_prompts"] == 1
     assert contamination["by_set"]["microworld-heldout"]["evaluation_prompts"] == 16
     assert contamination["identical"] == 0
+    assert contamination["unknown"] == ["microworld"]

@@ -65,12 +65,14 @@ class Overlap:
         training_prompts: that were looked at; with none, nothing can be said.
         training_shared: of these, those that share them with an evaluation prompt.
         by_set: what was found of each set of evaluation prompts.
+        unknown: models that learned from something else, or may have; of them nothing is said.
     """
 
     words: int
     training_prompts: int
     training_shared: int
     by_set: Mapping[str, SetOverlap]
+    unknown: Sequence[str] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The shape of ``contamination`` in `metrics.json`."""
@@ -83,6 +85,7 @@ class Overlap:
             "shared": sum(one.shared for one in counted),
             "identical": sum(one.identical for one in counted),
             "by_set": {name: one._asdict() for name, one in self.by_set.items()},
+            "unknown": list(self.unknown),
         }
 
 

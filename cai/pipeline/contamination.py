@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from cai.errors import Fault, InputError
 from cai.filter_settings import ContaminationSettings
 from cai.filters.contamination import Overlap, overlap
 from cai.models import ModelSettings
+from cai.models.weights import MICROWORLD
+from cai.movable import movable
 from cai.pipeline.folder import RunFolder
 from cai.pipeline.policies import policies, prompts_measured_on
 from cai.pipeline.studio import Studio
@@ -20,6 +23,9 @@ from cai.sources.seen import Seen
 from trainers.work_folder import RECORD, read_record
 
 Prompts = Sequence[Message]
+
+TRAINED_ON = "datasets/**/train/*.parquet"
+"""The files of a run that its models learn from."""
 
 WORDS: int = ContaminationSettings().words
 """Words in a row, as the filter has them where a recipe says nothing else."""
@@ -43,59 +49,81 @@ def measure_contamination(studio: Studio) -> Mapping[str, Any]:
                 evaluated.setdefault(f"pairs of {pair.prompt.source}", []).append(
                     pair.prompt.messages
                 )
-    own, models = [str(studio.folder.path)], (one.settings for one in policies(studio))
-    runs = runs_of([*own, *_names(models)])
-    found = held_against(runs, evaluated, settings.words)
+    own = [studio.folder.path] if _has_data(studio.folder.path) else []
+    models = (one.settings for one in policies(studio))
+    found = held_against(origins_of([*map(str, own), *_names(models)]), evaluated, settings.words)
     return {"contamination": found.to_json() if found else None}
 
 
-def held_against(
-    runs: Iterable[Path], evaluated: Mapping[str, Sequence[Prompts]], words: int = WORDS
-) -> Overlap | None:
-    """The training prompts of some runs against evaluation prompts; None if they have none.
+@dataclass(frozen=True)
+class Origins:
+    """Where the data lie that models have learned from.
 
     Args:
-        runs: folders of runs.
+        runs: folders of runs, each once.
+        unknown: names of those models of which no data sets are known.
+    """
+
+    runs: Sequence[Path]
+    unknown: Sequence[str]
+
+
+def held_against(
+    origins: Origins, evaluated: Mapping[str, Sequence[Prompts]], words: int = WORDS
+) -> Overlap | None:
+    """The training prompts of models against evaluation prompts; None if none are known.
+
+    Args:
+        origins: of the models that are measured.
         evaluated: by set.
         words: so many in a row are too many to share.
     """
-    found = overlap(training_prompts(runs), evaluated, words)
-    return found if found.training_prompts else None
+    found = overlap(training_prompts(origins.runs), evaluated, words)
+    return replace(found, unknown=origins.unknown) if found.training_prompts else None
 
 
-def runs_of(models: Iterable[str]) -> list[Path]:
-    """The run folders that models lie in, each once; a name on the hub lies in none.
+def origins_of(models: Iterable[str]) -> Origins:
+    """The run folders that models lie in; a name on the hub lies in none.
 
     What a model started from has taught it too: the runs that those models lie in are among them,
-    as far as the records of the trainings name them.
+    as far as the records of the trainings name them, and where they lie in none, they are unknown
+    as well.
 
     Args:
         models: names as a recipe gives them: folders of models, runs, or others.
     """
-    looked_at, runs = set[Path](), dict[Path, None]()
-    waiting = [Path(name).resolve() for name in models]
-    for place in waiting:
+    looked_at, runs, unknown = set[Path](), dict[Path, None](), dict[str, None]()
+    waiting = list(models)
+    for name in waiting:
+        place = Path(name).resolve()
         run = _run_of(place)
         if place in looked_at or run in looked_at:
             continue
         looked_at |= {place} if run is None else {place, run}
         if run is not None:
             runs[run] = None
+        if run is None or not _has_data(run):
+            unknown[_told(name)] = None
         waiting += _starts(run or place)
-    return list(runs)
+    return Origins(list(runs), list(unknown))
 
 
-def _starts(place: Path) -> Iterator[Path]:
+def origins_of_models(models: Iterable[ModelSettings]) -> Origins:
+    """Where models come from, and their adapters, as of `origins_of`."""
+    return origins_of(_names(models))
+
+
+def _starts(place: Path) -> Iterator[str]:
     """What the models of a run, or the model in a folder, started from."""
     for file in (place / RECORD, *sorted((place / "models").rglob(RECORD))):
         record = read_record(file.parent) or {}
         for model in record.get("models", {}).values():
-            yield Path(model["name"]).resolve()
+            yield model["name"]
 
 
-def runs_of_models(models: Iterable[ModelSettings]) -> list[Path]:
-    """The run folders that models lie in, and their adapters, as of `runs_of`."""
-    return runs_of(_names(models))
+def _told(name: str) -> str:
+    """A model's name for people; without this machine's folders."""
+    return "microworld" if name == str(MICROWORLD) else movable(name.removeprefix("hf:"))
 
 
 def _names(models: Iterable[ModelSettings]) -> Iterator[str]:
@@ -118,6 +146,10 @@ def _run_of(place: Path) -> Path | None:
     return next((one for one in around if RunFolder(one).ledger.is_file()), None)
 
 
+def _has_data(run: Path) -> bool:
+    return next(run.glob(TRAINED_ON), None) is not None
+
+
 def training_prompts(runs: Iterable[Path]) -> Iterator[Prompts]:
     """The prompts of all that the models of runs have learned from, each once.
 
@@ -129,7 +161,7 @@ def training_prompts(runs: Iterable[Path]) -> Iterator[Prompts]:
     """
     with Seen() as seen:
         for run in runs:
-            for path in sorted((run / "datasets").glob("**/train/*.parquet")):
+            for path in sorted(run.glob(TRAINED_ON)):
                 for messages in _prompts(path):
                     if seen.add(digest(list(messages))):
                         yield messages

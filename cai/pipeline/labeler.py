@@ -19,7 +19,7 @@ from cai.filter_settings import ContaminationSettings
 from cai.filters.contamination import Overlap
 from cai.models import ModelSettings
 from cai.models.family import check_fallback
-from cai.pipeline.contamination import held_against, runs_of_models
+from cai.pipeline.contamination import held_against, origins_of_models
 from cai.pipeline.folder import RunFolder
 from cai.pipeline.judging import ask_questions, check_questions
 from cai.pipeline.labeler_constitution import constitution_of
@@ -145,7 +145,7 @@ def _contamination(trials: Trials, questions: Sequence[Question]) -> Overlap | N
         else:
             asked.setdefault(one.pair.prompt.source, []).append(one.pair.prompt.messages)
     settings = trials.recipe.filters.contamination or ContaminationSettings()
-    return held_against(runs_of_models(trials.judges), asked, settings.words)
+    return held_against(origins_of_models(trials.judges), asked, settings.words)
 
 
 class _Judges:

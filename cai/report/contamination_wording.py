@@ -9,9 +9,12 @@ UNKNOWN = (
     "contamination: not known; no data sets of a run are known that what was measured learned from"
 )
 
+NOT_COMPARED = "not compared, as no data sets are known that they learned from:"
+"""Said of models that lie in no run with data sets; their names follow."""
+
 
 def contamination_lines(figures: Mapping[str, Any] | None) -> Iterator[str]:
-    """One line, and one for each set that shares anything.
+    """One line, one for each set that shares anything, and one of what could not be compared.
 
     Args:
         figures: ``contamination`` of a `metrics.json`; None where there was nothing to compare.
@@ -27,3 +30,5 @@ def contamination_lines(figures: Mapping[str, Any] | None) -> Iterator[str]:
     for name, one in shared.items() if len(figures["by_set"]) > 1 else ():
         told = f"{one['shared']} of {one['evaluation_prompts']}, {one['identical']} word for word"
         yield f"  {name}: {told}"
+    if unknown := figures.get("unknown"):
+        yield f"  {NOT_COMPARED} {', '.join(unknown)}"

@@ -14,7 +14,7 @@ from markupsafe import Markup
 from cai.evaluation.intervals import Rate
 from cai.records import OrderWeights
 from cai.report import wording
-from cai.report.contamination_wording import UNKNOWN
+from cai.report.contamination_wording import NOT_COMPARED, UNKNOWN
 from cai.report.data import ReportData
 from cai.report.drawing import inline_svg
 from cai.report.plates import LEFT_OUT, plates_of, seconds_of
@@ -81,6 +81,7 @@ def report_page(run: ReportData) -> str:
         principles=principle_lines(run.metrics),
         left_out_titles=LEFT_OUT,
         contamination_unknown=UNKNOWN,
+        not_compared=NOT_COMPARED,
         seconds=seconds_of(run),
         facts={name: dict(_facts(one)) for name, one in run.trained.items()},
     )

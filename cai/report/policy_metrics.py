@@ -269,3 +269,4 @@ class ContaminationMetrics(Part):
     shared: int = 0
     identical: int = 0
     by_set: SetCounts = Field(default_factory=dict[str, Any])
+    unknown: tuple[str, ...] = ()

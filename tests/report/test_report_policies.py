@@ -127,7 +127,8 @@ async def test_harmfulness_style_and_contamination_are_shown(
         "evaluation_prompts": 500,
         "shared": 4,
     }
-    metrics["contamination"] = shared | {"by_set": {"xstest": {"shared": 4}}}
+    unknown = {"unknown": ["Qwen/Qwen3-8B", "other"]}
+    metrics["contamination"] = shared | unknown | {"by_set": {"xstest": {"shared": 4}}}
     await write_run(tmp_path, metrics)
 
     page = write_report(tmp_path).read_text()
@@ -136,6 +137,7 @@ async def test_harmfulness_style_and_contamination_are_shown(
     assert 'you are safe with me <span class="range">to 40% of the prompts</span>' in page
     assert "4 of 500 evaluation prompts share 13 words in a row" in page
     assert "1 are the same prompt" in page
+    assert "as no data sets are known that they learned from: Qwen/Qwen3-8B, other." in page
 
 
 async def test_names_and_words_of_judged_models_stay_text(
@@ -151,7 +153,7 @@ async def test_names_and_words_of_judged_models_stay_text(
     metrics["contest"]["criteria"][hostile] = {"trusted": False, "why": hostile}
     metrics["harmfulness"] = {hostile: score}
     metrics["style"] = {hostile: {hostile: 0.5, "phrases": phrases}}
-    metrics["contamination"] = {"by_set": {hostile: {hostile: hostile}}}
+    metrics["contamination"] = {"by_set": {hostile: {hostile: hostile}}, "unknown": [hostile]}
     await write_run(tmp_path / "a", metrics)
     await write_run(tmp_path / "b", metrics)
 
