@@ -76,17 +76,17 @@ def parting(steps: Sequence[TrackedStep], window: int = WINDOW) -> Parting | Non
     """
     if len(steps) < 2 * window:
         return None
-    begins = _gap(steps[:window])
+    begins = gap_of(steps[:window])
     found: Parting | None = None
     # From the end backwards: the first window that shows no difference ends the search.
     for end in range(len(steps), 2 * window - 1, -1):
         part = steps[end - window : end]
-        here, cases = _gap(part), sum(one.cases for one in part)
+        here = gap_of(part)
         change = here.value - begins.value
-        spread = Z * math.hypot(here.error, begins.error)
+        spread = math.hypot(here.high - here.value, begins.high - begins.value)
         if change <= spread:
             break
-        rate = Rate(change, change - spread, change + spread, cases)
+        rate = Rate(change, change - spread, change + spread, here.n)
         sqrt_kl = math.fsum(one.sqrt_kl for one in part) / window
         found = Parting(part[-1].step, sqrt_kl, rate)
     return found
@@ -101,13 +101,17 @@ def robustness_figures(steps: Sequence[TrackedStep], window: int = WINDOW) -> Ma
     return {"window": window, "curve": [asdict(one) for one in steps], "parting": where}
 
 
-@dataclass(frozen=True)
-class _Gap:
-    value: float
-    error: float
+def gap_of(steps: Sequence[TrackedStep]) -> Rate:
+    """Mean of train less test over some steps, with its 95 % interval.
 
+        g ± z e,  e = √(Σ s²/n) / steps
 
-def _gap(steps: Sequence[TrackedStep]) -> _Gap:
-    n = len(steps)
+    s and n are a step's deviation and cases.
+
+    Args:
+        steps: one at least.
+    """
+    value = math.fsum(one.train - one.test for one in steps) / len(steps)
     variance = math.fsum(one.deviation**2 / one.cases for one in steps)
-    return _Gap(math.fsum(one.train - one.test for one in steps) / n, math.sqrt(variance) / n)
+    half = Z * math.sqrt(variance) / len(steps)
+    return Rate(value, value - half, value + half, sum(one.cases for one in steps))

@@ -13,11 +13,13 @@ import orjson
 
 from cai.errors import CaiError
 from examples.ablations.figure import draw
-from examples.ablations.results import T, measure, reworded, table
-from examples.ablations.runs import Workplace
+from examples.ablations.results import T, commits_of, measure, reworded, table
+from examples.ablations.runs import Workplace, commit, is_changed
 from examples.ablations.table import ABLATIONS
 
-RESULTS = Path(__file__).with_name("results")
+RESULTS = Path(__file__).resolve().with_name("results")
+CHANGED = "the checkout has changes that are not committed; commit them, or write to another --out"
+MIXED = "its runs are of {}; say so on the page, or make them anew in another --work"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -35,6 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = options.parse_args(arguments)
     if len(given.seeds) > max(T):
         options.error(f"at most {max(T)} seeds")
+    if not given.redraw and given.out.resolve() == RESULTS and is_changed(commit()):
+        sys.exit(f"ablations: {CHANGED}")
     # A process of its own for each core is faster than one that shares its matrices out.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     given.out.mkdir(parents=True, exist_ok=True)
@@ -50,6 +54,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             )
         except CaiError as error:
             sys.exit(f"ablations: {error}")
+        commits = commits_of(results)
+        if not given.redraw and (len(commits) > 1 or any(map(is_changed, commits))):
+            sys.stderr.write(f"ablations: {name}: {MIXED.format(', '.join(commits))}\n")
         sys.stdout.write(f"{results['question']}\n{table(results)}")
         file.write_bytes(orjson.dumps(results, option=orjson.OPT_INDENT_2) + b"\n")
         (given.out / f"{name}.svg").write_bytes(draw(results, ABLATIONS[name].panels))

@@ -28,6 +28,8 @@ SETTINGS: Any = {
 SHARES = (-0.03, 1.03)
 ENDS = ("low", "high")
 Points = Sequence[Mapping[str, Any]]
+Rates = Sequence[Mapping[str, Any]]
+Over = tuple[str, ...]
 
 
 def draw(results: Mapping[str, Any], panels: Sequence[Panel], kind: str = "svg") -> bytes:
@@ -47,7 +49,7 @@ def draw(results: Mapping[str, Any], panels: Sequence[Panel], kind: str = "svg")
         for panel, found, axes in zip(panels, results["panels"], places, strict=True):
             if panel.frontier:
                 drawn = _frontier if len(panel.frontier) == 2 else _paths
-                drawn(panel, panel.frontier, found["points"], axes)
+                drawn(panel, panel.frontier, found, axes)
             else:
                 _lines(panel, found["points"], axes)
             axes.set_title(panel.title, fontsize=10, loc="left")
@@ -111,10 +113,13 @@ def _by_place(points: Points) -> dict[str, dict[str, Any]]:
     return places
 
 
-def _paths(panel: Panel, over: tuple[str, ...], points: Points, axes: Axes) -> None:
-    """Several lines over the first one, each from place to place."""
+def _paths(panel: Panel, over: Over, found: Mapping[str, Any], axes: Axes) -> None:
+    """Several lines over the first one, each from place to place, and the marks of the seeds.
+
+    Without bars: they would lie over each other.
+    """
     first, *others = over
-    places = list(_by_place(points).values())
+    places = list(_by_place(found["points"]).values())
     for number, line in enumerate(others):
         for seed in places[0][first]["seeds"]:
             axes.plot(
@@ -132,36 +137,47 @@ def _paths(panel: Panel, over: tuple[str, ...], points: Points, axes: Axes) -> N
             linewidth=1.4,
             label=line,
         )
+    for seed, mark in found["marks"].items():
+        if mark is not None:
+            told = f"they part in seed {seed}"
+            axes.axvline(mark["sqrt_kl"], color="#495057", linestyle=":", label=told)
     axes.set_xlabel(panel.x)
     axes.set_ylabel(panel.y)
     axes.legend(frameon=False, fontsize=8)
 
 
-def _frontier(panel: Panel, over: tuple[str, ...], points: Points, axes: Axes) -> None:
+def _frontier(panel: Panel, over: Over, found: Mapping[str, Any], axes: Axes) -> None:
     """One line over another, with the name of each place."""
     first, second = over
-    for number, (place, both) in enumerate(_by_place(points).items()):
-        seeds = [
-            (both[first]["seeds"][seed]["value"], both[second]["seeds"][seed]["value"])
-            for seed in both[first]["seeds"]
-        ]
-        axes.scatter(*zip(*seeds, strict=True), s=12, alpha=0.5, color=COLOURS[number])
-        x, y = (both[line]["over_seeds"] for line in (first, second))
-        axes.errorbar(
-            x["value"],
-            y["value"],
-            color=COLOURS[number],
-            marker=MARKS[number],
-            linestyle="none",
-            label=f"{panel.x} {place}".strip(),
-        )
+    for number, (place, both) in enumerate(_by_place(found["points"]).items()):
+        x, y = ([both[line]["over_seeds"]] for line in over)
+        left, up = (list(both[line]["seeds"].values()) for line in over)
+        _crosses(axes, left, up, COLOURS[number], marker=".", markersize=3, alpha=0.45)
+        told = f"{panel.x} {place}".strip()
+        _crosses(axes, x, y, COLOURS[number], marker=MARKS[number], capsize=3, label=told)
     axes.set_xlabel(first)
     axes.set_ylabel(second)
+    for line, limited in ((first, axes.set_xlim), (second, axes.set_ylim)):
+        limited(*_around([point for point in found["points"] if point["line"] == line]))
     axes.locator_params(nbins=5)
     axes.legend(frameon=False, fontsize=8)
 
 
-def _bars(rates: Sequence[Mapping[str, Any]]) -> list[list[float]]:
+def _crosses(axes: Axes, x: Rates, y: Rates, own: str, **look: Any) -> None:
+    """Marks with the intervals of both their places."""
+    axes.errorbar(
+        [one["value"] for one in x],
+        [one["value"] for one in y],
+        xerr=_bars(x),
+        yerr=_bars(y),
+        color=own,
+        linestyle="none",
+        elinewidth=0.8,
+        **look,
+    )
+
+
+def _bars(rates: Rates) -> list[list[float]]:
     """How far the ends of the intervals lie from their values."""
     below = [one["value"] - one["low"] for one in rates]
     above = [one["high"] - one["value"] for one in rates]

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from statistics import fmean
+from typing import Any, Literal
 
 from cai.engine import Ledger
 from cai.evaluation import microworld_classifier
 from cai.evaluation.intervals import Rate, mean_interval, share_of
+from cai.evaluation.robustness import TrackedStep, gap_of
 from cai.evaluation.scored_pairs import ScoreFigures
 from cai.pipeline.pair_scores import score_pairs
 from cai.pipeline.readback import read_prompt, read_traces
@@ -130,6 +132,9 @@ TOGETHER = 5
 def tracked(figures: Mapping[str, str]) -> Reading:
     """What train-PM and test-PM say on the way of RL, and how far the policy has gone.
 
+    The scores of one step after the other are no independent measurements, and of a step's replies
+    the run keeps the spread of their gap alone; so these have no interval within a seed.
+
     Args:
         figures: of ``robustness`` in ``metrics.json`` to the name of their line.
     """
@@ -140,9 +145,35 @@ def tracked(figures: Mapping[str, str]) -> Reading:
             steps = curve[begin : begin + TOGETHER]
             for figure, line in figures.items():
                 at = str(steps[-1]["step"])
-                yield Found(line, at, mean_interval([step[figure] for step in steps]))
+                mean, cases = fmean(step[figure] for step in steps), _cases(steps)
+                yield Found(line, at, Rate(mean, mean, mean, cases))
 
     return read
+
+
+def gap(line: str) -> Reading:
+    """Train-PM less test-PM on the way of RL, with the interval that its replies leave.
+
+    Args:
+        line: its name.
+    """
+
+    def read(run: Measured) -> Iterator[Found]:
+        curve = [TrackedStep(**step) for step in run.metrics["robustness"]["curve"]]
+        for begin in range(0, len(curve), TOGETHER):
+            steps = curve[begin : begin + TOGETHER]
+            yield Found(line, str(steps[-1].step), gap_of(steps))
+
+    return read
+
+
+def parting_of(run: Measured) -> Mapping[str, Any] | None:
+    """Where train-PM and test-PM part for good on the way of RL, if they do."""
+    return run.metrics["robustness"]["parting"]
+
+
+def _cases(steps: Sequence[Mapping[str, Any]]) -> int:
+    return sum(step["cases"] for step in steps)
 
 
 def score_by_round(judge: Literal["own", "plain"]) -> Reading:

@@ -52,7 +52,8 @@ class Found(NamedTuple):
     Args:
         line: what is measured; points of one line are joined.
         at: its place on the x axis.
-        rate: the figure with its interval within this seed.
+        rate: the figure with its interval within this seed; without a width where the run keeps
+            nothing to tell one by.
     """
 
     line: str
@@ -62,6 +63,9 @@ class Found(NamedTuple):
 
 Reading = Callable[[Measured], Iterator[Found]]
 """Reads the figures of one panel from a run."""
+
+Mark = Callable[[Measured], Mapping[str, Any] | None]
+"""Reads a place on the way of a run that its panel marks, if it has one."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +82,7 @@ class Panel:
         joined: whether its places have an order, so that a line may go through them.
         frontier: lines of which the others are drawn over the first: of two, a point for each
             place with its name; of more, a path for each from place to place.
+        mark: reads a place of each seed, ``sqrt_kl`` of which a panel of paths marks.
     """
 
     title: str
@@ -88,6 +93,7 @@ class Panel:
     shares: bool = True
     joined: bool = True
     frontier: tuple[str, ...] | None = None
+    mark: Mark | None = None
 
 
 @dataclass(frozen=True)

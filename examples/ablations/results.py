@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,28 @@ import orjson
 from cai.errors import Fault, InputError
 from cai.evaluation.intervals import Rate
 from examples.ablations.records import Ablation, Measured, Panel
-from examples.ablations.runs import Workplace, measured, note_of
+from examples.ablations.runs import Workplace, commit, measured, note_of
 
 T = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}
 """Student's 97.5 % quantile for the mean of so many seeds."""
 
 Series = dict[tuple[str, str], dict[int, Rate]]
 """Figures of a panel: by line and place, by seed."""
+
+
+@dataclass(frozen=True)
+class Read:
+    """What was read for a panel.
+
+    Args:
+        series: its figures.
+        marks: places to mark, by seed, None for a seed that has none; empty if none is asked for.
+    """
+
+    series: Series = field(default_factory=dict[tuple[str, str], dict[int, Rate]])
+    marks: dict[str, Mapping[str, Any] | None] = field(
+        default_factory=dict[str, Mapping[str, Any] | None]
+    )
 
 
 def measure(
@@ -34,23 +50,25 @@ def measure(
         seeds: of the recipe, each a whole repetition of the run.
         place: where the runs are.
     """
-    found: list[Series] = [{} for _ in ablation.panels]
+    found = [Read() for _ in ablation.panels]
+    plain: dict[str, Any] = {}
     made: dict[str, dict[str, Any]] = {one.name: {} for one in ablation.variants}
     for seed in seeds:
         for run in measured(ablation, seed, place):
+            plain[str(seed)] = note_of(run.plain)
             made[run.variant.name][str(seed)] = note_of(run.folder)
-            for panel, series in zip(ablation.panels, found, strict=True):
-                _read(panel, run, seed, series)
+            for panel, read in zip(ablation.panels, found, strict=True):
+                _read(panel, run, seed, read)
     return {
         "name": name,
         "question": ablation.question,
         "source": ablation.source,
         "command": place.command,
         "date": datetime.now(UTC).isoformat(timespec="minutes"),
+        "commit": commit(),
         "seeds": list(seeds),
-        "panels": [
-            _panel(panel, series) for panel, series in zip(ablation.panels, found, strict=True)
-        ],
+        "panels": [_panel(panel, read) for panel, read in zip(ablation.panels, found, strict=True)],
+        "plain": plain,
         "runs": made,
     }
 
@@ -82,6 +100,13 @@ def reworded(file: Path, ablation: Ablation) -> dict[str, Any]:
     return {**results, **words, "panels": panels}
 
 
+def commits_of(results: Mapping[str, Any]) -> list[str]:
+    """The commits that runs of an ablation were made by, shortened as pages name them."""
+    notes = [note for by_seed in results["runs"].values() for note in by_seed.values()]
+    named = {note["commit"].partition("-") for note in notes if note.get("commit")}
+    return sorted(f"{number[:7]}{dash}{dirty}" for number, dash, dirty in named)
+
+
 def over_seeds(values: Sequence[float]) -> Rate:
     """The mean of some seeds, with the interval of Student's t.
 
@@ -109,19 +134,23 @@ def table(results: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _read(panel: Panel, run: Measured, seed: int, series: Series) -> None:
+def _read(panel: Panel, run: Measured, seed: int, read: Read) -> None:
     if panel.variants and run.variant.name not in panel.variants:
         return
     for line, at, rate in panel.read(run):
-        series.setdefault((line, at), {})[seed] = rate
+        read.series.setdefault((line, at), {})[seed] = rate
+    if panel.mark is not None:
+        read.marks[str(seed)] = panel.mark(run)
 
 
-def _panel(panel: Panel, series: Series) -> dict[str, Any]:
+def _panel(panel: Panel, read: Read) -> dict[str, Any]:
+    marks = {"marks": read.marks} if panel.mark is not None else {}
     return {
         "title": panel.title,
         "x": panel.x,
         "y": panel.y,
-        "points": [_point(line, at, series) for line, at in series],
+        **marks,
+        "points": [_point(line, at, read.series) for line, at in read.series],
     }
 
 

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,8 @@ from cai.pipeline.provenance import commit_of
 from cai.recipe import Recipe, load_recipe, recipe_hash
 from examples.ablations.records import Ablation, Measured, Variant
 
-RECIPE = Path(__file__).parents[1] / "microworld.yaml"
+CHECKOUT = Path(__file__).parents[2]
+RECIPE = CHECKOUT / "examples" / "microworld.yaml"
 NOTE = "done.json"
 MADE_BY: Mapping[Step, ModelName] = {"sft": "sl_cai", "pm": "pm", "dpo": "dpo", "rl": "rl_cai"}
 
@@ -88,12 +90,26 @@ def finished_run(
     note = {
         "steps": sorted({*done.get("steps", ()), *steps}, key=STEPS.index),
         "date": datetime.now(UTC).isoformat(timespec="minutes"),
-        "commit": commit_of(RECIPE.parents[1]),
+        "commit": commit(),
         "seconds": round(done.get("seconds", 0) + time.monotonic() - began),
         "core_seconds": round(done.get("core_seconds", 0) + time.process_time() - began_working),
     }
     (folder.path / NOTE).write_bytes(orjson.dumps(note, option=orjson.OPT_INDENT_2))
     return folder
+
+
+@cache
+def commit() -> str | None:
+    """The commit whose code is run, with "-dirty" behind it if files were changed by then.
+
+    It is looked up once: what a command writes in the meantime is not its code.
+    """
+    return commit_of(CHECKOUT)
+
+
+def is_changed(made_by: str | None) -> bool:
+    """Whether files were changed since a commit, so that nobody can have that code again."""
+    return (made_by or "").endswith("-dirty")
 
 
 def note_of(folder: RunFolder) -> Mapping[str, Any]:
