@@ -135,12 +135,9 @@ class Recipe(Entry):
         return self
 
     @model_validator(mode="after")
-    def _one_ratio(self) -> Self:
-        if self.datasets.helpful_ratio is not None and any(one.run for one in self.mix.sft):
-            raise ValueError(
-                "datasets.helpful_ratio: is short for weights of revision and helpful in mix.sft, "
-                "which names one of them; say it there alone"
-            )
+    def _data_that_can_be_had(self) -> Self:
+        weighs_own = any(one.run for one in self.mix.sft)
+        self.datasets.refuse_misfits(self.revisions.rounds, weighs_own=weighs_own)
         return self
 
     @model_validator(mode="wrap")

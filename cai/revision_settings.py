@@ -8,6 +8,16 @@ from cai.roles import SamplingSettings
 from cai.validation import Entry
 
 
+def last_round(revisions: str) -> int | None:
+    """The last round whose revisions SFT learns; None for no such limit.
+
+    Args:
+        revisions: `datasets.revisions`: "all", "last", or "upto:N".
+    """
+    kind, _, number = revisions.partition(":")
+    return int(number) if kind == "upto" else None
+
+
 class RevisionChecks(Entry):
     """Which revisions are left out; each check has a reason of its own among the filtered rows."""
 

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from cai.contest_settings import ContestSettings
 from cai.harmfulness_settings import HarmfulnessSettings, VerdictSettings
+from cai.revision_settings import last_round
 from cai.roles import SamplingSettings
 from cai.sources.pairs import PairSet
 from cai.sources.prompt_sets import PromptSet
@@ -69,6 +70,28 @@ class DatasetSettings(Entry):
         "test-PM, on the others: RL is paid by the first and tracked with the second (HH-RLHF "
         "§4.2).",
     )
+
+    def refuse_misfits(self, rounds: int, *, weighs_own: bool) -> None:
+        """Refuse what does not fit the rest of a recipe.
+
+        Args:
+            rounds: of revision.
+            weighs_own: whether ``mix.sft`` names rows of the run's own.
+
+        Raises:
+            ValueError: there are fewer rounds than SFT is to learn, or the ratio is said twice.
+        """
+        last = last_round(self.revisions)
+        if last is not None and last > rounds:
+            raise ValueError(
+                f"datasets.revisions: upto:{last} asks for more than the {rounds} rounds of "
+                "revisions.rounds; name as many at most, or all"
+            )
+        if self.helpful_ratio is not None and weighs_own:
+            raise ValueError(
+                "datasets.helpful_ratio: is short for weights of revision and helpful in mix.sft, "
+                "which names one of them; say it there alone"
+            )
 
 
 class EvaluationSettings(Entry):

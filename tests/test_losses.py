@@ -11,7 +11,6 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from trainers.losses import (
-    brier_score,
     clipped_objective,
     distillation_loss,
     dpo_loss,
@@ -19,6 +18,7 @@ from trainers.losses import (
     ipo_loss,
     is_clipped,
     kl_estimate,
+    label_distance,
     normalized,
     preference_accuracy,
     preference_loss,
@@ -176,40 +176,40 @@ def test_scores_that_give_the_labels_agree_with_all_of_them(labels: list[float])
 
 
 @given(judged)
-def test_brier_score_is_a_share_and_the_same_for_swapped_pairs(
+def test_label_distance_is_a_share_and_the_same_for_swapped_pairs(
     rows: list[tuple[float, float, float]],
 ):
     a, b, p = torch.tensor(rows, dtype=torch.float64).unbind(1)
 
-    found = brier_score(a, b, p)
+    found = label_distance(a, b, p)
 
     assert 0 <= found.item() <= 1
-    assert torch.allclose(brier_score(b, a, 1 - p), found)
+    assert torch.allclose(label_distance(b, a, 1 - p), found)
 
 
 @given(st.lists(st.floats(0.01, 0.99), min_size=1, max_size=8))
-def test_no_brier_score_is_less_than_that_of_scores_that_give_the_labels(labels: list[float]):
+def test_no_label_distance_is_less_than_that_of_scores_that_give_the_labels(labels: list[float]):
     p = torch.tensor(labels, dtype=torch.float64)
 
-    assert brier_score(p.logit(), torch.zeros_like(p), p).item() == pytest.approx(0, abs=1e-12)
+    assert label_distance(p.logit(), torch.zeros_like(p), p).item() == pytest.approx(0, abs=1e-12)
 
 
-def test_brier_score_of_sure_scores_is_the_share_that_is_wrong():
-    sure = brier_score(torch.tensor([90.0, -90.0, 90.0]), torch.zeros(3), torch.ones(3))
+def test_label_distance_of_sure_scores_is_the_share_that_is_wrong():
+    sure = label_distance(torch.tensor([90.0, -90.0, 90.0]), torch.zeros(3), torch.ones(3))
 
     assert sure.item() == pytest.approx(1 / 3)
 
 
-def test_brier_score_is_zero_where_the_margin_gives_the_label():
+def test_label_distance_is_zero_where_the_margin_gives_the_label():
     margin = torch.tensor([0.0, math.log(3), -math.log(4)])
 
-    score = brier_score(margin, torch.zeros(3), torch.tensor([0.5, 0.75, 0.2]))
+    score = label_distance(margin, torch.zeros(3), torch.tensor([0.5, 0.75, 0.2]))
 
     assert score.item() == pytest.approx(0, abs=1e-12)
 
 
-def test_brier_score_is_the_squared_distance_from_the_label():
-    score = brier_score(torch.zeros(2), torch.zeros(2), torch.tensor([1.0, 0.5]))
+def test_label_distance_is_the_squared_distance_from_the_label():
+    score = label_distance(torch.zeros(2), torch.zeros(2), torch.tensor([1.0, 0.5]))
 
     assert score.item() == pytest.approx(0.25 / 2)
 
@@ -580,6 +580,20 @@ def test_distillation_over_all_tokens_is_the_kl():
 def test_a_token_of_no_probability_costs_nothing():
     assert distilled([1.0, 0.0, 0.0], [0.5, 0.25, 0.25], top_k=3) == pytest.approx(math.log(2))
     assert distilled([1.0, 0.0, 0.0], [0.5, 0.25, 0.25], top_k=1) == pytest.approx(math.log(2))
+
+
+@pytest.mark.parametrize("top_k", [2, 3])
+def test_a_rest_that_neither_gives_anything_costs_nothing_and_pulls_nowhere(top_k: int):
+    logits = torch.tensor([[0.0, 1.0, -torch.inf], [0.0, 1.0, 2.0]], requires_grad=True)
+    teacher = torch.tensor([[0.5, 0.5, 0.0], [0.5, 0.5, 0.0]])
+    top = teacher.log().topk(top_k)
+
+    loss = distillation_loss(logits.log_softmax(-1), top.indices, top.values)
+    loss.sum().backward()
+
+    whole = (teacher[:, :2] * (teacher[:, :2].log() - logits.log_softmax(-1)[:, :2])).sum(-1)
+    assert torch.allclose(loss, whole)
+    assert torch.allclose(logits.grad, logits.softmax(-1) - teacher, atol=1e-6)
 
 
 LOGITS = st.lists(st.floats(-8, 8), min_size=6, max_size=6)

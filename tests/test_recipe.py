@@ -215,6 +215,14 @@ def test_which_revisions_sft_learns_can_be_said(small, revisions):
     assert load_recipe(small, [f"datasets.revisions={revisions}"]).datasets.revisions == revisions
 
 
+def test_more_revisions_than_there_are_rounds_are_refused(small):
+    with pytest.raises(InputError, match=r"upto:3 asks for more than the 2 rounds"):
+        load_recipe(small, ["datasets.revisions=upto:3", "revisions.rounds=2"])
+
+    fitting = load_recipe(small, ["datasets.revisions=upto:2", "revisions.rounds=2"])
+    assert fitting.datasets.revisions == "upto:2"
+
+
 @pytest.mark.parametrize("revisions", ["first", "upto:0", "upto:", "upto:two"])
 def test_other_words_for_revisions_are_refused(small, revisions):
     with pytest.raises(InputError, match=r"datasets\.revisions"):

@@ -73,7 +73,7 @@ def test_a_step_in_parts_logs_what_it_does_in_one(
         train(str(tiny_model), data, tmp_path / str(parts), settings, inputs="a")
 
     one, four = (log(tmp_path / name) for name in "14")
-    for figure in ("accuracy", "brier"):
+    for figure in ("accuracy", "label_distance"):
         expected = pytest.approx([entry[figure] for entry in one], abs=1e-5)
         assert [entry[figure] for entry in four] == expected
 

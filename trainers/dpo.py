@@ -44,7 +44,8 @@ def train_dpo(
     Args:
         base: the SFT model: the policy starts from it, and is held close to it.
         data: Parquet or JSON lines with the columns of `trainers.pairs`.
-        out: where the policy goes; its log has brier, accuracy, and the margin β h of each step.
+        out: where the policy goes; its log has label_distance, accuracy, and the margin β h of
+            each step.
         settings: the recipe's section ``dpo``.
         **job: hash of the inputs, and who is told of the steps.
 

@@ -46,8 +46,13 @@ def preference_accuracy(score_a: Tensor, score_b: Tensor, p_a: Tensor) -> Tensor
     return ((agreement[decided] + 1) / 2).mean()
 
 
-def brier_score(score_a: Tensor, score_b: Tensor, p_a: Tensor) -> Tensor:
-    """Mean squared distance of σ(a − b) from the label, in [0, 1]; 0 is best (HH-RLHF §3.3).
+def label_distance(score_a: Tensor, score_b: Tensor, p_a: Tensor) -> Tensor:
+    """Mean squared distance of σ(a − b) from the label, in [0, 1]; 0 is best.
+
+        D = mean[ (σ(a − b) − p)² ]
+
+    It is no Brier score: that is of a reply drawn to be the better one with p, and has p(1 − p)
+    more, which no score can bring down (`cai.evaluation.scored_pairs`).
 
     Args:
         score_a: the model's scores of the replies a, (B,).
@@ -81,7 +86,10 @@ def distillation_loss(logprobs: Tensor, top_ids: Tensor, top_logprobs: Tensor) -
     if top_ids.shape[-1] == logprobs.shape[-1]:
         return nats
     rest = (1 - p.sum(-1)).clamp(min=0)
-    others = logprobs.scatter(-1, top_ids, -torch.inf).logsumexp(-1)
+    others = logprobs.scatter(-1, top_ids, -torch.inf)
+    # Where the teacher leaves nothing to the rest, it costs nothing; a student that leaves nothing
+    # either would make 0 · −∞ of it, and of its gradient.
+    others = others.masked_fill_((rest == 0).unsqueeze(-1), 0.0).logsumexp(-1)
     return nats + torch.xlogy(rest, rest) - rest * others
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from cai.errors import RunError
 from trainers.environment import require_one_gpu
 from trainers.fit import Report
-from trainers.losses import brier_score, preference_accuracy
+from trainers.losses import label_distance, preference_accuracy
 from trainers.settings import EpochSettings, TrainingSettings
 from trainers.snapshots import write_snapshot
 from trainers.work_folder import WorkFolder
@@ -65,7 +65,7 @@ def arguments(settings: TrainingSettings, work: WorkFolder, rows: int) -> dict[s
 def log_pairs(
     logged: MutableMapping[str, list[float]], score_a: Tensor, score_b: Tensor, p_a: Tensor
 ) -> None:
-    """Add accuracy and brier score of a part of a step to what TRL logs of the step.
+    """Add accuracy and label distance of a part of a step to what TRL logs of the step.
 
     TRL logs the mean of all that was added, so a part's figure is added once for each pair that it
     is of: a step has one accuracy, in however many parts it is computed.
@@ -76,7 +76,7 @@ def log_pairs(
         score_b: and of the replies b, (B,).
         p_a: probability that a is the better one, in [0, 1], (B,).
     """
-    logged["brier"] += [brier_score(score_a, score_b, p_a).item()] * len(p_a)
+    logged["label_distance"] += [label_distance(score_a, score_b, p_a).item()] * len(p_a)
     if decided := int((p_a != 0.5).sum()):
         logged["accuracy"] += [preference_accuracy(score_a, score_b, p_a).item()] * decided
 

@@ -20,6 +20,7 @@ from cai.engine import Ledger
 from cai.mix_settings import SFT_ORIGINS, SftOrigin
 from cai.movable import movable
 from cai.records import Row, RowKey, digest
+from cai.revision_settings import last_round
 from cai.sources.mixed_rows import Conversation
 from cai.splits import Split, purpose_of, split_of
 from cai.untyped import untyped
@@ -51,8 +52,7 @@ class SftPlan:
     @property
     def last_round(self) -> int | None:
         """The N of "upto:N"."""
-        kind, _, number = self.revisions.partition(":")
-        return int(number) if kind == "upto" else None
+        return last_round(self.revisions)
 
 
 def sft_features() -> Any:
