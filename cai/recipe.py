@@ -52,7 +52,10 @@ class Recipe(Entry):
         description="Names the run; its folder is ``runs/<name>`` unless ``--run`` says otherwise.",
     )
     seed: int = Field(
-        default=0, ge=0, description="Of every draw: prompts, principles, replies, new weights."
+        default=0,
+        ge=0,
+        lt=2**31,
+        description="Of every draw: prompts, principles, replies, new weights.",
     )
     constitution: str = Field(description="A shipped constitution's name, or a file.")
     templates: Path | None = Field(

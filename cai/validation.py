@@ -6,7 +6,7 @@ import difflib
 import re
 import reprlib
 from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple, TypeVar, get_args
+from typing import Any, NamedTuple, TypeVar, cast, get_args
 
 from pydantic import (
     AfterValidator,
@@ -26,11 +26,14 @@ M = TypeVar("M", bound=BaseModel)
 
 _FROM_FILE = "from a file"
 
+LARGEST = 2**63 - 1
+"""Seeds are added to, so that less would do; more does not fit into 64 bits."""
+
 
 class Entry(BaseModel):
     """A mapping in a file: frozen, unknown keys refused, no key without a value."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     @field_validator("*", mode="before")
     @classmethod
@@ -69,7 +72,7 @@ def validate(document: Document, model: type[M]) -> M:
     Raises:
         InputError: with every fault of the document, in the order of its lines.
     """
-    faults = list(document.faults)
+    faults = [*document.faults, *_too_large(document, document.data, ())]
     record: M | None = None
     try:
         record = model.model_validate(document.data, context=_FROM_FILE)
@@ -78,6 +81,18 @@ def validate(document: Document, model: type[M]) -> M:
     if faults or record is None:
         raise InputError(document.path, sorted(faults, key=lambda fault: fault.line or 0))
     return record
+
+
+def _too_large(document: Document, value: Any, place: Place) -> Iterator[Fault]:
+    """Whole numbers that no file and no library of ours can hold."""
+    if isinstance(value, int) and abs(value) > LARGEST:
+        yield document.fault(f"is {reprlib.repr(value)}; whole numbers end at {LARGEST}", place)
+    elif isinstance(value, dict):
+        for key, inner in cast("dict[str, Any]", value).items():
+            yield from _too_large(document, inner, (*place, key))
+    elif isinstance(value, list):
+        for number, inner in enumerate(cast("list[Any]", value)):
+            yield from _too_large(document, inner, (*place, number))
 
 
 def check_with(value: Any, handler: ModelWrapValidatorHandler[M], broken: Iterable[Broken]) -> M:
@@ -152,6 +167,9 @@ def _message(model: type[BaseModel], details: ErrorDetails) -> str:
         return f"{met}, which is no text; {fix}"
     if kind in ("tuple_type", "list_type"):
         return f"{met}, which is no list; write [{reprlib.repr(details['input'])}] or '- ' lines"
+    if kind in ("model_type", "dict_type", "model_attributes_type") and not details["loc"]:
+        met = "is empty" if details["input"] is None else f"{met}, which is no mapping"
+        return f"{met}; write {_keys(model, details['loc'])}"
     if kind in ("model_type", "dict_type", "model_attributes_type"):
         return f"{met}, which is no mapping; write {_keys(model, details['loc'])}"
     if kind == "literal_error":

@@ -107,6 +107,9 @@ def check_columns(folder: Path, columns: Sequence[str], *others: Sequence[str]) 
     Raises:
         InputError: there is no file, one is empty or not of its kind, or it lacks a column.
     """
+    if not folder.exists():
+        fault = Fault("is not there; name the rows with --data, or `cai generate` them first")
+        raise InputError(folder, [fault])
     files = data_files(folder)
     if not files:
         fault = Fault("has no *.parquet and no *.jsonl file; name one, or the folder of one split")

@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from cai.cli import constitution_change, constitution_exchange, constitution_trial
-from cai.cli.constitution_print import console, print_lines
+from cai.cli.constitution_print import console, counted, print_lines
 from cai.errors import CaiError
 
 if TYPE_CHECKING:
@@ -45,8 +45,8 @@ def check(
     found += _unseen(loaded, model) if model else []
     print_lines([f"{file}: warning: {warning}" for warning in found])
     constitution = loaded.constitution
-    counted = f", {_count(len(cases), 'case')}" if cases else ""
-    size = f"{_count(len(constitution.principles), 'principle')}{counted}"
+    tested = f", {counted(len(cases), 'case')}" if cases else ""
+    size = f"{counted(len(constitution.principles), 'principle')}{tested}"
     print_lines([f"{file}: {size}, hash {constitution.hash}"])
 
 
@@ -118,10 +118,6 @@ app.command()(constitution_trial.preview)
 app.command()(constitution_trial.test)
 app.command("import")(constitution_exchange.import_)
 app.command()(constitution_exchange.export)
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _parent(name: str, file: Path) -> str:

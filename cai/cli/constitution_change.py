@@ -31,7 +31,7 @@ def diff(
         Path | None, typer.Option(help="Say what this run would recompute with it; buys nothing.")
     ] = None,
     until: Annotated[
-        Literal["revisions", "sft", "preferences", "dpo", "pm", "rl", "evaluate"] | None,
+        Literal["revisions", "distill", "sft", "preferences", "dpo", "pm", "rl", "evaluate"] | None,
         typer.Option(
             help="With --run: the last step; else that of the last command that made data."
         ),

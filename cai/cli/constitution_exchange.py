@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from cai.cli.constitution_print import print_lines
+from cai.cli.constitution_print import counted, print_lines
 from cai.errors import CaiError
 
 
@@ -44,7 +44,14 @@ def import_(
     print_lines(notes)
     made = imported.constitution
     shots = sum(len(getattr(made.few_shots, stage)) for stage in type(made.few_shots).model_fields)
-    counts = f"{len(made.principles)} principles, {shots} examples, {len(made.cases)} cases"
+    counts = ", ".join(
+        counted(number, what)
+        for number, what in (
+            (len(made.principles), "principle"),
+            (shots, "example"),
+            (len(made.cases), "case"),
+        )
+    )
     print_lines([f"{out}: {counts}, hash {made.hash}"])
 
 

@@ -17,3 +17,8 @@ def print_lines(lines: Iterable[str]) -> None:
 def console() -> Console:
     """A console on the standard output of this moment, which a test may have replaced."""
     return Console(emoji=False)
+
+
+def counted(number: int, what: str) -> str:
+    """A number of things, in words: "1 case", "2 cases"."""
+    return f"{number} {what}{'' if number == 1 else 's'}"

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from cai.evaluation.cases import CaseReport, CaseSettings
     from cai.models import ModelSettings
+    from cai.stages.shown import Shown
 
 File = Annotated[str, typer.Argument(help="A YAML file, or the name of a shipped constitution.")]
 Templates = Annotated[
@@ -43,7 +44,7 @@ def preview(
     response: Annotated[str, typer.Option(help="The reply that is looked at.")] = "",
     other: Annotated[str, typer.Option(help="The one that it is compared with.")] = "",
     critique: Annotated[str, typer.Option(help="The critique of the reply.")] = "",
-    seed: Annotated[int, typer.Option(min=0, help="The run's, for the draw.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="The run's, for the draw.")] = 0,
     templates: Templates = None,
     family: FamilyOption = "chat",
     frame: Annotated[
@@ -75,17 +76,27 @@ def preview(
         replies=said,
         stages=(stage,) if stage else STAGES,
     )
+    if not prompt.strip():
+        raise CaiError("--prompt is empty; write what the person asks")
+    calls = [call for call in calls if not stage or call.call != "respond"]
+    if not calls:
+        raise CaiError(
+            f"no call of stage {stage} would be made: no principle of {file} has a text for it"
+        )
     for call in calls:
-        if stage and call.call == "respond":
-            continue
-        under = f" under {call.principle}" if call.principle else ""
-        print_lines([f"── {call.call}{under}{f': {call.note}' if call.note else ''}"])
-        print_lines(f"[{turn.role}]\n{turn.content}" for turn in call.messages)
-        if call.answers:
-            print_lines([f"[weighed] {', '.join(map(repr, call.answers))}"])
-        if call.stop:
-            print_lines([f"[ends before] {', '.join(map(repr, call.stop))}"])
-        print_lines([""])
+        print_lines(_call_told(call))
+
+
+def _call_told(call: Shown) -> Iterator[str]:
+    """A call that would be made: under what, its messages, and how the answer is read."""
+    under = f" under {call.principle}" if call.principle else ""
+    yield f"── {call.call}{under}{f': {call.note}' if call.note else ''}"
+    yield from (f"[{turn.role}]\n{turn.content}" for turn in call.messages)
+    if call.answers:
+        yield f"[weighed] {', '.join(map(repr, call.answers))}"
+    if call.stop:
+        yield f"[ends before] {', '.join(map(repr, call.stop))}"
+    yield ""
 
 
 def test(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from cai.cli import evaluate_policy, outliers
-from cai.cli.options import Spending, taking
+from cai.cli.options import Spending, countable, taking
 from cai.cli.run import Set
 from cai.errors import CaiError
 
@@ -35,7 +35,9 @@ def pm(
         list[str] | None,
         typer.Option(help="A file of judged pairs, or microworld:heldout; else the test split."),
     ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Most rows of each file.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, callback=countable, help="Most rows of each file.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Every figure, as JSON.")] = False,
 ) -> None:
     """Measure a preference model on judged pairs: accuracy by part, calibration, bias to length.
@@ -86,7 +88,9 @@ class TrialsWanted(Spending):
     out: Annotated[
         Path | None, typer.Option(help="Folder for calls and figures; runs/judge-NAME by default.")
     ] = None
-    limit: Annotated[int | None, typer.Option(min=1, help="Most rows of each file.")] = None
+    limit: Annotated[
+        int | None, typer.Option(min=1, callback=countable, help="Most rows of each file.")
+    ] = None
     set_: Set = None
     json: Annotated[bool, typer.Option("--json", help="Every figure, as JSON.")] = False
 

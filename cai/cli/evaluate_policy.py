@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from cai.cli.options import Spending, taking
+from cai.cli.options import Spending, countable, taking
 from cai.cli.run import Order, Run, Set, planned
 from cai.errors import CaiError
 
@@ -93,7 +93,11 @@ class PoliciesWanted(Spending):
     ] = None
     limit: Annotated[
         int | None,
-        typer.Option(min=1, help="Most prompts of each kind, and most rows of gate data of a run."),
+        typer.Option(
+            min=1,
+            callback=countable,
+            help="Most prompts of each kind, and most rows of gate data of a run.",
+        ),
     ] = None
     set_: Set = None
     json: Annotated[bool, typer.Option("--json", help="Every figure, as JSON.")] = False
@@ -123,7 +127,7 @@ class PoliciesWanted(Spending):
             # What the run was made from stays as it is: only what it is measured on is cut.
             return plan._replace(recipe=plan.recipe.measured_on(self.limit))
         if not self.model:
-            raise CaiError("name a recipe, or models to compare: --model NAME=MODEL twice or more")
+            raise CaiError("name a recipe, or models to measure: --model NAME=MODEL, once or more")
         if self.run is not None:
             raise CaiError("--run is for a run's own policies; say with --out where this goes")
         base = load_recipe(self.recipe) if self.recipe else None

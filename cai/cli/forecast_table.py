@@ -96,6 +96,8 @@ def advice(forecast: Forecast, *, sampled: bool, samples: bool, states: bool) ->
         yield "Every call is in the ledger: nothing would be bought."
     if forecast.to_train:
         yield f"The run would train {', '.join(forecast.to_train)}."
+    if forecast.rates:
+        yield f"Warning: {forecast.rates}."
     unknown = [part.part for part in forecast.parts if part.input_tokens is None]
     stated = f"state means in the recipe, as forecast: {{{''.join(unknown[:1])}: {EXAMPLE}}}"
     if unknown and samples and not sampled:

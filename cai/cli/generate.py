@@ -35,6 +35,7 @@ def revisions(order: ForeseeableOrder) -> None:
 def comparisons(order: ForeseeableOrder) -> None:
     """Write preference labels, as datasets/preferences of the run, and what they need.
 
+    SL-CAI answers the prompts and is trained first; comparisons.responder: assistant trains none.
     Example: cai generate comparisons examples/microworld.yaml --limit 100
     """
     carry_out(order, "pairs")
@@ -73,7 +74,7 @@ class PromptsWanted(Spending):
         float, typer.Option(min=0, help="Of the softmax; 0: always the likeliest token.")
     ] = 1.0
     max_tokens: Annotated[int, typer.Option(min=1, help="Longest prompt; longer are lost.")] = 256
-    seed: Annotated[int, typer.Option(min=0, help="Of draws and calls.")] = 0
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of draws and calls.")] = 0
 
     def task(self) -> Task:
         """What is to be written, with the seeds read.

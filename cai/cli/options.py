@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
@@ -50,6 +51,13 @@ class Spending:
         """Refuse options that make no sense together."""
         limited = self.max_cost is not None or self.max_calls is not None
         check_dry_run(self.dry_run, self.sample, limited=limited)
+
+
+def countable(number: int | None) -> int | None:
+    """Refuse a number of rows that no file can have; a callback of an option."""
+    if number is not None and number > sys.maxsize:
+        raise typer.BadParameter(f"is {number}; leave it out for all")
+    return number
 
 
 def check_dry_run(dry_run: bool, sample: int | None, *, limited: bool) -> None:

@@ -18,7 +18,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from cai.cli import rows_show
-from cai.cli.options import MaxCalls, MaxCost
+from cai.cli.options import MaxCalls, MaxCost, countable
 from cai.cli.row_names import open_run, row_name
 from cai.errors import CaiError
 from cai.records import Row, RowKey, RowStatus
@@ -47,7 +47,10 @@ def list_rows(
         str, typer.Option(help="Only rows that ended so: refused,truncated; or fallback.")
     ] = "",
     limit: Annotated[
-        int | None, typer.Option(min=0, help=f"Most rows to list; {LISTED}, or all as JSON.")
+        int | None,
+        typer.Option(
+            min=0, callback=countable, help=f"Most rows to list; {LISTED}, or all as JSON."
+        ),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Each row whole, as a JSON line.")] = False,
 ) -> None:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 import typer
 
-from cai.cli.options import DryRun, MaxCalls, MaxCost, Sample, check_dry_run, taking
+from cai.cli.options import DryRun, MaxCalls, MaxCost, Sample, check_dry_run, countable, taking
+from cai.errors import CaiError
 
 if TYPE_CHECKING:
     from cai.pipeline import Step
@@ -25,7 +26,8 @@ Set = Annotated[
     list[str] | None, typer.Option("--set", help="Replace a field: --set revisions.rounds=2")
 ]
 Limit = Annotated[
-    int | None, typer.Option(min=1, help="Cut every prompt and pair set to this many.")
+    int | None,
+    typer.Option(min=1, callback=countable, help="Cut every prompt and pair set to this many."),
 ]
 InShard = Annotated[
     str | None,
@@ -165,6 +167,7 @@ def foretell(order: Order, until: Goal, sample: int) -> None:
 
 def planned(order: Order, until: Goal) -> tuple[Plan, Sequence[Step]]:
     """What to do where; says so if rows keep settings of their own."""
+    from cai.outputs import check_folder
     from cai.pipeline import (
         RunFolder,
         existing_run,
@@ -178,11 +181,18 @@ def planned(order: Order, until: Goal) -> tuple[Plan, Sequence[Step]]:
     from cai.splits import read_shard
 
     recipe = load_recipe(order.recipe, order.overrides or ()).limited(order.limit)
+    if until == "revisions" and not recipe.prompts.red_team:
+        raise CaiError(
+            f"prompts.red_team of the recipe {recipe.name} is empty, so there is nothing to "
+            "revise; name prompts there, or take another step"
+        )
     shard = read_shard(order.shard) if order.shard else None
     steps = steps_of_pairs(recipe.comparisons) if until == "pairs" else steps_of(recipe, until)
     steps = generation_steps(recipe, steps) if shard else steps
     name = f"{recipe.name}-shard-{shard.number}-of-{shard.count}" if shard else recipe.name
     folder = RunFolder(order.run or Path("runs") / name)
+    if not folder.path.is_dir():
+        check_folder(folder.path, "--run")
     if kept := len(read_reruns(folder.reruns).rows):
         drop = f"`cai rows rerun {folder.path} --forget` drops them"
         typer.echo(f"{kept} rows keep the settings of a rerun; {drop}")

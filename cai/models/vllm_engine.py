@@ -98,7 +98,13 @@ class VLLMModel:
             PermanentError: there is no such model or adapter.
         """
         if self._identity is None:
-            digest = answers_identity(self._source, self._options)
+            try:
+                digest = answers_identity(self._source, self._options)
+            except PermanentError as error:
+                raise PermanentError(
+                    f"{error}; without an endpoint, vllm:{self.name} runs in this process, from "
+                    "weights of its own; for a server, give the model's endpoint"
+                ) from error
             logprobs = "&token_logprobs" if self._token_logprobs else ""
             self._identity = f"vllm:{digest}{answer_options(self._engine)}{logprobs}"
         return self._identity

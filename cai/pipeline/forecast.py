@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from cai.pipeline.default_rates import default_rates
 from cai.pipeline.forecast_parts import Forecast, parts_of
 from cai.pipeline.preview import Plan, preview_of
 from cai.pipeline.steps import Step, steps_of
@@ -26,11 +27,13 @@ def forecast(plan: Plan, steps: Sequence[Step] | None = None) -> Forecast:
     """
     with preview_of(plan) as preview:
         recipe = plan.recipe
-        run_until_stopped(preview.take(steps or steps_of(recipe)))
+        steps = steps or steps_of(recipe)
+        run_until_stopped(preview.take(steps))
         last = plan.recipe.models.fallback
         return Forecast(
             parts_of(preview.foresight, plan.recipe.forecast),
             tuple(preview.to_train),
             fallback=None if last is None else last.name,
             left_out=preview.left_out,
+            rates=default_rates(recipe, steps) if preview.to_train else None,
         )

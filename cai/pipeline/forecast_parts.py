@@ -105,12 +105,14 @@ class Forecast:
         to_train: models that the run trains; none of their calls can be bought before.
         fallback: the model that is asked where another one declines; None if there is none.
         left_out: rows of the recipe's sets that are not worked on, by source and reason.
+        rates: what is to be said of learning rates; None if nothing.
     """
 
     parts: tuple[PartForecast, ...]
     to_train: tuple[str, ...]
     fallback: str | None = None
     left_out: Mapping[str, int] = field(default_factory=dict[str, int])
+    rates: str | None = None
 
     @property
     def bought(self) -> int:

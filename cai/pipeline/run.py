@@ -20,6 +20,7 @@ from cai.engine.budget import Budget
 from cai.models.price_list import told_prices
 from cai.pipeline import training
 from cai.pipeline.contamination import measure_contamination
+from cai.pipeline.default_rates import default_rates
 from cai.pipeline.evaluating import evaluate_policies, measure_labels, measure_revisions
 from cai.pipeline.folder import RunFolder
 from cai.pipeline.given import read_given
@@ -110,6 +111,8 @@ def run_recipe(
         save_recipe(recipe, folder.recipe)
         save_made_with(folder, recipe, studio.setting)
         _say_what_is_not_found(studio)
+        if rates := default_rates(recipe, steps):
+            progress.say(rates)
         figures = Figures(folder)
         identity = run_identity(studio, command)
         earlier = _earlier(folder, identity)

@@ -53,9 +53,12 @@ def value_of(source: Path | str, number: int, row: Any, column: str | None) -> A
     """The prompt of one row: a column of it, or the row itself if it is no object.
 
     Raises:
-        InputError: the row has no such column; names those that it has.
+        InputError: the row has no such column; names those that it has, if it has any.
     """
     if not isinstance(row, Mapping):
+        if column:
+            message = f"is no object, so it has no column {column!r}; leave the column out"
+            raise InputError(source, [Fault(message, f"row {number}")])
         return row
     fields = cast("Mapping[str, Any]", row)
     name = column or next((name for name in USUAL_COLUMNS if name in fields), None)

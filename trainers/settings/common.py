@@ -37,7 +37,10 @@ class TrainingSettings(Entry):
         description="How attention is computed; without it sdpa, where the model has it. "
         "flash_attention_2 needs a GPU and the package flash-attn.",
     )
-    seed: int = Field(default=0, ge=0, description="Of new weights, order of rows and sampling.")
+    # The run's seed is added to it, and numpy's end at 2**32.
+    seed: int = Field(
+        default=0, ge=0, lt=2**31, description="Of new weights, order of rows and sampling."
+    )
     save_every: int = Field(default=200, ge=1, description="Steps from checkpoint to checkpoint.")
 
     def part(self, rows: int, processes: int) -> int:
