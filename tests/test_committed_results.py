@@ -18,7 +18,11 @@ def test_the_page_on_outliers_tells_what_was_measured(name: str):
     found = json.loads((ROOT / "examples/results/outliers.json").read_text())
     page = (ROOT / "docs/outliers.md").read_text()
 
-    assert told(found[name]) in page
+    over = found["over_draws"][name]
+    spread = f"{over['mean']:.3f} ({over['lowest']:.3f} to {over['highest']:.3f})"
+    assert f"{told(found[name])} | {found[name]['n']:,} | {spread} |" in page
+    assert f"fitted on {found['fitted']}, tried on {found['tried']} ordinary prompts" in page
+    assert f"mean of {over['draws']} draws" in page
     assert found["date"] in page
     assert found["command"].removesuffix(" --json") in page
 
@@ -28,6 +32,8 @@ def test_the_page_on_preference_models_tells_what_was_measured(name: str):
     found = json.loads((ROOT / "examples/results/real_pm.json").read_text())
     page = (ROOT / "docs/preference-models.md").read_text()
 
+    assert f"({found['pairs']['train']:,} pairs to learn from" in page
+    assert found["date"] in page
     accuracy = found["accuracy"][name]
     assert f"{accuracy['value']:.3f} [{accuracy['low']:.3f}, {accuracy['high']:.3f}]" in page
     for pair, apart in found["difference"].items():

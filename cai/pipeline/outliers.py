@@ -1,25 +1,27 @@
-"""Prompts that are unlike what a model knows: the gate of HH-RLHF (§5.4), and two sets compared."""
+"""Prompts that are unlike those that a model knows, and how well they are told: HH-RLHF, §5.4."""
 
 from __future__ import annotations
 
+import math
 import random
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cai.errors import CaiError, Fault, InputError
 from cai.evaluation.intervals import Rate
 from cai.evaluation.outliers import (
     FEWEST,
+    alarms,
     fit_ordinary,
     fit_probe,
     flagged,
     separation,
-    threshold_at,
 )
+from cai.filters.contamination import Overlap
 from cai.models.activations import Reader, read_activations
-from cai.pipeline.folder import RunFolder
+from cai.pipeline.contamination import held_against, runs_of, words_of
 from cai.records import Message, Prompt
 from cai.sources.prompt_sets import PromptSet, read_prompts
 
@@ -36,12 +38,42 @@ FURTHEST = 5
 """Prompts that are shown of those that lie furthest out."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class GateSettings:
+    """How a gate is fitted and tried.
+
+    Args:
+        fitted: ordinary prompts to fit on, at least `FEWEST`.
+        examples: outliers that the probe is shown; 0: no probe.
+        share: of the other ordinary prompts that may be flagged, in [0, 1].
+        seed: which prompts are fitted on, and which outliers are shown.
+        draws: how often these are drawn, from this seed and those that follow it, at least 1.
+
+    Raises:
+        CaiError: a share or a number of draws that is none.
+    """
+
+    fitted: int = 300
+    examples: int = 10
+    share: float = 0.05
+    seed: int = 0
+    draws: int = 10
+
+    def __post_init__(self) -> None:
+        """Refuse what means nothing."""
+        if not 0 <= self.share <= 1:
+            raise CaiError(f"{self.share} is no share of prompts; name one from 0 to 1")
+        if self.draws < 1:
+            raise CaiError(f"{self.draws} draws measure nothing; name 1 or more")
+
+
 @dataclass(frozen=True)
 class GateFigures:
-    """How well outliers are told from ordinary prompts.
+    """How well outliers are told from ordinary prompts, of one draw of what is fitted on.
 
     Args:
         fitted: ordinary prompts that both detectors were fitted on.
+        tried: all other ordinary prompts: the threshold is estimated from them.
         examples: outliers that the probe was shown, and that no figure of it counts.
         distance: AUROC of the relative Mahalanobis distance.
         probe: AUROC of the few-shot probe; None without examples.
@@ -52,6 +84,7 @@ class GateFigures:
     """
 
     fitted: int
+    tried: int
     examples: int
     distance: Rate
     probe: Rate | None
@@ -62,25 +95,58 @@ class GateFigures:
 
 
 @dataclass(frozen=True)
-class Reach:
-    """How far one set of prompts reaches beyond another.
+class OverDraws:
+    """One figure over several draws of what is fitted on.
+
+    All draws are from the same prompts: how far they lie apart says what the choice of those to fit
+    on does, and not how far other prompts would.
 
     Args:
-        known: the set that the detector was fitted on, by half.
-        other: the set that was held against it.
-        beyond: share of `other` that lies further out than all but `expected` of `known`.
-        expected: that share of the half of `known` that the detector has not seen.
-        furthest: prompts of `other` that lie furthest out.
+        draws: how many.
+        mean: of the figure.
+        lowest: of them all.
+        highest: likewise.
     """
 
-    known: str
-    other: str
-    beyond: Rate | None
-    expected: float
-    furthest: tuple[str, ...]
+    draws: int
+    mean: float
+    lowest: float
+    highest: float
 
 
-class _Set(NamedTuple):
+@dataclass(frozen=True)
+class Gate:
+    """A gate as it was measured.
+
+    Args:
+        figures: of the first draw.
+        over_draws: the figures of the same names over all draws, as far as they were measured.
+        contamination: training prompts of the run that the model comes from, against the prompts
+            of both kinds; None where its run is not known.
+    """
+
+    figures: GateFigures
+    over_draws: Mapping[str, OverDraws]
+    contamination: Overlap | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything, as JSON data."""
+        return {
+            **asdict(self.figures),
+            "over_draws": {name: asdict(one) for name, one in self.over_draws.items()},
+            "contamination": self.contamination.to_json() if self.contamination else None,
+        }
+
+
+class PromptVectors(NamedTuple):
+    """Prompts and what a model makes of them.
+
+    Args:
+        name: of the set.
+        prompts: distinct ones.
+        vectors: one for each, (n, d).
+    """
+
     name: str
     prompts: Sequence[Conversation]
     vectors: Vectors
@@ -90,116 +156,93 @@ def measure_gate(
     reader: Reader,
     ordinary: Sequence[str],
     outliers: Sequence[str],
+    settings: GateSettings | None = None,
     *,
     column: str | None = None,
-    fitted: int = 300,
-    examples: int = 10,
-    share: float = 0.05,
-    seed: int = 0,
-) -> GateFigures:
+) -> Gate:
     """Fit both detectors on some ordinary prompts, and try them on all others and on outliers.
 
     Args:
-        reader: where vectors come from.
+        reader: where vectors come from; each prompt is read once, however many draws there are.
         ordinary: prompt files, or names in `MICROWORLD`.
         outliers: likewise.
+        settings: None: as `GateSettings` has them.
         column: that holds the prompts; None: the usual one.
-        fitted: ordinary prompts to fit on, at least `FEWEST`.
-        examples: outliers that the probe is shown; 0: no probe.
-        share: of the other ordinary prompts that may be flagged, in [0, 1].
-        seed: which prompts are fitted on, and which outliers are shown.
 
     Raises:
         InputError: a file cannot be read.
         CaiError: there are too few prompts, or the model cannot be loaded.
     """
-    if not 0 <= share <= 1:
-        raise CaiError(f"{share} is no share of prompts; name one from 0 to 1")
-    known = _shuffled(_read_all(ordinary, column), seed)
-    out = _shuffled(_read_all(outliers, column), seed)
-    if not FEWEST <= fitted < len(known):
-        raise CaiError(
-            f"{len(known)} ordinary prompts cannot give {fitted} to fit on and some to try: "
-            f"name from {FEWEST} to {len(known) - 1}, or give more prompts"
-        )
-    if not 0 <= examples < len(out) or examples > fitted:
-        raise CaiError(f"{examples} of {len(out)} outliers cannot be shown; name fewer examples")
+    wanted = settings or GateSettings()
+    known, out = read_distinct(ordinary, column), read_distinct(outliers, column)
+    _check_enough(wanted, len(known), len(out))
     vectors = read_activations(reader, [*known, *out])
-    inside, rest, outside = _split(vectors, fitted, len(known))
+    inside = PromptVectors("ordinary", known, vectors[: len(known)])
+    seeds = range(wanted.seed, wanted.seed + wanted.draws)
+    drawn = [_one_draw(inside, vectors[len(known) :], wanted, seed) for seed in seeds]
+    runs = runs_of([reader.model])
+    asked = {"ordinary": known, "outliers": out}
+    shared = held_against(runs, asked, words_of(runs[0])) if runs else None
+    return Gate(drawn[0], _over_draws(drawn), shared)
+
+
+def _check_enough(wanted: GateSettings, known: int, out: int) -> None:
+    if not FEWEST <= wanted.fitted < known:
+        raise CaiError(
+            f"{known} ordinary prompts cannot give {wanted.fitted} to fit on and some to try: "
+            f"name from {FEWEST} to {known - 1}, or give more prompts"
+        )
+    if not 0 <= wanted.examples < out or wanted.examples > wanted.fitted:
+        raise CaiError(f"{wanted.examples} of {out} outliers cannot be shown; name fewer examples")
+
+
+def _one_draw(known: PromptVectors, out: Vectors, wanted: GateSettings, seed: int) -> GateFigures:
+    order = _shuffled(len(known.prompts), seed)
+    inside, tried = known.vectors[order[: wanted.fitted]], order[wanted.fitted :]
+    rest, outside = known.vectors[tried], out[_shuffled(len(out), seed)]
     spread = fit_ordinary(inside)
-    near = spread.score(rest).tolist()
-    far = spread.score(outside).tolist()
+    near, far = spread.score(rest).tolist(), spread.score(outside).tolist()
     furthest = sorted(range(len(near)), key=near.__getitem__, reverse=True)[:FURTHEST]
     probe = caught_by_probe = None
-    if examples:
-        score = fit_probe(inside, outside[:examples])
-        below, above = score(rest).tolist(), score(outside[examples:]).tolist()
+    if wanted.examples:
+        score = fit_probe(inside, outside[: wanted.examples])
+        below, above = score(rest).tolist(), score(outside[wanted.examples :]).tolist()
         probe = separation(below, above)
-        caught_by_probe = flagged(threshold_at(share, below), above)
+        caught_by_probe = flagged(alarms(wanted.share, below, above))
     return GateFigures(
-        fitted,
-        examples,
+        wanted.fitted,
+        len(tried),
+        wanted.examples,
         separation(near, far),
         probe,
-        flagged(threshold_at(share, near), far),
+        flagged(alarms(wanted.share, near, far)),
         caught_by_probe,
-        share,
-        tuple(known[fitted + at][-1].content for at in furthest),
+        wanted.share,
+        tuple(known.prompts[tried[at]][-1].content for at in furthest),
     )
 
 
-def measure_coverage(
-    reader: Reader, folder: RunFolder, *, expected: float = 0.05, seed: int = 0
-) -> tuple[Reach, Reach]:
-    """How far a run's RL prompts reach beyond the preference model's, and the other way round.
+def _over_draws(drawn: Sequence[GateFigures]) -> dict[str, OverDraws]:
+    found: dict[str, OverDraws] = {}
+    for name in ("distance", "probe", "caught", "caught_by_probe"):
+        rates: list[Rate | None] = [getattr(one, name) for one in drawn]
+        values = [one.value for one in rates if one is not None]
+        if values:
+            mean = math.fsum(values) / len(values)
+            found[name] = OverDraws(len(values), mean, min(values), max(values))
+    return found
 
-    A preference model is to know what the policy will be asked, and RL to use all that it knows
-    (Lambert 2023): so both shares should be about `expected`.
+
+def read_distinct(sources: Sequence[str], column: str | None) -> list[Conversation]:
+    """The distinct prompts of some sources.
 
     Args:
-        reader: where vectors come from.
-        folder: of a run that has made preference and RL data.
-        expected: share of the known set that counts as lying beyond, in (0, 1).
-        seed: which half of the known set is fitted on.
+        sources: prompt files, or names in `MICROWORLD`.
+        column: that holds the prompts; None: the usual one.
 
     Raises:
-        CaiError: the run lacks a data set, or it is too small.
+        InputError: a file cannot be read, or a row of it is no prompt.
     """
-    pairs, prompts = _run_prompts(folder, "preferences"), _run_prompts(folder, "rl")
-    vectors = read_activations(reader, [*pairs, *prompts])
-    known = _Set("PM data", pairs, vectors[: len(pairs)])
-    asked = _Set("RL prompts", prompts, vectors[len(pairs) :])
-    return _reach(known, asked, expected, seed), _reach(asked, known, expected, seed)
-
-
-def _reach(known: _Set, other: _Set, expected: float, seed: int) -> Reach:
-    n = len(known.prompts)
-    order = random.Random(f"{seed}:halves").sample(range(n), n)
-    half = n // 2
-    if half < FEWEST:
-        raise CaiError(
-            f"{known.name}: {n} prompts are too few to compare with; make {2 * FEWEST} or more"
-        )
-    spread = fit_ordinary(known.vectors[order[:half]])
-    threshold = threshold_at(expected, spread.score(known.vectors[order[half:]]).tolist())
-    scores = spread.score(other.vectors).tolist()
-    furthest = sorted(range(len(scores)), key=scores.__getitem__, reverse=True)[:FURTHEST]
-    shown = tuple(other.prompts[at][-1].content for at in furthest)
-    return Reach(known.name, other.name, flagged(threshold, scores), expected, shown)
-
-
-def _run_prompts(folder: RunFolder, name: Literal["preferences", "rl"]) -> list[Conversation]:
-    folder = folder.last_with("preferences") if name == "preferences" else folder
-    path = folder.dataset(name) / "train"
-    if not path.is_dir():
-        step = "preferences" if name == "preferences" else "rl"
-        raise CaiError(f"{path} is not there; make it with: cai run RECIPE --until {step}")
-    files = sorted(str(file) for file in path.rglob("*.parquet"))
-    return _read_all(files, "prompt")
-
-
-def _read_all(sources: Sequence[str], column: str | None) -> list[Conversation]:
-    """The distinct prompts of some sources; a row that is none is an error."""
     found: dict[Conversation, None] = {}
     for source in sources:
         if source in MICROWORLD:
@@ -214,9 +257,5 @@ def _read_all(sources: Sequence[str], column: str | None) -> list[Conversation]:
     return list(found)
 
 
-def _shuffled(prompts: list[Conversation], seed: int) -> list[Conversation]:
-    return random.Random(f"{seed}:outliers").sample(prompts, len(prompts))
-
-
-def _split(vectors: Vectors, fitted: int, known: int) -> tuple[Vectors, Vectors, Vectors]:
-    return vectors[:fitted], vectors[fitted:known], vectors[known:]
+def _shuffled(n: int, seed: int) -> list[int]:
+    return random.Random(f"{seed}:outliers").sample(range(n), n)
