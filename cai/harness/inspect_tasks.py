@@ -10,7 +10,7 @@ The scorer stands in anybody's task too, and scores logs that are there (``inspe
 from __future__ import annotations
 
 import sysconfig
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, get_args
@@ -18,11 +18,14 @@ from typing import Any, get_args
 from cai.constitution import load_constitution
 from cai.engine import RowEnded
 from cai.errors import CaiError
+from cai.filter_settings import ContaminationSettings
+from cai.filters.contamination import Overlap
 from cai.harness.judging import Asked, Way, check_asked, judge_reply
 from cai.harness.open_judges import JudgeSource, OpenJudges
-from cai.harness.samples import AskedPrompt, PromptFile, asked_prompts
+from cai.harness.samples import AskedPrompt, AskedPrompts, PromptFile, asked_prompts
+from cai.pipeline.contamination import held_against, origins_of
 from cai.recipe import Recipe, load_recipe
-from cai.records import Prompt, Response
+from cai.records import Message, Prompt, Response
 from cai.sources.prompt_sets import PromptKind
 from cai.sources.transcripts import as_prompt, to_messages
 from cai.untyped import untyped
@@ -76,20 +79,18 @@ def judged(
             raise CaiError(f"kind is {kind!r}; choose from {', '.join(get_args(PromptKind))}")
         file = PromptFile(Path(prompts), kind, column, reference) if prompts else None
         asked = asked_prompts(read, file)
-    drawn = read.evaluation.sampling
-    model, solver = untyped("inspect_ai.model"), untyped("inspect_ai.solver")
+        shared = _contamination(read, asked)
+    solver = untyped("inspect_ai.solver")
     return inspect_ai.Task(
         dataset=[_sample(one) for one in asked.prompts],
         solver=solver.generate(),
         scorer=judge(recipe, way, principle, folder),
-        config=model.GenerateConfig(
-            temperature=drawn.temperature,
-            top_p=drawn.top_p,
-            max_tokens=drawn.max_tokens,
-            stop_seqs=list(drawn.stop) or None,
-            seed=read.seed,
-        ),
-        metadata={"constitution": read.constitution, "left_out": dict(asked.left_out)},
+        config=_drawn(read),
+        metadata={
+            "constitution": read.constitution,
+            "left_out": dict(asked.left_out),
+            "contamination": shared.to_json() if shared else None,
+        },
     )
 
 
@@ -151,6 +152,35 @@ def _shown() -> Generator[None, None, None]:
 
 def _recipe(path: str) -> Recipe:
     return load_recipe(Path(path))
+
+
+def _contamination(recipe: Recipe, asked: AskedPrompts) -> Overlap | None:
+    """What the policy was trained on against what it is asked; None where nothing is known.
+
+    Inspect makes a task with the model open that it will ask; a task of somebody's own program may
+    have none yet.
+    """
+    policy = untyped("inspect_ai.model._model").active_model()
+    if policy is None:
+        return None
+    evaluated: dict[str, list[Sequence[Message]]] = {}
+    for one in asked.prompts:
+        evaluated.setdefault(one.prompt.source, []).append(one.prompt.messages)
+    settings = recipe.filters.contamination or ContaminationSettings()
+    place = str(policy.model_args.get("model_path") or policy.name)
+    return held_against(origins_of([place]), evaluated, settings.words)
+
+
+def _drawn(recipe: Recipe) -> Any:
+    """How the recipe's evaluation draws replies, in inspect's terms."""
+    drawn = recipe.evaluation.sampling
+    return untyped("inspect_ai.model").GenerateConfig(
+        temperature=drawn.temperature,
+        top_p=drawn.top_p,
+        max_tokens=drawn.max_tokens,
+        stop_seqs=list(drawn.stop) or None,
+        seed=recipe.seed,
+    )
 
 
 def _sample(one: AskedPrompt) -> Any:

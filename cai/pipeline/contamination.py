@@ -82,6 +82,18 @@ def held_against(
     return replace(found, unknown=origins.unknown) if found.training_prompts else None
 
 
+def model_held_against(model: str, evaluated: Mapping[str, Sequence[Prompts]]) -> Overlap | None:
+    """As `held_against`, of one model, with the words in a row of the recipe of its run.
+
+    Args:
+        model: its name, as of `origins_of`.
+        evaluated: by set.
+    """
+    origins = origins_of([model])
+    words = words_of(origins.runs[0]) if origins.runs else WORDS
+    return held_against(origins, evaluated, words)
+
+
 def origins_of(models: Iterable[str]) -> Origins:
     """The run folders that models lie in; a name on the hub lies in none.
 

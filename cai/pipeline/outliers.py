@@ -21,7 +21,7 @@ from cai.evaluation.outliers import (
 )
 from cai.filters.contamination import Overlap
 from cai.models.activations import Reader, read_activations
-from cai.pipeline.contamination import held_against, runs_of, words_of
+from cai.pipeline.contamination import model_held_against
 from cai.records import Message, Prompt
 from cai.sources.prompt_sets import PromptSet, read_prompts
 
@@ -180,9 +180,7 @@ def measure_gate(
     inside = PromptVectors("ordinary", known, vectors[: len(known)])
     seeds = range(wanted.seed, wanted.seed + wanted.draws)
     drawn = [_one_draw(inside, vectors[len(known) :], wanted, seed) for seed in seeds]
-    runs = runs_of([reader.model])
-    asked = {"ordinary": known, "outliers": out}
-    shared = held_against(runs, asked, words_of(runs[0])) if runs else None
+    shared = model_held_against(reader.model, {"ordinary": known, "outliers": out})
     return Gate(drawn[0], _over_draws(drawn), shared)
 
 

@@ -13,7 +13,7 @@ from cai.errors import CaiError
 from cai.evaluation.scored_pairs import ScoredPair, ScoreFigures, score_figures
 from cai.filters.contamination import Overlap
 from cai.models.weights import local_path
-from cai.pipeline.contamination import WORDS, held_against, origins_of, words_of
+from cai.pipeline.contamination import model_held_against
 from cai.pipeline.folder import RunFolder
 from cai.records import Comparison, Message
 from cai.sources.files import read_rows
@@ -81,9 +81,7 @@ def score_pairs(model: str, data: Sequence[str] = (), limit: int | None = None) 
     if not scored:
         why = ", ".join(f"{reason}: {number}" for reason, number in left_out.items())
         raise CaiError(f"{', '.join(files)}: no pair to score ({why or 'it is empty'})")
-    origins = origins_of([model])
-    words = words_of(origins.runs[0]) if origins.runs else WORDS
-    shared = held_against(origins, asked, words)
+    shared = model_held_against(model, asked)
     return ScoredFiles(model, files, score_figures(scored), dict(left_out), shared)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from inspect_ai.dataset import Sample  # noqa: E402
 from inspect_ai.model import ModelOutput, ModelUsage, get_model  # noqa: E402
 
 from cai.harness.inspect_tasks import judge, judged  # noqa: E402
+from tests.trainers_support import write  # noqa: E402
 
 RECIPE = """
 name: small
@@ -98,6 +100,25 @@ def test_the_documented_command_scores_a_policy_on_the_recipes_prompts(
     assert 1 <= scores["metrics"]["mean"]["value"] <= 10
     assert log["plan"]["config"]["max_tokens"] == 32
     assert bought(tmp_path / "runs" / "inspect-small") == 6
+
+
+def test_the_log_tells_which_prompts_the_policys_run_has_trained_on(policy: Path, tmp_path: Path):
+    file = tmp_path / "asked.txt"
+    file.write_text(f"How do I bake bread?\n{ASKED}\n")
+    run = tmp_path / "run"
+    write(run / "datasets" / "sft" / "train", [{"prompt": "How do I bake bread?"}])
+    (run / "ledger.sqlite").touch()
+    model = shutil.copytree(policy, run / "models" / "rl_cai")
+    recipe(tmp_path)
+
+    arguments = ("-T", "recipe=recipe.yaml", "-T", f"prompts={file}", "--log-format", "json")
+    done = command(tmp_path, "eval", "cai/judged", "--model", f"hf/{model}", *arguments)
+
+    assert done.returncode == 0, done.stderr
+    (path,) = (tmp_path / "logs").glob("*.json")
+    found = json.loads(path.read_text())["eval"]["metadata"]["contamination"]
+    assert (found["evaluation_prompts"], found["identical"]) == (2, 1)
+    assert found["unknown"] == ["microworld"]
 
 
 def test_a_fault_of_the_recipe_is_shown_without_a_trace(tmp_path: Path):
