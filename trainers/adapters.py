@@ -16,6 +16,8 @@ import orjson
 import typer
 
 from cai.errors import Fault, InputError, MissingDependency, RunError
+from cai.models.weights import NO_CODE
+from cai.models.weights_errors import reading_weights, writing_weights
 from cai.outputs import check_folder
 from trainers.card import write_model_card
 from trainers.environment import prepare_environment
@@ -122,7 +124,8 @@ def merge_adapter(adapter: Path, out: Path) -> None:
     # A folder of nobody else's; the one within has the rights that new folders have.
     with TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as place:
         new = Path(place) / out.name
-        merged.save_pretrained(new)
+        with writing_weights(out):
+            merged.save_pretrained(new)
         for file in adapter.iterdir():
             if file.is_file() and not file.name.startswith("adapter_"):
                 shutil.copy2(file, new / file.name)
@@ -139,6 +142,7 @@ def load_merged(adapter: Path) -> Any:
         InputError: the folder holds no adapter, or it does not fit its base.
     """
     from peft import PeftConfig, PeftModel
+    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
     try:
@@ -146,14 +150,38 @@ def load_merged(adapter: Path) -> Any:
         base = str(config.base_model_name_or_path)
         if config.task_type == "SEQ_CLS":
             model: Any = AutoModelForSequenceClassification.from_pretrained(
-                base, num_labels=1, dtype="auto", use_safetensors=True
+                base, num_labels=1, dtype="auto", use_safetensors=True, **NO_CODE
             )
-            model.config.pad_token_id = AutoTokenizer.from_pretrained(adapter).pad_token_id
+            tokenizer: Any = AutoTokenizer.from_pretrained(adapter, **NO_CODE)
+            model.config.pad_token_id = tokenizer.pad_token_id
         else:
-            model = AutoModelForCausalLM.from_pretrained(base, dtype="auto", use_safetensors=True)
+            model = AutoModelForCausalLM.from_pretrained(
+                base, dtype="auto", use_safetensors=True, **NO_CODE
+            )
         return PeftModel.from_pretrained(model, adapter).merge_and_unload()  # pyright: ignore[reportCallIssue]
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise InputError(adapter, [Fault(f"is no adapter that can be merged: {error}")]) from error
+
+
+def load_policy(name: str | Path) -> Any:
+    """A causal language model in memory, in float32; of an adapter, with its base.
+
+    Args:
+        name: a folder, or a name on the hub.
+
+    Raises:
+        PermanentError: its weights cannot be read.
+        InputError: as `load_merged`.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    if is_adapter(name):
+        return load_merged(Path(name)).to(torch.float32)
+    with reading_weights(str(name)):
+        return AutoModelForCausalLM.from_pretrained(
+            name, dtype=torch.float32, use_safetensors=True, **NO_CODE
+        )
 
 
 def settle(model: Path, lora: LoraSettings) -> None:

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from trainers.adapters import is_adapter, load_merged
+from trainers.adapters import load_policy
 from trainers.environment import prepare_environment
 from trainers.rollouts import Rollout, Weigher
 from trainers.rows import BadRow
@@ -57,7 +57,7 @@ def reply_divergences(
         with suppress(BadRow):
             rollouts[place] = _rollout(tokenizer, conversation, ended)
     by_length = sorted(rollouts, key=lambda place: len(rollouts[place].reply_ids))
-    models = [_load(folder).to(device).eval() for folder in (policy, reference)]
+    models = [load_policy(folder).to(device).eval() for folder in (policy, reference)]
     nats: list[float | None] = [None] * len(replies.conversations)
     for start in range(0, len(by_length), AT_ONCE):
         places = by_length[start : start + AT_ONCE]
@@ -80,12 +80,3 @@ def _rollout(tokenizer: Any, conversation: Conversation, ended: bool) -> Rollout
     reply = reply[: written + ended]
     text = conversation[-1]["content"]
     return Rollout(conversation[:-1], ids[:start], reply, text, cut_off=not ended)
-
-
-def _load(folder: Path) -> Any:
-    import torch
-    from transformers import AutoModelForCausalLM
-
-    if is_adapter(folder):
-        return load_merged(folder).to(torch.float32)
-    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, use_safetensors=True)

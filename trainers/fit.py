@@ -16,6 +16,7 @@ from typing import Any, NotRequired, Protocol, TypedDict
 
 import orjson
 
+from cai.models.weights_errors import reading_weights, writing_weights
 from trainers.adapters import adapter_base, settle
 from trainers.card import write_model_card
 from trainers.environment import main_process_first
@@ -137,8 +138,8 @@ def fit(
         report: is told of each step.
 
     Raises:
-        PermanentError: a model that it starts from is not there as safetensors.
-        RunError: another process trains the same model.
+        PermanentError: a model that it starts from is not there as safetensors, or is damaged.
+        RunError: another process trains the same model, or a model cannot be written.
     """
     from accelerate import PartialState
 
@@ -165,9 +166,11 @@ def _fit(
         work.open()
     state.wait_for_everyone()
     checkpoint = work.last_checkpoint()
-    loop = make()
-    history = loop.train(checkpoint, report if state.is_main_process else None)
-    loop.save(work.model)
+    with reading_weights(", ".join(one["name"] for one in models.values())):
+        loop = make()
+    with writing_weights(work.path):
+        history = loop.train(checkpoint, report if state.is_main_process else None)
+        loop.save(work.model)
     state.wait_for_everyone()
     figures = _logged(history, account)
     result = TrainingResult(

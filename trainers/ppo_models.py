@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cai.errors import RunError
+from cai.models.weights import NO_CODE
 from trainers.adapters import lora_options, whole_model
 from trainers.settings import RlSettings
 from trainers.value_model import load_value_model
@@ -112,7 +113,7 @@ def _load(policy: str, options: dict[str, Any]) -> Any:
 
     quantization = {name: value for name, value in options.items() if name != "peft_config"}
     model: Any = AutoModelForCausalLM.from_pretrained(
-        policy, dtype=torch.float32, use_safetensors=True, **quantization
+        policy, dtype=torch.float32, use_safetensors=True, **quantization, **NO_CODE
     )
     if options:
         from peft import get_peft_model

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Unpack
 import typer
 
 from cai.errors import CaiError
+from cai.models.weights import NO_CODE
 from trainers import command
 from trainers.adapters import is_adapter
 from trainers.environment import prepare_environment
@@ -111,7 +112,8 @@ def _positions(model: str) -> int:
         from peft import PeftConfig
 
         model = str(PeftConfig.from_pretrained(model).base_model_name_or_path)
-    return getattr(AutoConfig.from_pretrained(model), "max_position_embeddings", 0) or 1 << 62
+    config = AutoConfig.from_pretrained(model, **NO_CODE)
+    return getattr(config, "max_position_embeddings", 0) or 1 << 62
 
 
 def _in_order(rows: EncodedRows, settings: RlSettings) -> list[Conversation]:

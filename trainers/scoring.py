@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from cai.errors import Fault, InputError
+from cai.models.weights import NO_CODE
+from cai.models.weights_errors import reading_weights
 from trainers.adapters import is_adapter, load_merged
 from trainers.environment import prepare_environment
 from trainers.rows import BadRow
@@ -61,10 +63,11 @@ class Scorer:
         if is_adapter(model):
             loaded: Any = load_merged(Path(model)).to(torch.float32)
         else:
-            self._refuse_no_score(AutoConfig.from_pretrained(self._name))
-            loaded = AutoModelForSequenceClassification.from_pretrained(
-                self._name, dtype=torch.float32, use_safetensors=True
-            )
+            self._refuse_no_score(AutoConfig.from_pretrained(self._name, **NO_CODE))
+            with reading_weights(self._name):
+                loaded = AutoModelForSequenceClassification.from_pretrained(
+                    self._name, dtype=torch.float32, use_safetensors=True, **NO_CODE
+                )
         self._refuse_no_score(loaded.config)
         self._device = PartialState().device
         self._positions: int = getattr(loaded.config, "max_position_embeddings", 0) or 1 << 62

@@ -18,8 +18,9 @@ import orjson
 
 from cai.datasets.parquet import folder_hash
 from cai.errors import Fault, InputError
+from cai.models.weights import NO_CODE
 from cai.records import digest
-from trainers.adapters import is_adapter, load_merged
+from trainers.adapters import load_policy
 from trainers.conversations import READ, conversation_of
 from trainers.environment import main_process_first
 from trainers.fit import model_digest
@@ -226,19 +227,14 @@ class _Reader:
 
 
 def _load(name: str, tokenizer: Any) -> _Reader:
-    import torch
     from accelerate import PartialState
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoTokenizer
 
-    other: Any = AutoTokenizer.from_pretrained(name)
+    other: Any = AutoTokenizer.from_pretrained(name, **NO_CODE)
     if other.get_vocab() != tokenizer.get_vocab():
         fault = Fault("has another tokenizer than the student; a teacher must share its tokens")
         raise InputError(name, [fault])
-    model: Any = (
-        load_merged(Path(name)).to(torch.float32)
-        if is_adapter(name)
-        else AutoModelForCausalLM.from_pretrained(name, dtype=torch.float32, use_safetensors=True)
-    )
+    model = load_policy(name)
     device = PartialState().device
     positions = getattr(model.config, "max_position_embeddings", 0) or 1 << 62
     return _Reader(model.to(device).eval(), positions, tokenizer.pad_token_id, device)

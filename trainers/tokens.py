@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from cai.errors import Fault, InputError
+from cai.models.weights import NO_CODE
 from trainers.rows import BadRow
 
 Conversation = Sequence[Mapping[str, str]]
@@ -37,7 +38,7 @@ def load_tokenizer(model: str) -> Any:
     from transformers import AutoTokenizer
 
     try:
-        tokenizer: Any = AutoTokenizer.from_pretrained(model)
+        tokenizer: Any = AutoTokenizer.from_pretrained(model, **NO_CODE)
     except (OSError, ValueError) as error:
         fault = Fault(f"has no tokenizer that can be loaded: {error}")
         raise InputError(model, [fault]) from error

@@ -7,6 +7,7 @@ from copy import copy
 from typing import Any
 
 from cai.errors import RunError
+from cai.models.weights import NO_CODE
 
 
 def load_value_model(policy: str, options: Mapping[str, Any]) -> Any:
@@ -30,6 +31,7 @@ def load_value_model(policy: str, options: Mapping[str, Any]) -> Any:
             num_labels=1,
             dtype=torch.float32,
             use_safetensors=True,
+            **NO_CODE,
             output_loading_info=True,
             **quantization,
         )

@@ -20,6 +20,7 @@ from cai.export.formats import Format, NoPlace, Row, whole_pair
 from cai.export.hard_pairs import HardPair
 from cai.export.source import Source, Written
 from cai.export.trainer_rows import write_for_trainer
+from cai.models.weights import NO_CODE
 from cai.untyped import untyped
 from trainers.adapters import is_adapter, merge_adapter
 from trainers.work_folder import RECORD
@@ -124,7 +125,7 @@ def _older_tokenizer(model: Path) -> dict[str, Any]:
     """
     if not (model / VOCABULARY).is_file():
         raise InputError(model, [Fault(f"has no {VOCABULARY}; save its tokenizer as a fast one")])
-    tokenizer = untyped("transformers").AutoTokenizer.from_pretrained(str(model))
+    tokenizer = untyped("transformers").AutoTokenizer.from_pretrained(str(model), **NO_CODE)
     return {
         "tokenizer_class": "PreTrainedTokenizerFast",
         **{name: str(token) for name, token in tokenizer.special_tokens_map.items()},

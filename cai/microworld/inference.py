@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cai.models.weights import NO_CODE
 from cai.records import Message
 from cai.untyped import untyped
 
@@ -24,8 +25,10 @@ class TinyModel:
 def load(folder: Path) -> TinyModel:
     """Load a model folder the plain way, as any user would."""
     transformers = untyped("transformers")
-    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-    model = transformers.AutoModelForCausalLM.from_pretrained(folder)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **NO_CODE)
+    model = transformers.AutoModelForCausalLM.from_pretrained(
+        folder, use_safetensors=True, **NO_CODE
+    )
     return TinyModel(model.eval(), tokenizer)
 
 

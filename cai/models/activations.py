@@ -14,6 +14,7 @@ from cai.errors import MissingDependency, PermanentError
 from cai.models.chat_format import ChatFormat
 from cai.models.loading import SAFE, device_named, no_progress_bars
 from cai.models.weights import resolved_folder
+from cai.models.weights_errors import reading_weights
 from cai.records import Message
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ class _Loaded:
         try:
             config: Any = AutoConfig.from_pretrained(folder, **SAFE)
             self._tokenizer: Any = AutoTokenizer.from_pretrained(folder, **SAFE)
-            with no_progress_bars():
+            with no_progress_bars(), reading_weights(reader.model):
                 model: Any = AutoModel.from_pretrained(folder, use_safetensors=True, **SAFE)
         except (OSError, ValueError, ImportError) as error:
             raise PermanentError(f"{reader.model} cannot be loaded: {error}") from error

@@ -21,9 +21,10 @@ from typing import Any
 from cai.errors import MissingDependency, PermanentError
 from cai.models.chat_format import ChatFormat
 from cai.models.decoding import Decoder
-from cai.models.weights import LoadOptions, resolved_adapter, resolved_folder
+from cai.models.weights import NO_CODE, LoadOptions, resolved_adapter, resolved_folder
+from cai.models.weights_errors import reading_weights
 
-SAFE: dict[str, Any] = {"trust_remote_code": False, "local_files_only": True}
+SAFE: dict[str, Any] = {**NO_CODE, "local_files_only": True}
 
 LOGIT_BYTES = 48
 """Memory that drawing a token takes per row and word of the vocabulary: a dozen float32."""
@@ -122,7 +123,7 @@ def _model(folder: Path, name: str, options: LoadOptions, device: Any) -> Any:
 
     rounded = quantization_arguments(options, device)
     try:
-        with no_progress_bars():
+        with no_progress_bars(), reading_weights(name):
             model: Any = AutoModelForCausalLM.from_pretrained(
                 folder, dtype=options.dtype or "auto", use_safetensors=True, **rounded, **SAFE
             )

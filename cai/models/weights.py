@@ -6,10 +6,11 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from cai.errors import MissingDependency, PermanentError
 from cai.resources import PACKAGE
@@ -32,6 +33,9 @@ FILES = (
     "vocab.txt",
 )
 """What determines the answers of a model: weights, configs, tokenizer and chat template."""
+
+NO_CODE: Mapping[str, Any] = {"trust_remote_code": False}
+"""Every load by transformers is given this: left out, it may ask at the terminal."""
 
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 
