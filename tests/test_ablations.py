@@ -262,6 +262,14 @@ def test_the_page_names_the_commits_of_variants_that_were_made_by_several(name: 
     assert all(commit in told for commit in commits_in(name))
 
 
+def test_commits_are_told_short_each_once_and_with_what_was_changed():
+    notes = [{"commit": "0123456789ab"}, {"commit": "0123456"}, {"commit": "0123456789ab-dirty"}]
+
+    results = {"runs": {"one": dict(enumerate(notes)), "other": {"0": {"commit": "89abcde"}}}}
+
+    assert commits_of(results) == ["0123456", "0123456-dirty", "89abcde"]
+
+
 def test_a_changed_checkout_writes_no_results_that_are_to_be_committed(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from cai.evaluation.robustness import TrackedStep, parting, robustness_figures
+from cai.evaluation.robustness import TrackedStep, gap_of, parting, robustness_figures
 
 
 def curve(*gaps: float, deviation: float = 1.0, cases: int = 100) -> list[TrackedStep]:
@@ -81,3 +81,12 @@ def test_the_figures_hold_the_curve_and_where_it_parts():
     assert figures["parting"]["step"] == 3
     assert robustness_figures(curve(0.0, 0.0), window=1)["parting"] is None
     assert robustness_figures([]) == {}
+
+
+def test_a_gap_has_the_interval_of_its_replies_over_the_steps():
+    # Errors of 2/√16 in each of two steps: √(1/4 + 1/4) / 2 of their mean.
+    found = gap_of(curve(1.0, 3.0, deviation=2.0, cases=16))
+
+    assert (found.value, found.n) == (2.0, 32)
+    assert found.high - found.value == pytest.approx(1.96 * 0.5**0.5 / 2, rel=1e-4)
+    assert found.value - found.low == pytest.approx(found.high - found.value)
