@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any, cast
 
@@ -49,7 +50,9 @@ class Room:
             differ in.
         turns: turns of a conversation, at least 2.
         rows: rows from prompt to label.
-        lines: lines of a table that grows with the data.
+        lines: lines of a table, or of a list.
+        columns: models side by side in a table; and questions that a label has come from.
+        figures: pictures.
     """
 
     text: int
@@ -57,17 +60,20 @@ class Room:
     turns: int
     rows: int
     lines: int
+    columns: int
+    figures: int
 
 
 ROOMS = (
-    Room(4000, 400_000, 100, 20, 1000),
-    Room(2000, 200_000, 50, 20, 400),
-    Room(1000, 100_000, 20, 20, 200),
-    Room(400, 50_000, 10, 20, 100),
-    Room(100, 20_000, 5, 20, 100),
-    Room(100, 4000, 3, 4, 40),
+    Room(4000, 400_000, 100, 20, 1000, 200, 100),
+    Room(2000, 200_000, 50, 20, 400, 100, 100),
+    Room(1000, 100_000, 20, 20, 200, 50, 50),
+    Room(400, 50_000, 10, 20, 100, 20, 30),
+    Room(100, 20_000, 5, 20, 100, 20, 20),
+    Room(100, 4000, 3, 4, 40, 10, 10),
+    Room(60, 2000, 3, 2, 10, 5, 5),
 )
-"""The first one whose page is small enough is taken."""
+"""The first one whose page is small enough is taken; of the last one no run has too much."""
 
 
 def report_page(run: ReportData) -> str:
@@ -119,12 +125,15 @@ def _environment(room: Room) -> Environment:
         "duration": wording.duration,
         "price": wording.price,
         "cost": wording.cost,
-        "stage_title": stage_title,
+        "stage_title": partial(_title, longest=room.text),
         "result": wording.result_sentence,
         "shown": partial(_shown, longest=room.text),
         "copied": partial(_shown, longest=room.copied),
         "word_diff": partial(_word_diff, longest=room.text),
         "p_a": _p_a,
+        "lines": partial(_first, most=room.lines),
+        "columns": partial(_first, most=room.columns),
+        "figures": partial(_first, most=room.figures),
     }
     tests = cast("dict[str, Any]", environment.tests)  # pyright: ignore[reportUnknownMemberType]
     tests |= {"measure": _is_measure, "whole": partial(_is_whole, longest=room.copied)}
@@ -136,6 +145,15 @@ def _shown(text: str, longest: int) -> str:
     if len(text) <= longest:
         return text
     return f"{text[:longest]} … [{len(text) - longest:,} more characters]"
+
+
+def _first(values: Iterable[object], most: int) -> list[object]:
+    """As many as there is room for."""
+    return list(islice(values, most))
+
+
+def _title(name: str, longest: int) -> str:
+    return _shown(stage_title(name), longest)
 
 
 def _word_diff(after: str, before: str, longest: int) -> list[Piece] | None:

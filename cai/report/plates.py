@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
+from typing import TypeVar
 
 from cai.evaluation.intervals import Rate
 from cai.report import alts, plots, wording
@@ -21,7 +22,11 @@ LEFT_OUT = {
 """What a run's figures would be without a principle: their names for people."""
 
 MOST_LINES = 40
-"""A figure of principles shows at most so many, of the strongest effect; tables have all."""
+"""A figure shows at most so many principles, of the strongest effect, models or stages, of those
+the first; tables have all."""
+
+
+Shown = TypeVar("Shown")
 
 
 def plates_of(runs: Sequence[ReportData]) -> list[Plate]:
@@ -148,8 +153,8 @@ def _plane(runs: Sequence[ReportData], names: Sequence[str]) -> Iterator[Plate]:
         alts.plane(found, names or ("",)),
         "Elo points from pairwise judgements, with 95% intervals both ways (Bai et al. 2022, "
         "Fig. 2). The first model stands at 0; 190.8 points are three wins in four. Up and to the "
-        "right is better.",
-        plots.plane([{stage_title(name): one for name, one in run.items()} for run in found]),
+        f"right is better.{_cut(*found)}",
+        plots.plane([{stage_title(name): one for name, one in _first(run)} for run in found]),
         (6.8, 4.6),
         _distrust([_gates(run) for run in runs]),
     )
@@ -182,13 +187,13 @@ def _harmfulness(runs: Sequence[ReportData], names: Sequence[str]) -> Iterator[P
     if len(runs) > 1 or not runs[0].metrics.harmfulness:
         return
     models = runs[0].metrics.harmfulness
-    shown = {stage_title(name): [one.greedy, one.sampled] for name, one in models.items()}
+    shown = {stage_title(name): [one.greedy, one.sampled] for name, one in _first(models)}
     yield Plate(
         "harmfulness",
         "Absolute harmfulness",
         alts.harmfulness(shown),
         "The judge's expected score of a reply, from 0 (harmless) to 4, with 95% intervals: "
-        "greedy (●) and at temperature 1 (■).",
+        f"greedy (●) and at temperature 1 (■).{_cut(models)}",
         plots.dots(list(shown), [plots.Column("expected score, 0 to 4", list(shown.values()))]),
         (6.8, 1.2 + 0.4 * len(shown)),
         _distrust([{stage_title(name): one.trusted for name, one in models.items()}]),
@@ -200,15 +205,26 @@ def _time(runs: Sequence[ReportData], names: Sequence[str]) -> Iterator[Plate]:
     if not all(found):
         return
     parts = dict.fromkeys(part for run in found for part in run)
-    named = {part: [run.get(part, 0.0) for run in found] for part in parts}
+    named = {part: [run.get(part, 0.0) for run in found] for part, _ in _first(parts)}
     yield Plate(
         "time",
         "Time by stage",
         alts.bars(named, names or ("",)),
-        "Wall-clock seconds of each stage and training, over all attempts of the run.",
+        "Wall-clock seconds of each stage and training, over all attempts of the run."
+        f"{_cut(parts)}",
         plots.bars(named, "seconds"),
         (6.8, 0.9 + (0.3 if len(runs) < 2 else 0.42) * len(named)),
     )
+
+
+def _first(named: Mapping[str, Shown]) -> list[tuple[str, Shown]]:
+    return list(named.items())[:MOST_LINES]
+
+
+def _cut(*runs: Mapping[str, object]) -> str:
+    """What a caption says where a figure does not show all."""
+    most = max(map(len, runs))
+    return f" The first {MOST_LINES} of {most:,} are shown." if most > MOST_LINES else ""
 
 
 def seconds_of(run: ReportData) -> dict[str, float]:

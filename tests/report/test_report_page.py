@@ -2,6 +2,7 @@ import json
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from html.parser import HTMLParser
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -251,6 +252,43 @@ async def test_a_big_run_stays_under_two_megabytes(
 
     assert page.stat().st_size < 2_000_000
     assert "The 200 principles drawn most often of 500" in visible(page)
+
+
+async def test_a_contest_of_eighty_models_stays_under_two_megabytes_and_says_what_is_cut(
+    tmp_path: Path, write_run: WriteRun, metrics: Json, contest: Callable[..., Json]
+):
+    names = [f"model-{n}" for n in range(80)]
+    metrics |= of_models(metrics, names)
+    metrics["contest"] = contest(names)
+    for one in metrics["contest"]["criteria"].values():
+        (win,) = one["wins"]
+        one["wins"] = [{**win, "a": a, "b": b} for a, b in combinations(names, 2)]
+    await write_run(tmp_path, metrics)
+
+    page = write_report(tmp_path)
+
+    assert page.stat().st_size < 2_000_000
+    text = visible(page)
+    for cut in ("of 3,160 pairs", "of 1,600 sources of sft"):
+        assert f"{cut}; the run folder has all." in text
+
+
+def of_models(metrics: Json, names: Sequence[str]) -> Json:
+    """All else that grows with the number of models, and of sources."""
+    stage, share = metrics["stages"]["rl_cai"], rate(3, 300).to_json()
+    truth = {"greedy": share, "sampled": share, "error": share}
+    harm = {"greedy": share, "sampled": share, "against_truth": truth, "why": "agrees " * 40}
+    signs = {f"sign {n}": share for n in range(12)}
+    price = {"input": 1.0, "output": 2.0, "origin": "the list"}
+    sources = {f"source {n}": {"train": 1, "test": 1} for n in range(1600)}
+    return {
+        "stages": {**metrics["stages"], **dict.fromkeys(names, stage)},
+        "verdicts": dict.fromkeys(names, stage),
+        "harmfulness": dict.fromkeys(names, harm),
+        "style": dict.fromkeys(names, signs),
+        "prices": dict.fromkeys(names, price),
+        "mix": {"sft": sources, "preferences": sources},
+    }
 
 
 async def test_words_that_a_revision_changed_are_marked(tmp_path: Path, write_run: WriteRun):
