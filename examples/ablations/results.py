@@ -103,8 +103,8 @@ def reworded(file: Path, ablation: Ablation) -> dict[str, Any]:
 def commits_of(results: Mapping[str, Any]) -> list[str]:
     """The commits that runs of an ablation were made by, shortened as pages name them."""
     notes = [note for by_seed in results["runs"].values() for note in by_seed.values()]
-    named = {note["commit"].partition("-") for note in notes if note.get("commit")}
-    return sorted(f"{number[:7]}{dash}{dirty}" for number, dash, dirty in named)
+    named = [note["commit"].partition("-") for note in notes if note.get("commit")]
+    return sorted({f"{number[:7]}{dash}{changed}" for number, dash, changed in named})
 
 
 def over_seeds(values: Sequence[float]) -> Rate:
