@@ -172,8 +172,8 @@ def test_one_fault_is_reported_with_line_field_value_and_fix(
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("", "is None, which is no mapping; write 'id: …'"),
-        ("# nothing\n", "is None, which is no mapping"),
+        ("", "is empty; write 'id: …'"),
+        ("# nothing\n", "is empty"),
         ("- a\n- b\n", "line 1: is ['a', 'b'], which is no mapping; write 'id: …'"),
         ("just words", "line 1: is 'just words', which is no mapping"),
         ("id: x\n", "line 1: principles: has no principle; write at least one"),
