@@ -242,7 +242,8 @@ def test_the_list_tells_headline_figures_of_the_last_policy(
     tmp_path, capsys, monkeypatch, trusted, said
 ):
     run = run_folder(tmp_path / "a")
-    elo = {"sl_cai": rate(0, 9).to_json(), "rl_cai": {"value": 412.3, "low": 1, "high": 2, "n": 9}}
+    points = {"value": 412.3, "low": 380.2, "high": 451.9, "n": 9}
+    elo = {"sl_cai": rate(0, 9).to_json(), "rl_cai": points}
     stages = {
         name: {
             "harmful_compliance": rate(harm, 100).to_json(),
@@ -258,12 +259,14 @@ def test_the_list_tells_headline_figures_of_the_last_policy(
     page = shown(capsys, monkeypatch, "runs", "list", tmp_path)
     listed = json.loads(shown(capsys, monkeypatch, "runs", "list", tmp_path, "--json"))
 
-    assert "SL-CAI 0.12, RL-CAI 0.01" in page
-    assert f"helpful 0.98, harmlessness elo +412{said}, label accuracy 0.90" in page
+    assert "SL-CAI 12% (7.0–19.8), RL-CAI 1% (0.2–5.4)" in page
+    elo_told = f"harmlessness elo 412 (380 to 452){said}"
+    assert f"helpful 98% (93.0–99.4), {elo_told}, label accuracy 90% (59.6–98.2)" in page
+    assert listed[0]["harmful_compliance"]["rl_cai"] == rate(1, 100).to_json()
     assert listed[0]["figures"] == {
-        "helpful": 0.98,
-        "harmlessness elo": 412.3,
-        "label accuracy": 0.9,
+        "helpful": rate(98, 100).to_json(),
+        "harmlessness elo": points,
+        "label accuracy": rate(9, 10).to_json(),
     }
 
 
@@ -275,8 +278,8 @@ def test_figures_by_patterns_are_listed_as_such(tmp_path, capsys, monkeypatch):
 
     page = shown(capsys, monkeypatch, "runs", "list", tmp_path)
 
-    assert "Helpful-only 0.10, RL-CAI 0.10 (by refusal patterns)" in page
-    assert "helpful 0.90 (by refusal patterns)" in page
+    assert "Helpful-only 10% (1.8–40.4), RL-CAI 10% (1.8–40.4) (by refusal patterns)" in page
+    assert "helpful 90% (59.6–98.2) (by refusal patterns)" in page
 
 
 def test_a_contest_s_further_models_are_no_headline_of_a_run(tmp_path):
@@ -285,7 +288,7 @@ def test_a_contest_s_further_models_are_no_headline_of_a_run(tmp_path):
     stages = {name: {"helpfulness": rate(n, 10).to_json()} for n, name in enumerate(names)}
     (run / "metrics.json").write_text(json.dumps({"stages": stages}))
 
-    assert read_status(run).figures == {"helpful": 0.2}
+    assert read_status(run).figures == {"helpful": rate(2, 10)}
 
 
 def test_the_last_model_of_a_contest_alone_is_its_headline(tmp_path):
@@ -296,7 +299,7 @@ def test_the_last_model_of_a_contest_alone_is_its_headline(tmp_path):
     }
     (run / "metrics.json").write_text(json.dumps({"stages": stages}))
 
-    assert read_status(run).figures == {"helpful": 0.2}
+    assert read_status(run).figures == {"helpful": rate(2, 10)}
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path):

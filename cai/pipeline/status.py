@@ -11,6 +11,7 @@ from cai.engine import Ledger
 from cai.engine.batch_records import BatchRecord
 from cai.engine.holder import holder_of
 from cai.errors import InputError, RunError
+from cai.evaluation.intervals import Rate
 from cai.pipeline.folder import MODELS, RunFolder, existing_run
 from cai.pipeline.run_log import PartLog, RunLog, read_run_log
 from cai.report.metrics import Metrics, MixedMetrics, read_metrics
@@ -42,7 +43,7 @@ class RunStatus:
         calls: number of calls in the ledger; None if it cannot be read.
         batches: those of the ledger, as they were last seen.
         models: whether each model is trained.
-        headline: harmful compliance of each policy that was measured, a share in [0, 1].
+        headline: harmful compliance of each policy that was measured.
         mix: rows of the data sets by source and split, and those left out by reason; as ``mix`` in
             `metrics.json`.
         figures: other figures by name: of the last policy, its share of harmless requests that it
@@ -62,9 +63,9 @@ class RunStatus:
     calls: int | None
     batches: tuple[BatchRecord, ...]
     models: Mapping[str, bool]
-    headline: Mapping[str, float]
+    headline: Mapping[str, Rate]
     mix: Mapping[str, Mapping[str, MixedMetrics]]
-    figures: Mapping[str, float]
+    figures: Mapping[str, Rate]
     distrust: Mapping[str, str]
     report: Path | None
     notes: tuple[str, ...]
@@ -106,12 +107,12 @@ class RunStatus:
                 for one in self.batches
             ],
             "models": self.models,
-            "harmful_compliance": self.headline,
+            "harmful_compliance": {name: one.to_json() for name, one in self.headline.items()},
             "mix": {
                 data: {name: one.model_dump() for name, one in sources.items()}
                 for data, sources in self.mix.items()
             },
-            "figures": self.figures,
+            "figures": {name: one.to_json() for name, one in self.figures.items()},
             "distrust": self.distrust,
             "report": None if self.report is None else str(self.report),
             "notes": self.notes,
@@ -238,12 +239,12 @@ def _read_metrics(folder: RunFolder, notes: list[str]) -> Metrics:
         return Metrics()
 
 
-def _headline(metrics: Metrics) -> dict[str, float]:
+def _headline(metrics: Metrics) -> dict[str, Rate]:
     rates = {name: stage.harmful_compliance for name, stage in metrics.stages.items()}
-    return {name: rate.value for name, rate in rates.items() if rate is not None}
+    return {name: rate for name, rate in rates.items() if rate is not None}
 
 
-def _figures(metrics: Metrics) -> dict[str, float]:
+def _figures(metrics: Metrics) -> dict[str, Rate]:
     """Figures beside harmful compliance; what a run has not measured is not there."""
     policy = _last_policy(metrics)
     found = {
@@ -252,7 +253,7 @@ def _figures(metrics: Metrics) -> dict[str, float]:
         "label accuracy": metrics.labels and metrics.labels.accuracy,
         "pm accuracy": metrics.pm and metrics.pm.accuracy,
     }
-    return {name: rate.value for name, rate in found.items() if rate is not None}
+    return {name: rate for name, rate in found.items() if rate is not None}
 
 
 def _last_policy(metrics: Metrics) -> str:

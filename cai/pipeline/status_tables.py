@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, get_args
 from cai.engine.display import printable
 from cai.engine.standing import brief, clock, dollars, rate
 from cai.engine.tally import Counts
+from cai.evaluation.intervals import Rate
 from cai.pipeline.batch_tables import batches_in_words
 from cai.pipeline.run_log import PartLog
 from cai.pipeline.status import RunStatus, harm_of
 from cai.pipeline.tables import add_row, page, table_of
 from cai.records import RowStatus
+from cai.report.contest_table import points
+from cai.report.wording import interval, percent
 from cai.stage_titles import stage_title
 
 if TYPE_CHECKING:
@@ -177,8 +180,8 @@ def _cost(calls: Counts) -> str:
 
 def _headline(status: RunStatus) -> str:
     return ", ".join(
-        f"{stage_title(name)} {value:.2f}{_why(status, harm_of(name))}"
-        for name, value in status.headline.items()
+        f"{stage_title(name)} {_share(one)}{_why(status, harm_of(name))}"
+        for name, one in status.headline.items()
     )
 
 
@@ -187,9 +190,13 @@ def _others(status: RunStatus) -> str:
 
 
 def _figure(status: RunStatus, name: str) -> str:
-    value = status.figures[name]
-    told = f"{name} {value:+.0f}" if name.endswith("elo") else f"{name} {value:.2f}"
-    return told + _why(status, name)
+    one = status.figures[name]
+    told = points(one) if name.endswith("elo") else _share(one)
+    return f"{name} {told}{_why(status, name)}"
+
+
+def _share(one: Rate) -> str:
+    return f"{percent(one.value)} ({interval(one)})"
 
 
 def _why(status: RunStatus, name: str) -> str:
