@@ -162,6 +162,20 @@ def test_every_setting_of_rl_changes_the_weights(
     assert not same_weights(tmp_path / "1", tmp_path / "2")
 
 
+@pytest.mark.parametrize("algorithm", ["rloo", "grpo", "ppo"])
+def test_what_is_clipped_is_logged_of_all_passes(
+    tiny_model: Path, source: RewardSource, prompts: Path, tmp_path: Path, algorithm: Any
+):
+    settings = RlSettings(
+        **{**RL, "steps": 2}, algorithm=algorithm, passes=2, clip=1e-5, learning_rate=1e-2
+    )
+
+    train_rl(str(tiny_model), source, prompts, tmp_path / "out", settings, inputs="a")
+
+    # Nothing is clipped in the first pass, and nearly everything in the second.
+    assert [0.25 < entry["clipped"] <= 0.5 for entry in log(tmp_path / "out")] == [True, True]
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

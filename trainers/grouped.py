@@ -9,9 +9,12 @@ reply without a reward is none of the others, and has no advantage.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from trainers.adapters import lora_options, whole_model
+from trainers.fit import Report
 from trainers.reply_figures import reply_figures
 from trainers.reward import Reward
 from trainers.settings import RlSettings
@@ -26,6 +29,9 @@ if TYPE_CHECKING:
 OURS = "ours/"
 """Begins the names of figures that TRL logs for us."""
 
+CLIPPED = "clip_ratio/region_mean"
+"""What TRL calls the share that is clipped: of RLOO's replies, of GRPO's tokens."""
+
 
 def grouped_loop(
     policy: str,
@@ -33,7 +39,7 @@ def grouped_loop(
     prompts: Sequence[Conversation],
     settings: RlSettings,
     work: WorkFolder,
-) -> TrlLoop:
+) -> GroupedLoop:
     """Load the models of RLOO or GRPO.
 
     Args:
@@ -71,13 +77,44 @@ def grouped_loop(
     make = _rloo if settings.algorithm == "rloo" else _grpo
     trainer = make(whole_model(policy, work.path / "base"), common, options)
     kept = kept_on_the_way(settings, work)
-    return TrlLoop(trainer, work, {step * settings.passes: kept[step] for step in kept})
+    return GroupedLoop(trainer, work, {step * settings.passes: kept[step] for step in kept})
 
 
-def log_figures(entry: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """The log's figures of a rollout batch; entries of later passes over it have none."""
-    if "reward" not in entry:
-        return None
+class GroupedLoop(TrlLoop):
+    """TRL's trainer, with one entry of the log for all passes over a rollout batch."""
+
+    def train(self, checkpoint: Path | None, report: Report | None) -> Sequence[Mapping[str, Any]]:
+        """As `trainers.fit.Loop`."""
+        return of_batches(super().train(checkpoint, report))
+
+
+def of_batches(history: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """What was logged of each rollout batch; of its passes, the mean loss and share clipped.
+
+    In the first pass alone, whose entry has the reward, no ratio of probabilities is other than 1.
+
+    Args:
+        history: TRL's log, an entry for each optimizer step.
+    """
+    batches: list[list[Mapping[str, Any]]] = []
+    for entry in history:
+        if "reward" in entry:
+            batches.append([entry])
+        elif "loss" in entry:
+            batches[-1].append(entry)
+    learned = ("loss", CLIPPED)
+    return [
+        {**passes[0], **{name: fmean(one[name] for one in passes) for name in learned}}
+        for passes in batches
+    ]
+
+
+def log_figures(entry: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The log's figures of a rollout batch.
+
+    Args:
+        entry: as of `of_batches`.
+    """
     length = entry["completions/mean_length"]
     # TRL gives nats per token of the batch; per reply it is what the reward pays for.
     kl = entry["kl"] * length if "kl" in entry else None
@@ -93,7 +130,7 @@ def log_figures(entry: Mapping[str, Any]) -> Mapping[str, Any] | None:
         **{
             name.removeprefix(OURS): value for name, value in entry.items() if name.startswith(OURS)
         },
-        "clipped": entry["clip_ratio/region_mean"],
+        "clipped": entry[CLIPPED],
         "loss": entry["loss"],
     }
 

@@ -7,6 +7,10 @@ no entropy bonus. REINFORCE with a learned baseline, RLAIF's (Lee et al. 2023, A
 case of one step a batch, no clipping, λ = 1 and advantages as they are, on (1 − β) r − β · KL.
 Unlike TRL's former PPO the value starts from the policy with a head of zeros, so that any reward
 will do; probabilities are those at the sampling temperature everywhere.
+
+The loop is here, and each of its parts in a file of its own: `trainers.ppo_models` loads what
+learns, `trainers.value_model` makes the value model, `trainers.rollouts` draws replies and weighs
+them, and `trainers.losses` has the equations.
 """
 
 from __future__ import annotations

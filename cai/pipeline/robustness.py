@@ -14,7 +14,11 @@ from trainers.work_folder import LOG
 
 
 def measure_robustness(studio: Studio) -> Mapping[str, Any]:
-    """The curve of both against √KL and where they part; empty if the recipe halves no pairs."""
+    """The curve of both against √KL and where they part; empty if the recipe halves no pairs.
+
+    Args:
+        studio: of one iteration, whose curve it is; a run tells that of its last one.
+    """
     if not studio.recipe.datasets.preference_halves:
         return {}
     lines = (studio.folder.model("rl_cai") / LOG).read_bytes().splitlines()

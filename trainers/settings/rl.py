@@ -102,7 +102,11 @@ class RlSettings(TrainingSettings):
         description="Divide by the standard deviation of those scores; it rescales β too.",
     )
     clip: float = Field(
-        default=0.2, gt=0, description="ε of the clipped objective (HH-RLHF, §4.1); not reinforce."
+        default=0.2,
+        gt=0,
+        description="ε of the clipped objective (HH-RLHF, §4.1), of the ratio of each token's "
+        "probability; for rloo of the whole reply's, so that from the second pass on the same ε "
+        "is far tighter; not reinforce.",
     )
     kl_estimator: Literal["k1", "k2", "k3"] = Field(
         default="k1",
