@@ -20,15 +20,19 @@ class Preset:
         values: fields of the section; those that a recipe gives itself win.
         learning_rate_share: learning rate over that of the model's pretraining; None: it stands
             among the values.
+        ours: those of the values that the paper says nothing of.
     """
 
     source: str
     values: Mapping[str, Any]
     learning_rate_share: float | None = None
+    ours: frozenset[str] = frozenset()
 
 
 _ADAFACTOR = {"optimizer": "adafactor", "learning_rate": 1e-5, "max_length": 1152, "warmup": 0.0}
 _ONE_EPOCH = {"epochs": 1.0, "scheduler": "constant", "warmup": 0.0}
+_SCHEDULE = frozenset({"scheduler", "warmup"})
+"""CAI's SFT alone is said to have a constant rate; of preference models, only how high it is."""
 
 SFT: Mapping[str, Preset] = {
     "cai": Preset(
@@ -44,14 +48,19 @@ PREFERENCE_MODEL: Mapping[str, Preset] = {
         "Bai et al. (2022), §4.2: as HH-RLHF",
         {**_ONE_EPOCH, "max_length": 1024},
         learning_rate_share=0.01,
+        ours=_SCHEDULE,
     ),
     "hh_rlhf": Preset(
-        "Bai et al. (2022b), A.2", {**_ONE_EPOCH, "max_length": 1024}, learning_rate_share=0.01
+        "Bai et al. (2022b), A.2",
+        {**_ONE_EPOCH, "max_length": 1024},
+        learning_rate_share=0.01,
+        ours=_SCHEDULE,
     ),
     "hh_rlhf_online": Preset(
         "Bai et al. (2022b), A.2 and §4.5",
         {**_ONE_EPOCH, "max_length": 2048},
         learning_rate_share=0.01,
+        ours=_SCHEDULE,
     ),
     "rlaif_summaries": Preset(
         "Lee et al. (2023), App. G", {**_ADAFACTOR, "batch_size": 128, "epochs": 3.0}
@@ -63,7 +72,10 @@ PREFERENCE_MODEL: Mapping[str, Preset] = {
 
 PREFERENCE_PRETRAINING: Mapping[str, Preset] = {
     "hh_rlhf": Preset(
-        "Bai et al. (2022b), A.2", {**_ONE_EPOCH, "max_length": 1024}, learning_rate_share=0.1
+        "Bai et al. (2022b), A.2",
+        {**_ONE_EPOCH, "max_length": 1024},
+        learning_rate_share=0.1,
+        ours=_SCHEDULE,
     ),
 }
 
@@ -115,4 +127,8 @@ def told(presets: Mapping[str, Preset]) -> str:
 def _settings(preset: Preset) -> list[str]:
     share = preset.learning_rate_share
     rate = [] if share is None else [f"learning_rate = {share} × pretraining_learning_rate"]
-    return [*rate, *(f"{name} = {value}" for name, value in preset.values.items())]
+    ours = dict.fromkeys(preset.ours, " (ours)")
+    return [
+        *rate,
+        *(f"{name} = {value}{ours.get(name, '')}" for name, value in preset.values.items()),
+    ]
