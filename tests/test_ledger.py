@@ -2,6 +2,7 @@
 
 import asyncio
 import fcntl
+import os
 import sqlite3
 import threading
 from contextlib import closing
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from cai.engine import Ledger, StoredCall
+from cai.engine import Ledger, StoredCall, opening
 from cai.errors import RunError
 from cai.records import Row, RowKey, Usage
 
@@ -69,11 +70,26 @@ async def test_a_run_can_begin_while_another_process_looks_whose_it_is(path: Pat
     lock.touch()
     with lock.open() as looking:
         fcntl.flock(looking, fcntl.LOCK_SH)
-        ended = threading.Timer(0.02, lambda: fcntl.flock(looking, fcntl.LOCK_UN))
+        # As a look does that gets no turn on a busy machine.
+        ended = threading.Timer(0.5, lambda: fcntl.flock(looking, fcntl.LOCK_UN))
         ended.start()
         with Ledger.open(path) as ledger:
             await ledger.put_call(CALL)
+
+            assert ledger.call("k1") == CALL
         ended.join()
+
+
+def test_a_run_that_another_process_writes_to_is_refused_without_a_wait(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    waits: list[float] = []
+    monkeypatch.setattr(opening.time, "sleep", waits.append)
+
+    with Ledger.open(path), pytest.raises(RunError, match=f"in use by process {os.getpid()}"):
+        Ledger.open(path)
+
+    assert waits == []
 
 
 async def test_a_call_is_on_disk_as_soon_as_the_put_returns(path: Path):

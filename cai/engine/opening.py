@@ -19,10 +19,11 @@ from urllib.parse import quote
 from cai.engine.schema import check_version, prepare
 from cai.errors import RunError
 
-LOOKS = 10
-LOOK_SECONDS = 0.02
-"""A lock that is held is tried so often again, so far apart: `cai runs status` and its like share
-it for less than that."""
+LONGEST_LOOK = 5.0
+"""Seconds for which `cai runs status` and its like may share the lock, on a machine however busy,
+before a run that is to begin is refused."""
+LOOK_PAUSE = 0.02
+"""Seconds between two tries."""
 
 
 class RunLock:
@@ -178,29 +179,38 @@ def _stands_at(file: TextIO, path: Path) -> bool:
 
 
 def _take(file: TextIO, folder: Path) -> None:
-    """Take the lock of a run; whoever only looks at it has it for an instant, and is waited for."""
-    for _ in range(LOOKS):
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            time.sleep(LOOK_SECONDS)
-        else:
+    """Take the lock of a run; whoever only looks at it shares it, and is waited for."""
+    until = time.monotonic() + LONGEST_LOOK
+    while time.monotonic() < until:
+        if _has_locked(file, fcntl.LOCK_EX):
             return
+        if not _has_locked(file, fcntl.LOCK_SH):
+            break  # a lock that cannot be shared is a writer's
+        fcntl.flock(file, fcntl.LOCK_UN)
+        time.sleep(LOOK_PAUSE)
     _flock(file, fcntl.LOCK_EX, folder)
+
+
+def _has_locked(file: TextIO, kind: int) -> bool:
+    """Try to lock a file."""
+    try:
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _flock(file: TextIO, kind: int, folder: Path) -> None:
     """Lock a file, or close it and say who has it."""
-    try:
-        fcntl.flock(file, kind | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        file.seek(0)
-        holder = file.read().strip()
-        file.close()
-        raise RunError(
-            f"{folder} is in use by process {holder or 'unknown'}; wait until it has "
-            "finished, stop it, or name another folder"
-        ) from error
+    if _has_locked(file, kind):
+        return
+    file.seek(0)
+    holder = file.read().strip()
+    file.close()
+    raise RunError(
+        f"{folder} is in use by process {holder or 'unknown'}; wait until it has "
+        "finished, stop it, or name another folder"
+    )
 
 
 def _address(path: Path, mode: str) -> str:
