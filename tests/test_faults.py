@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from email.utils import formatdate
 from pathlib import Path
@@ -25,7 +25,8 @@ from cai.engine.pressure import Pressure
 from cai.errors import ModelError, PermanentError, TransientError
 from cai.models import ModelSettings, open_model
 from cai.models.chat_wire import MISSHAPEN, read_answer, read_completion, retry_after
-from cai.records import Message, RowKey, RowStatus, Sampling
+from cai.records import Completion, Message, RowKey, RowStatus, Sampling
+from tests.processes import running
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 ASK = (Message("user", "hello"),)
@@ -180,7 +181,7 @@ async def test_a_fault_that_does_not_pass_ends_the_row_and_nothing_of_it_is_kept
     assert [row.calls for row in ledger.rows()] == [()]
 
 
-async def rows_of(model: BoughtModel, ledger: Ledger, rows: int, in_flight: int = 8):
+async def rows_of(model: BoughtModel | Telling, ledger: Ledger, rows: int, in_flight: int = 8):
     """Rows as the stages make them: a refusal or a cut-off reply ends a row."""
 
     async def step(number: int, log: RowLog) -> None:
@@ -238,31 +239,49 @@ async def test_a_weighing_that_a_filter_took_is_kept_as_a_refusal(ledger, answer
     assert (again.refused, again.logprobs, again.cached) == (True, (), True)
 
 
+class Telling:
+    """A bought model, and news of its having refused for good."""
+
+    def __init__(self, model: BoughtModel, refused: asyncio.Event) -> None:
+        self._model, self._refused = model, refused
+
+    async def complete(self, messages: Sequence[Message], sampling: Sampling) -> Completion:
+        try:
+            return await self._model.complete(messages, sampling)
+        except PermanentError:
+            self._refused.set()
+            raise
+
+
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 422])
 async def test_a_permanent_fault_stops_the_run_at_once_and_calls_under_way_are_kept(
     ledger, status: int
 ):
-    asked = 0
+    asked: list[str] = []
+    all_four_are_there, refused = asyncio.Event(), asyncio.Event()
 
     async def answer(request: web.Request) -> web.StreamResponse:
-        nonlocal asked
-        asked += 1
-        if asked < 4:
-            await asyncio.sleep(0.2)
-            return await GOOD(request)
-        return await fault(status)(request)
+        text = (await request.json())["messages"][-1]["content"]
+        asked.append(text)
+        if len(asked) == 4:
+            all_four_are_there.set()
+        await asyncio.wait_for(all_four_are_there.wait(), 60)
+        if text == "prompt 3":
+            return await fault(status)(request)
+        await asyncio.wait_for(refused.wait(), 60)
+        return await GOOD(request)
 
     async with serving(answer) as url:
         model = buyer(url, ledger)
         with pytest.raises(PermanentError, match=f"answered {status}: the provider's words"):
-            await rows_of(model, ledger, 100, in_flight=4)
+            await rows_of(Telling(model, refused), ledger, 100, in_flight=4)
         kept = [
             (await model.complete((Message("user", f"prompt {number}"),), SAMPLING)).cached
             for number in range(3)
         ]
         await model.close()
 
-    assert asked == 4
+    assert sorted(asked) == [f"prompt {number}" for number in range(4)]
     assert kept == [True] * 3
 
 
@@ -338,13 +357,10 @@ def test_whatever_a_retry_after_says_it_is_seconds_or_nothing(text: str):
 def crowded():
     """The address of a server process that takes 8 requests at once and fails one in five."""
     script = Path(__file__).with_name("crowded_server.py")
-    process = subprocess.Popen(
-        [sys.executable, script, "8", "0.2"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    )
-    with process:
+    command, quiet = [sys.executable, script, "8", "0.2"], subprocess.DEVNULL
+    with running(command, stdout=subprocess.PIPE, stderr=quiet) as process:
         assert process.stdout is not None
         yield process.stdout.readline().decode().strip()
-        process.kill()
 
 
 def ends_of(server: str) -> dict[str, int]:
