@@ -10,13 +10,14 @@ import time
 import urllib.request
 from collections import Counter
 from collections.abc import Callable, Generator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from sqlite3 import connect
 from typing import Any
 
 from tests.fake_batch_provider import KEY, RULES
+from tests.processes import running
 
 MODELS = {
     "openai": '{{name: "openai:fake", endpoint: "{address}/v1", api_key_env: TEST_KEY}}',
@@ -85,7 +86,7 @@ class Provider:
 def batch_provider(kind: str, folder: Path, prompts: int = 24) -> Generator[Provider, None, None]:
     """Serve until the block ends."""
     command = [sys.executable, "-m", "tests.fake_batch_provider"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+    with running(command, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         address = process.stdout.readline().decode().strip()
         model = MODELS[kind].format(address=address)
@@ -96,16 +97,13 @@ def batch_provider(kind: str, folder: Path, prompts: int = 24) -> Generator[Prov
         provider = Provider(kind, address, folder)
         provider.rule(**RULES)
         yield provider
-        process.kill()
 
 
-def start(command: list[str]) -> subprocess.Popen[str]:
+def start(command: list[str]) -> AbstractContextManager[subprocess.Popen[str]]:
     """Begin a command in a process group of its own, with the key."""
     pipe = subprocess.PIPE
     environment = {**os.environ, "TEST_KEY": KEY, "COLUMNS": "200"}
-    return subprocess.Popen(
-        command, env=environment, start_new_session=True, stdout=pipe, stderr=pipe, text=True
-    )
+    return running(command, env=environment, stdout=pipe, stderr=pipe, text=True)
 
 
 def finish(command: list[str], code: int = 0) -> str:

@@ -16,6 +16,8 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.processes import running
+
 # How long an example takes tells of the machine. Where a change is judged, each test draws the
 # same examples every time, so that none is refused for a rare one that it did not bring about.
 settings.register_profile(
@@ -219,7 +221,7 @@ def served(
     seconds = str(getattr(request, "param", 0.005))
     folder = tmp_path_factory.mktemp("served")
     script = Path(__file__).with_name("deterministic_server.py")
-    with subprocess.Popen([sys.executable, script, seconds], stdout=subprocess.PIPE) as process:
+    with running([sys.executable, script, seconds], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         address = process.stdout.readline().decode().strip()
         recipe = folder / "recipe.yaml"
@@ -228,7 +230,6 @@ def served(
         (folder / "prompts.txt").write_text("".join(questions))
         (folder / "helpful.txt").write_text("How do I bake bread?\nHow do I plant a tree?\n")
         yield Served(recipe, address)
-        process.kill()
 
 
 def tiny_tokenizer(positions: int) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
@@ -59,6 +60,18 @@ class LoopbackHandler(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         """Nothing is printed."""
+
+
+def reserved_port() -> socket.socket:
+    """A free port, kept from all others while the socket is open; a server may still listen there.
+
+    On Linux two sockets can have one port if both set SO_REUSEADDR and one of them does not listen,
+    and no other is given that port for want of a wish. Servers set it, uvicorn and torch's too.
+    """
+    held = socket.socket()
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    held.bind(("127.0.0.1", 0))
+    return held
 
 
 @contextmanager

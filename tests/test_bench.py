@@ -2,8 +2,6 @@
 
 import asyncio
 import json
-import os
-import signal
 import subprocess
 import sys
 import time
@@ -19,6 +17,7 @@ from bench.serving import ROOT, counters, running_server
 from bench.startup import loaded_by_help
 from bench.table import table
 from bench.workloads import WORKLOADS, Workload, body_of
+from tests.processes import running
 
 NEEDED = {"cai": "cai", "aiohttp": "aiohttp", "openai": "openai", "langchain": "langchain_openai"}
 WEIGH = {"logprobs": True, "top_logprobs": 20, "max_tokens": 1}
@@ -120,13 +119,13 @@ with running_server() as address:
 
 
 def test_the_server_ends_when_its_parent_was_killed():
-    with subprocess.Popen(
-        [sys.executable, "-c", PARENT], cwd=ROOT, stdout=subprocess.PIPE, text=True
-    ) as parent:
+    command = [sys.executable, "-c", PARENT]
+    with running(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
         address = parent.stdout.readline().strip()
         assert counters(address)["requests"] == 0
-        os.kill(parent.pid, signal.SIGKILL)
+        parent.kill()
+        parent.wait()
 
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:

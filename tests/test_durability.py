@@ -14,7 +14,7 @@ import sqlite3
 import subprocess
 import time
 from collections import Counter
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 
 import orjson
@@ -23,6 +23,7 @@ import pytest
 from cai.datasets.parquet import folder_hash
 from cai.engine import Ledger
 from cai.records import Row
+from tests.processes import running
 
 KILLS = 54
 LONGEST = 100
@@ -31,13 +32,12 @@ LONGEST = 100
 KEY = "--set=models.default.api_key_env=WHO"
 
 
-def start(command: list[str], who: str = "someone") -> subprocess.Popen[str]:
+def start(
+    command: list[str], who: str = "someone", output: int = subprocess.PIPE
+) -> AbstractContextManager[subprocess.Popen[str]]:
     """Begin a run in a process group of its own, with its own API key."""
     environment = {**os.environ, "WHO": who}
-    pipe = subprocess.PIPE
-    return subprocess.Popen(
-        command, env=environment, start_new_session=True, stdout=pipe, stderr=pipe, text=True
-    )
+    return running(command, env=environment, stdout=output, stderr=output, text=True)
 
 
 def finish(command: list[str], who: str = "someone") -> None:
@@ -97,6 +97,7 @@ def wait_until_asked(served, process: subprocess.Popen[str], who: str, requests:
     while asked_by(served, who).total() < requests:
         assert process.poll() is None, "the run ended too early"
         assert time.monotonic() < deadline
+        time.sleep(0.005)
 
 
 def outlasts(process: subprocess.Popen[str], seconds: float) -> bool:
@@ -136,7 +137,8 @@ def test_kills_at_any_moment_repeat_no_finished_call_and_change_no_byte(served, 
 
     for number in range(2 * KILLS):
         finished = bought_in(killed)
-        with start(served.generate(killed, KEY, many), f"run {number}") as process:
+        again = served.generate(killed, KEY, many)
+        with start(again, f"run {number}", output=subprocess.DEVNULL) as process:
             kills += kill_at_random(served, process, draw, needed - len(finished))
         asked = asked_by(served, f"run {number}")
         in_the_middle += asked.total() > 0

@@ -18,6 +18,7 @@ from cai.pipeline.preview import Plan
 from cai.pipeline.studio import Studio
 from cai.recipe import Recipe, load_recipe
 from cai.splits import Shard
+from tests.processes import running
 
 STEPS = ("revisions", "preferences", "evaluate")
 
@@ -45,11 +46,9 @@ QUESTIONS = {
 @pytest.fixture(scope="module")
 def server():
     script = Path(__file__).with_name("deterministic_server.py")
-    process = subprocess.Popen([sys.executable, script, "0"], stdout=subprocess.PIPE, text=True)
-    with process:
+    with running([sys.executable, script, "0"], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         yield process.stdout.readline().strip()
-        process.kill()
 
 
 @pytest.fixture(scope="module")

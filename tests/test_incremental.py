@@ -17,6 +17,7 @@ from cai.pipeline.forecast import forecast
 from cai.pipeline.preview import Plan
 from cai.recipe import Recipe, load_recipe
 from cai.records import Row
+from tests.processes import running
 
 STEPS = ("revisions", "preferences")
 ROUNDS = 4
@@ -41,11 +42,9 @@ SHIPPED = Path(__file__).parents[1] / "constitution" / "harmlessness.yaml"
 @pytest.fixture(scope="module")
 def server():
     script = Path(__file__).with_name("deterministic_server.py")
-    process = subprocess.Popen([sys.executable, script, "0"], stdout=subprocess.PIPE, text=True)
-    with process:
+    with running([sys.executable, script, "0"], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         yield process.stdout.readline().strip()
-        process.kill()
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from cai.pipeline.rerunning import Wanted, rerun
 from cai.pipeline.status import read_status
 from cai.pipeline.steps import in_iterations, steps_until
 from cai.recipe import Recipe, load_recipe
+from tests.processes import running
 from tests.trainers_support import same_weights
 from trainers.work_folder import read_record
 
@@ -298,9 +300,12 @@ def test_a_run_killed_in_a_later_iteration_ends_with_the_models_of_a_calm_one(
     command += ["--run", str(killed.path), "--reuse", str(folder.path)]
     training = killed.at(1).model(model).with_name(f"{model}.training")
 
-    with subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as process:
+    deadline = time.monotonic() + 240
+    with running(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as process:
         while not training.is_dir():
             assert process.poll() is None, "the run ended before it could be killed"
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
         process.send_signal(signal.SIGKILL)
     assert not killed.at(1).model(model).is_dir()
     subprocess.run(command, check=True, capture_output=True)

@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.error import URLError
 
 import pytest
 
@@ -19,38 +13,19 @@ from cai.models.check import check_model
 from cai.models.local import LocalModel
 from cai.models.turn_text import turn_text
 from cai.records import Message, Sampling
+from tests.transformers_server import transformers_server
 
 pytestmark = pytest.mark.slow
 
 ASK = [Message("user", "Ask me")]
 GREEDY = Sampling(temperature=0, max_tokens=8)
-DEADLINE = 120
 
 
 @pytest.fixture(scope="module")
 def server(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a process that serves the tiny model."""
-    command = Path(sys.executable).with_name("transformers")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = str(free.getsockname()[1])
-    log = (tmp_path_factory.mktemp("serve") / "log").open("w")
-    arguments = [command, "serve", tiny_model, "--host", "127.0.0.1", "--port", port]
-    with log, subprocess.Popen(arguments, stdout=log, stderr=log) as process:
-        address = f"http://127.0.0.1:{port}"
-        until = time.monotonic() + DEADLINE
-        while not answers(f"{address}/health"):
-            assert process.poll() is None, Path(log.name).read_text()
-            assert time.monotonic() < until, Path(log.name).read_text()
+    with transformers_server(tiny_model, tmp_path_factory.mktemp("serve") / "log") as address:
         yield f"{address}/v1"
-        process.terminate()
-
-
-def answers(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url, timeout=1) as reply:
-            return reply.status == 200
-    except (URLError, TimeoutError, ConnectionError):
-        return False
 
 
 def settings(server: str, model: Path, **options: Any) -> ModelSettings:

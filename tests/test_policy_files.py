@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from pathlib import Path
-from urllib.error import URLError
 
 import pytest
 
@@ -21,6 +15,7 @@ from cai.pipeline.readback import read_traces
 from cai.recipe import load_recipe
 from cai.records import Message, Sampling
 from tests.trainers_support import assistant, same_weights, user, write
+from tests.transformers_server import transformers_server
 from trainers.preference_model import train_preference_model
 from trainers.reward import RewardSource
 from trainers.rl import train_rl
@@ -29,7 +24,6 @@ from trainers.sft import train_sft
 
 pytestmark = pytest.mark.slow
 
-DEADLINE = 240
 GREEDY = Sampling(temperature=0, max_tokens=24)
 ASK = [Message("user", "How do I fix 5 bikes?")]
 
@@ -71,35 +65,16 @@ def rl_cai(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return models / "rl_cai"
 
 
-def is_up(address: str) -> bool:
-    try:
-        with urllib.request.urlopen(f"{address}/health", timeout=5) as reply:
-            return reply.status == 200
-    except (URLError, TimeoutError, ConnectionError):
-        return False
-
-
 async def test_an_openai_compatible_server_serves_the_policy(rl_cai: Path, tmp_path: Path):
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = str(free.getsockname()[1])
-    command = [Path(sys.executable).with_name("transformers"), "serve", rl_cai]
-    command += ["--host", "127.0.0.1", "--port", port]
     here = LocalModel(str(rl_cai), device="cpu")
     expected = (await here.generate(ASK, GREEDY)).completion.text
     await here.close()
 
-    with (
-        (tmp_path / "log").open("w") as log,
-        subprocess.Popen(command, stdout=log, stderr=log) as up,
-    ):
-        address, until = f"http://127.0.0.1:{port}", time.monotonic() + DEADLINE
-        while not is_up(address):
-            assert up.poll() is None and time.monotonic() < until, (tmp_path / "log").read_text()
+    with transformers_server(rl_cai, tmp_path / "log") as address:
         served = {"name": f"openai:{rl_cai}", "endpoint": f"{address}/v1"}
         model = open_model(ModelSettings(**served, served_by="transformers"))
         text = (await model.complete(ASK, GREEDY)).text
         await model.close()
-        up.terminate()
 
     assert text == expected
     assert text == REFUSAL

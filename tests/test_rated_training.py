@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import subprocess
 import sys
 import threading
 import time
@@ -24,6 +23,7 @@ from cai.pipeline.forecast import forecast
 from cai.pipeline.preview import Plan
 from cai.recipe import Recipe, load_recipe
 from tests.chat_server import ChatServer, Reply, chat_server
+from tests.processes import running
 from tests.test_evaluate_labeler import letters
 from tests.test_trainers_tried import command
 from tests.trainers_support import log, same_weights, user, write
@@ -177,11 +177,12 @@ class SlowJudge:
             if not self.killed.is_set() and self._checkpoint.is_file():
                 self._left -= 1
             falls_silent = self._left < 0 and not self.killed.is_set()
+            if not falls_silent:
+                self.answered.append(body["messages"][-1]["content"])
         if falls_silent:
             self.silent.set()
             self.killed.wait(300)
             return rates_none(body)
-        self.answered.append(body["messages"][-1]["content"])
         return rates_most(body)
 
 
@@ -200,13 +201,14 @@ def test_a_rated_training_killed_within_a_batch_pays_once_and_ends_with_the_same
     arguments = [str(recipe), setting, str(folder.path)]
     deadline = time.monotonic() + 300
 
-    with subprocess.Popen([sys.executable, "-c", PROGRAM, *arguments]) as child:
+    with running([sys.executable, "-c", PROGRAM, *arguments]) as child:
         while not judge.silent.wait(0.1):
             assert child.poll() is None, "the training ended before it could be killed"
             assert time.monotonic() < deadline
         # A kill between an answer and the disk would have that one bought again.
         while calls_in(folder) < len(judge.answered) and time.monotonic() < deadline:
             assert child.poll() is None
+            time.sleep(0.01)
         child.kill()
     judge.killed.set()
     bought = calls_in(folder)

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pyarrow.parquet as parquet
@@ -22,6 +23,7 @@ from cai.pipeline.rerunning import Wanted, rerun
 from cai.pipeline.reruns import KeptSettings, RerunFile, RowSettings, read_reruns
 from cai.recipe import load_recipe
 from cai.records import Row, RowKey
+from tests.processes import running
 from tests.switchable_server import SwitchableServer, switchable_server
 
 RECIPE = """
@@ -486,9 +488,9 @@ def test_the_same_settings_given_twice_are_kept_once():
     assert len(once.keeping(("a=2",), rows).kept) == 2
 
 
-def start(*arguments: object) -> subprocess.Popen[str]:
+def start(*arguments: object) -> AbstractContextManager[subprocess.Popen[str]]:
     command = [sys.executable, "-c", "from cai.cli import main; main()", *map(str, arguments)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return running(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def wait_for(server: SwitchableServer, calls: int) -> None:

@@ -7,12 +7,14 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from tests.fake_anthropic import KEY
+from tests.processes import running
 
 RECIPE = """
 name: claude
@@ -52,7 +54,8 @@ class Claude:
         return printed
 
     def calls(self) -> list[dict[str, object]]:
-        with sqlite3.connect(f"file:{self.folder}/run/ledger.sqlite?mode=ro", uri=True) as ledger:
+        address = f"file:{self.folder}/run/ledger.sqlite?mode=ro"
+        with closing(sqlite3.connect(address, uri=True)) as ledger:
             return [
                 {"kind": kind, **json.loads(response)}
                 for kind, response in ledger.execute("SELECT kind, response FROM calls")
@@ -67,14 +70,13 @@ class Claude:
 @pytest.fixture
 def claude(tmp_path: Path) -> Iterator[Claude]:
     server = [sys.executable, "-m", "tests.fake_anthropic"]
-    with subprocess.Popen(server, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+    with running(server, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
         assert process.stdout is not None
         address = process.stdout.readline().decode().strip()
         (tmp_path / "recipe.yaml").write_text(RECIPE.format(address=address))
         questions = (f"How do I break window {number}?\n" for number in range(8))
         (tmp_path / "prompts.txt").write_text("".join(questions))
         yield Claude(tmp_path)
-        process.kill()
 
 
 def test_revisions_are_written_with_a_model_of_anthropics(claude: Claude):

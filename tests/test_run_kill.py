@@ -3,27 +3,35 @@ import signal
 import sqlite3
 import subprocess
 import time
+from contextlib import closing
 from pathlib import Path
 
 from cai.datasets.parquet import folder_hash
+from tests.processes import running
 
 
 def calls_in(run: Path) -> int:
     if not (run / "ledger.sqlite").is_file():
         return 0
     try:
-        with sqlite3.connect(f"file:{run}/ledger.sqlite?mode=ro", uri=True) as connection:
+        with closing(sqlite3.connect(f"file:{run}/ledger.sqlite?mode=ro", uri=True)) as connection:
             return connection.execute("SELECT count(*) FROM calls").fetchone()[0]
     except sqlite3.OperationalError:  # the tables are not there yet
         return 0
 
 
 def kill_after(calls: int, served, run: Path) -> None:
-    with subprocess.Popen(served.generate(run), stderr=subprocess.DEVNULL) as process:
-        deadline = time.monotonic() + 60
-        while calls_in(run) < calls and time.monotonic() < deadline:
-            assert process.poll() is None, "the run ended before it could be killed"
+    with running(served.generate(run), stderr=subprocess.DEVNULL) as process:
+        wait_for(calls, run, process)
         process.send_signal(signal.SIGKILL)
+
+
+def wait_for(calls: int, run: Path, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 60
+    while calls_in(run) < calls:
+        assert process.poll() is None, "the run ended before it could be disturbed"
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
 
 
 def test_a_killed_run_goes_on_and_ends_with_the_data_of_a_calm_one(served, tmp_path):
@@ -56,12 +64,13 @@ def test_running_again_asks_nothing_and_says_so(served, tmp_path):
 
 def test_a_second_process_is_refused_until_the_first_is_gone_however_it_died(served, tmp_path):
     run = tmp_path / "run"
-    with subprocess.Popen(served.generate(run), stderr=subprocess.DEVNULL) as first:
-        while calls_in(run) < 5:
-            assert first.poll() is None
-        second = subprocess.run(served.generate(run), capture_output=True, text=True)
+    again = served.generate(run)
+    with running(again, stderr=subprocess.DEVNULL) as first:
+        wait_for(5, run, first)
+        first.send_signal(signal.SIGSTOP)  # so that it does not end before the second has asked
+        second = subprocess.run(again, capture_output=True, text=True)
         first.kill()
-    third = subprocess.run(served.generate(run), capture_output=True, text=True)
+    third = subprocess.run(again, capture_output=True, text=True)
 
     assert second.returncode == 1
     assert f"is in use by process {first.pid}" in second.stderr

@@ -4,12 +4,14 @@ import json
 import signal
 import subprocess
 import sys
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
 from cai.engine import Ledger, StoredCall
 from cai.records import Row
+from tests.processes import running
 
 ROOT = Path(__file__).parent.parent
 ITEMS, ROUNDS = 30, 3
@@ -26,13 +28,15 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 def say(word, what):
     os.write(1, f"{{word}} {{what}}\\n".encode())  # in one piece, or not at all
 
+done, last, held = [], int(sys.argv[2]), float(sys.argv[3])
+
 class SlowModel:
     identity = "scripted:slow"
 
     async def complete(self, messages, sampling):
         asked = f"{{messages[-1].content}}/{{sampling.seed}}"
         say("asked", asked)
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0.01 if len(done) < last else held)
         reply = hashlib.sha256(asked.encode()).hexdigest()
         return Completion(reply, "stop", Usage(1, 1), "slow-1")
 
@@ -50,6 +54,7 @@ async def main(path):
                 with making(key):
                     reply = await model.complete((Message("user", text),), Sampling(seed=number))
                 say("done", reply.call)
+                done.append(reply.call)
                 text = reply.text
                 await log.ok(key, {{"text": text}}, (reply.call,))
 
@@ -59,16 +64,19 @@ asyncio.run(main(Path(sys.argv[1])))
 """
 
 
-def start(path: Path) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", RUN, str(path)]
+def start(
+    path: Path, last: int = ITEMS * ROUNDS, held: float = 0
+) -> AbstractContextManager[subprocess.Popen[str]]:
+    """Begin a run; its calls take that many seconds once so many are done."""
+    command = [sys.executable, "-c", RUN, str(path), str(last), str(held)]
     pipe, quiet = subprocess.PIPE, subprocess.DEVNULL
-    return subprocess.Popen(command, cwd=ROOT, stdout=pipe, stderr=quiet, text=True)
+    return running(command, cwd=ROOT, stdout=pipe, stderr=quiet, text=True)
 
 
 def run_until_killed(
-    path: Path, finished_calls: int, by: signal.Signals = signal.SIGKILL
+    path: Path, finished_calls: int, by: signal.Signals = signal.SIGKILL, held: float = 60
 ) -> list[str]:
-    with start(path) as process:
+    with start(path, finished_calls, held) as process:
         lines: list[str] = []
         for line in process.stdout:
             lines.append(line.strip())
@@ -81,7 +89,7 @@ def run_until_killed(
 
 def run_to_the_end(path: Path) -> list[str]:
     with start(path) as process:
-        lines = process.stdout.read().splitlines()
+        lines = process.communicate()[0].splitlines()
     assert process.returncode == 0
     return lines
 
@@ -147,7 +155,7 @@ def test_a_run_killed_twice_ends_as_an_undisturbed_one(tmp_path, undisturbed):
 def test_ctrl_c_waits_for_the_calls_under_way_and_keeps_their_answers(tmp_path, undisturbed):
     path = tmp_path / "ledger.sqlite"
 
-    asked = those("asked", run_until_killed(path, 17, by=signal.SIGINT))
+    asked = those("asked", run_until_killed(path, 17, by=signal.SIGINT, held=1))
     asked_again = those("asked", run_to_the_end(path))
 
     assert set(asked).isdisjoint(asked_again)

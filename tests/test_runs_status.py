@@ -20,6 +20,7 @@ from cai.models.prices import Prices
 from cai.pipeline.run_log import read_run_log
 from cai.pipeline.status import read_runs, read_status
 from cai.records import Row, RowKey, Usage
+from tests.processes import running
 
 NOTE_OFTEN = "import cai.engine.progress\ncai.engine.progress.LOG_SECONDS = 0.05\n"
 AS_NOBODY = """
@@ -63,14 +64,13 @@ def under_way(served, run: Path) -> Iterator[subprocess.Popen]:
     """A process that works on a run, and has noted how far it is."""
     slowly = ("--set", "engine.in_flight=1")
     command = served.generate(run, *slowly, before=NOTE_OFTEN)
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        try:
-            deadline = time.monotonic() + 60
-            while not read_run_log(run / "log.jsonl").calls.made and time.monotonic() < deadline:
-                assert process.poll() is None, "the run ended before it could be looked at"
-            yield process
-        finally:
-            process.kill()
+    with running(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 60
+        while not read_run_log(run / "log.jsonl").calls.made:
+            assert process.poll() is None, "the run ended before it could be looked at"
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+        yield process
 
 
 def files_of(run: Path) -> set[tuple[str, bytes]]:

@@ -22,6 +22,7 @@ from cai.models.openai_compatible import OpenAICompatibleModel
 from cai.prompts import Prompts
 from cai.records import Message, Sampling
 from cai.serve import serving
+from tests.processes import running
 
 CAI = (sys.executable, "-c", "from cai.cli import main; main()")
 GREEDY = Sampling(temperature=0, max_tokens=16)
@@ -301,10 +302,11 @@ async def test_an_address_in_use_is_refused_with_the_fix(served: Served, tiny_mo
 def test_the_command_prints_its_address_and_ends_on_ctrl_c(tiny_model: Path):
     command = [*CAI, "serve", str(tiny_model), "--port", "0"]
 
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with running(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         line = process.stdout.readline()
         process.send_signal(signal.SIGINT)
+        process.wait(timeout=60)
 
     assert "is served at http://127.0.0.1:" in line
     assert process.returncode == 0

@@ -5,7 +5,7 @@ import shutil
 import sqlite3
 import subprocess
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
@@ -21,6 +21,7 @@ from cai.pipeline.reruns import KeptSettings, RerunFile, read_reruns, write_reru
 from cai.recipe import load_recipe
 from cai.records import Message, RowKey
 from cai.splits import Shard, purpose_of, read_shard
+from tests.processes import running
 
 SHARDS = 3
 
@@ -70,19 +71,18 @@ def shards(served, whole, tmp_path_factory) -> list[Path]:
     folder = tmp_path_factory.mktemp("shards")
     asked = served.answers()
     generate = ("run", served.recipe, "--until", "preferences")
-    processes = [
-        subprocess.Popen(
-            served.cai(*generate, "--shard", f"{number}/{SHARDS}"),
-            cwd=folder,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for number in range(1, SHARDS + 1)
-    ]
-    for process in processes:
-        _, errors = process.communicate()
-        assert process.returncode == 0, errors
+    quiet, pipe = subprocess.DEVNULL, subprocess.PIPE
+    with ExitStack() as started:
+        processes = [
+            started.enter_context(
+                running(command, cwd=folder, stdout=quiet, stderr=pipe, text=True)
+            )
+            for number in range(1, SHARDS + 1)
+            if (command := served.cai(*generate, "--shard", f"{number}/{SHARDS}"))
+        ]
+        for process in processes:
+            _, errors = process.communicate()
+            assert process.returncode == 0, errors
     assert served.answers() - asked == calls_in(whole)
     return [folder / f"runs/served-shard-{n}-of-{SHARDS}" for n in range(1, SHARDS + 1)]
 

@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from cai.prompts import Prompts
+from tests.processes import running
 from tests.trainers_support import assistant, same_weights, user, write
 from trainers.distill import Context, train_distilled
 from trainers.dpo import train_dpo
@@ -82,12 +83,13 @@ def kill_after_step(step: int, asked: list[Any]) -> None:
     """Start a training in a process of its own and kill it at a step, where it waits for that."""
     environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
     command = [sys.executable, "-c", PROGRAM, json.dumps([step, asked])]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as child:
+    with running(command, stdout=subprocess.PIPE, text=True, env=environment) as child:
         assert child.stdout is not None
         for line in child.stdout:
             if line == f"step {step}\n":
                 child.kill()
                 break
+        child.wait(timeout=60)
     assert child.returncode == -signal.SIGKILL, "the training ended before it could be killed"
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -34,7 +35,8 @@ def writer(connection: sqlite3.Connection, tmp_path: Path):
 
 
 def stored(tmp_path: Path, table: str) -> list[tuple]:
-    return sqlite3.connect(tmp_path / "file.sqlite").execute(f"SELECT * FROM {table}").fetchall()
+    with closing(sqlite3.connect(tmp_path / "file.sqlite")) as other:
+        return other.execute(f"SELECT * FROM {table}").fetchall()
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3, MOST_ROWS, MOST_ROWS + 1, 300])
