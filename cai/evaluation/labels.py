@@ -157,7 +157,6 @@ def calibration_error(bins: Sequence[ReliabilityBin]) -> float | None:
     """Expected calibration error:  Σ_b n_b/n |p̄_b − q̄_b|  (Guo et al. 2017, §2).
 
     Args:
-        ece_interval: the same with its interval, see `calibration_interval`.
         bins: the reliability diagram; empty bins count nothing.
 
     Returns:
