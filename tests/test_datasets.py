@@ -193,7 +193,7 @@ def test_prompts_for_rl_keep_their_order(tmp_path):
 async def test_a_model_in_a_folder_is_named_without_where_that_lies(ledger, tmp_path):
     row = revision(1, 1)
     at_home = replace(row, record={**row.record, "model": "/home/anna/runs/a/models/sl_cai"})
-    await ledger.put_row(at_home)
+    await ledger.put_rows([at_home])
 
     write_sft(ledger, tmp_path / "sft", SftPlan("all", 0.0, PROVENANCE))
 

@@ -72,12 +72,12 @@ def pair(prompt: Prompt, p_chosen: float) -> dict[str, Any]:
 async def fill(ledger: Ledger, traces: list[tuple[Prompt, list[str]]]) -> None:
     for prompt, (first, *revised) in traces:
         said = asdict(Response(prompt, first, 0, "writer", "c"))
-        await ledger.put_row(Row(RowKey("response", prompt.id), "ok", record=said))
+        await ledger.put_rows([Row(RowKey("response", prompt.id), "ok", record=said)])
         for number, text in enumerate(revised, start=1):
             made = Revision(number, "kind", f"critique {number}", text, "writer", ())
             record = {**asdict(made), "prompt": asdict(prompt)}
             key = RowKey("revision", prompt.id, round=number)
-            await ledger.put_row(Row(key, "ok", record=record))
+            await ledger.put_rows([Row(key, "ok", record=record)])
 
 
 @pytest.fixture

@@ -156,8 +156,8 @@ async def test_rows_are_counted_by_stage_and_status(path: Path):
 
 async def test_a_row_put_again_takes_the_place_of_the_old_one(path: Path):
     with Ledger.open(path) as ledger:
-        await ledger.put_row(row("p1", status="refused"))
-        await ledger.put_row(row("p1"))
+        await ledger.put_rows([row("p1", status="refused")])
+        await ledger.put_rows([row("p1")])
 
         assert list(ledger.rows()) == [row("p1")]
 
@@ -165,10 +165,10 @@ async def test_a_row_put_again_takes_the_place_of_the_old_one(path: Path):
 async def test_a_row_made_twice_in_one_sweep_is_refused_and_its_first_end_kept(path: Path):
     with Ledger.open(path) as ledger:
         sweep = await ledger.begin_sweep()
-        await ledger.put_row(row("p1"), sweep)
+        await ledger.put_rows([row("p1")], sweep)
 
         with pytest.raises(ValueError, match="made twice"):
-            await ledger.put_row(row("p1", status="refused"), sweep)
+            await ledger.put_rows([row("p1", status="refused")], sweep)
 
         assert list(ledger.rows()) == [row("p1")]
 
@@ -176,7 +176,7 @@ async def test_a_row_made_twice_in_one_sweep_is_refused_and_its_first_end_kept(p
 async def test_a_row_made_twice_spoils_no_other_write_of_its_commit(path: Path):
     with Ledger.open(path) as ledger:
         sweep = await ledger.begin_sweep()
-        puts = [ledger.put_row(row(name), sweep) for name in ("p1", "p1", "p2")]
+        puts = [ledger.put_rows([row(name)], sweep) for name in ("p1", "p1", "p2")]
         ends = await asyncio.gather(*puts, ledger.put_call(CALL), return_exceptions=True)
 
         assert [type(end) for end in ends] == [type(None), ValueError, type(None), type(None)]
@@ -188,7 +188,7 @@ async def test_pruning_removes_what_the_sweep_has_not_made_of_its_stages_and_ite
         await ledger.put_rows([row("old"), row("kept", "revision"), row("kept", iteration=1)])
         await ledger.put_call(CALL)
         sweep = await ledger.begin_sweep()
-        await ledger.put_row(row("new"), sweep)
+        await ledger.put_rows([row("new")], sweep)
 
         removed = await ledger.prune(["response"], sweep, iteration=0)
 
@@ -234,7 +234,7 @@ async def test_calls_of_other_runs_are_found_elsewhere(tmp_path: Path, path: Pat
 
 async def test_a_reader_sees_rows_while_the_writer_is_at_work(path: Path):
     with Ledger.open(path) as writer, Ledger.open(path, read_only=True) as reader:
-        await writer.put_row(row("p1"))
+        await writer.put_rows([row("p1")])
 
         assert list(reader.rows()) == [row("p1")]
 

@@ -51,7 +51,7 @@ async def test_a_row_that_two_runs_made_alike_is_one_row_and_can_be_made_again(t
 
     assert joined == Joined(calls=0, rows=1)
     with Ledger.open(tmp_path / "new.sqlite") as ledger:
-        await ledger.put_row(ROW, await ledger.begin_sweep())
+        await ledger.put_rows([ROW], await ledger.begin_sweep())
         assert list(ledger.rows()) == [ROW]
 
 

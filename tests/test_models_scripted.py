@@ -7,7 +7,7 @@ import math
 import pytest
 
 from cai.errors import TransientError
-from cai.models.scripted import ScriptedModel, UnscriptedCall, by_last_message
+from cai.models.scripted import ScriptedModel, UnscriptedCall
 from cai.records import Completion, Message, Sampling, Usage
 
 ASK = [Message("user", "hello")]
@@ -61,14 +61,6 @@ async def test_scripted_model_refuses_a_reply_that_its_script_lacks():
 async def test_scripted_model_refuses_to_weigh_what_its_script_lacks():
     with pytest.raises(UnscriptedCall, match="'hello'"):
         await ScriptedModel(["a reply"]).weigh(ASK, ["A", "B"])
-
-
-async def test_replies_by_last_message_refuse_any_other_message():
-    model = ScriptedModel(by_last_message({"hello": "good day"}))
-
-    assert (await model.complete(ASK, Sampling())).text == "good day"
-    with pytest.raises(UnscriptedCall, match="'bye'"):
-        await model.complete([Message("user", "bye")], Sampling())
 
 
 async def test_scripted_model_records_calls_as_it_got_them():

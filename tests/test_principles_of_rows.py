@@ -93,7 +93,7 @@ async def test_a_label_that_was_left_out_later_is_a_label(
 async def test_a_probe_without_a_verdict_lowers_the_share_of_labels(studio: Studio):
     for pair in probe_pairs(studio):
         key = RowKey("label_probe", pair.prompt.id)
-        await studio.ledger.put_row(Row(key, "unparsed", "no verdict", calls=("c1",)))
+        await studio.ledger.put_rows([Row(key, "unparsed", "no verdict", calls=("c1",))])
 
     counts = label_counts(studio).values()
 

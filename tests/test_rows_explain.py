@@ -173,7 +173,7 @@ def test_a_row_without_a_record_still_has_its_prompt(run: Path, tmp_path: Path):
 
     async def put() -> None:
         with Ledger.open(tmp_path / "copy" / "ledger.sqlite") as ledger:
-            await ledger.put_row(filtered)
+            await ledger.put_rows([filtered])
 
     asyncio.run(put())
     lines = told(tmp_path / "copy", name)

@@ -19,7 +19,7 @@ from cai.evaluation.best_of import best_place
 from cai.evaluation.intervals import mean_interval
 from cai.models import local_path
 from cai.pipeline import RunFolder, run_recipe
-from cai.pipeline.best_of import conversation, evaluation_draws, measure_beside, run_scorer
+from cai.pipeline.best_of import conversation, evaluation_draws, measure_beside, open_scorer
 from cai.pipeline.best_of_data import BestOfTask, foretell_best_of, generate_best_of
 from cai.pipeline.evaluating import classifier_of, measure_preference_model
 from cai.pipeline.forecast import forecast
@@ -104,8 +104,7 @@ def test_best_of_n_is_measured_as_a_policy_on_the_same_prompts(done):
 def test_the_reply_that_is_measured_has_the_highest_score(recipe, run, done):
     with Ledger.open(run.ledger) as ledger, Progress() as progress:
         studio = Studio(recipe, run, ledger, progress)
-        scorer = run_scorer(studio)
-        assert scorer is not None
+        scorer = open_scorer(run.model("pm"))
         draws = evaluation_draws(studio, scorer)
 
     bests = [one.scores[best_place(one.scores)] for one in draws]
@@ -126,16 +125,14 @@ def test_the_trained_policy_stands_beside_it_with_its_own_score_and_kl(done):
 def test_replies_that_the_preference_model_cannot_read_are_left_out_and_counted(recipe, run):
     with Ledger.open(run.ledger) as ledger, Progress() as progress:
         studio = Studio(recipe, run, ledger, progress)
-        whole = run_scorer(studio)
-        assert whole is not None
+        whole = open_scorer(run.model("pm"))
         draws = evaluation_draws(studio, whole)
         # Two replies of RL-CAI at least stay short enough, or there would be no mean.
         lengths = sorted(reply_lengths(run, "evaluation_rl_cai"))
         assert lengths[1] < lengths[-1]
         read_so_much(run.model("pm"), lengths[-1] - 1)
 
-        near = run_scorer(studio)
-        assert near is not None
+        near = open_scorer(run.model("pm"))
         beside = measure_beside(studio, draws, classifier_of(studio), near)["policies"]["rl_cai"]
         measure_preference_model(studio, near, [])
 

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 Settings = TypeVar("Settings", bound=TrainingSettings)
 
-RecipeArgument = Annotated[Path, typer.Argument(help="The recipe, YAML.")]
 RecipeIfAny = Annotated[
     Path | None,
     typer.Argument(help="The recipe, YAML; without it, give --base, --data and --out."),

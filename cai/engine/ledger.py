@@ -136,10 +136,6 @@ class Ledger:
         self._known.add(call.key)
         await self._writing.insert(_CALLS, (values,))
 
-    async def put_row(self, row: Row, sweep: int = 0) -> None:
-        """Keep how one row ended; as `put_rows`."""
-        await self.put_rows((row,), sweep)
-
     async def put_rows(self, rows: Iterable[Row], sweep: int = 0) -> None:
         """Keep how rows ended, in place of what was kept for them before; returns once on disk.
 

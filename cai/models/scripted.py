@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from cai.records import Completion, Message, Sampling, StopReason, Usage, Weighed, digest
+from cai.records import Completion, Message, Sampling, StopReason, Usage, Weighed
 
 Answer = Callable[[Sequence[Message], Sampling], str | Completion | Exception]
 Weights = Callable[[Sequence[Message], Sequence[str]], Sequence[float] | Weighed]
@@ -110,19 +110,3 @@ class ScriptedModel:
 def reply(text: str, stop_reason: StopReason = "stop", model: str = "scripted") -> Completion:
     """A completion with this text and the number of its words as its tokens."""
     return Completion(text, stop_reason, Usage(0, len(text.split())), model)
-
-
-def by_last_message(answers: Mapping[str, str]) -> Answer:
-    """Replies looked up by the text of the last message.
-
-    Raises:
-        UnscriptedCall: when called with a message that is no key.
-    """
-
-    def answer(messages: Sequence[Message], sampling: Sampling) -> str:
-        last = messages[-1].content
-        if last not in answers:
-            raise UnscriptedCall(f"no reply is scripted for {last!r} ({digest(list(messages))})")
-        return answers[last]
-
-    return answer

@@ -80,12 +80,6 @@ def open_scorer(model: Path) -> ScoresOnce:
     return ScoresOnce(Scorer(model))
 
 
-def run_scorer(studio: Studio) -> ScoresOnce | None:
-    """As `last_preference_model`, loaded."""
-    model = last_preference_model(studio)
-    return None if model is None else open_scorer(model)
-
-
 def last_preference_model(studio: Studio) -> Path | None:
     """The run's preference model, of the last iteration that has one; None if there is none."""
     for iteration in reversed(range(studio.recipe.iterations)):
