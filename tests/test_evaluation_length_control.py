@@ -116,6 +116,11 @@ def test_where_no_fit_is_the_best_there_is_no_figure(games: list[Contest]):
 
 def test_an_empty_reply_counts_as_one_of_length_1():
     source = random.Random(5)
-    games = [Contest(source.random(), source.randrange(2), 1 + source.random()) for _ in range(30)]
+    games = [Contest(source.random(), source.randrange(3), source.randrange(3)) for _ in range(30)]
+    of_one = [Contest(p_a, max(a, 1), max(b, 1)) for p_a, a, b in games]
+    assert games != of_one
 
-    assert length_controlled(games) is not None
+    found = length_controlled(games)
+
+    assert found is not None
+    assert found == length_controlled(of_one)
