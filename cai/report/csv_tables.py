@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, cast
 
 from cai.evaluation.intervals import Rate
 from cai.report.data import ReportData
-from cai.report.policy_metrics import FIGURES
+from cai.report.policy_metrics import FIGURES, JudgedMetrics, StageMetrics
 from cai.report.side_by_side import Figure, Group
 
 MEASURE = ("value", "low", "high", "n")
@@ -37,10 +37,13 @@ def tables_of(run: ReportData, metrics: Mapping[str, Any]) -> dict[str, Table]:
     """
     tables = {
         "numbers": Table(("path", *MEASURE), list(_numbers(metrics))),
-        "stages": Table(("stage", "figure", *MEASURE), list(_stages(run))),
+        "stages": Table(("stage", "figure", *MEASURE, "method"), list(_stages(run))),
         "principles": Table(("principle", "figure", *MEASURE), list(_principles(run))),
         "calibration": Table(("low", "high", "mean_p", "truth", "n"), list(_calibration(run))),
         "elo": Table(("criterion", "model", *MEASURE, "trusted"), list(_elo(run))),
+        "wins": Table(("criterion", "a", "b", "figure", *MEASURE, "trusted"), list(_wins(run))),
+        "harmfulness": Table(("model", "figure", *MEASURE, "trusted"), list(_harmfulness(run))),
+        "verdicts": Table(("stage", "figure", *MEASURE, "method", "trusted"), list(_verdicts(run))),
         "training": Table(("model", "step", "figure", "value"), list(_training(run))),
         "time": Table(_TIME, list(_time(run))),
         "rows": Table(("stage", "status", "n"), [(e.stage, e.status, e.n) for e in run.ended]),
@@ -111,17 +114,21 @@ def _measure(figure: Figure) -> Sequence[object]:
 
 def _stages(run: ReportData) -> Iterator[Sequence[object]]:
     for stage, found in run.metrics.ordered_stages.items():
+        for figure, one in _shares(found):
+            yield stage, figure, *_measure(one), found.method
+
+
+def _shares(stage: StageMetrics) -> Iterator[tuple[str, Rate]]:
+    """The shares of one policy's replies: of all, by family of harmful requests, by prompt set."""
+    for title, (_, figure) in FIGURES.items():
+        if (one := figure(stage)) is not None:
+            yield _column(title), one
+    for family, one in stage.by_family.items():
+        yield f"harmful_compliance/{family}", one
+    for name, shares in stage.by_set.items():
         for title, (_, figure) in FIGURES.items():
-            if (one := figure(found)) is not None:
-                yield stage, _column(title), *_measure(one)
-        for family, one in found.by_family.items():
-            yield stage, f"harmful_compliance/{family}", *_measure(one)
-        for name, shares in found.by_set.items():
-            yield from (
-                (stage, f"{_column(title)}/{name}", *_measure(one))
-                for title, (_, figure) in FIGURES.items()
-                if (one := figure(shares)) is not None
-            )
+            if (one := figure(shares)) is not None:
+                yield f"{_column(title)}/{name}", one
 
 
 def _column(title: str) -> str:
@@ -150,6 +157,42 @@ def _elo(run: ReportData) -> Iterator[Sequence[object]]:
     for criterion, found in contest.criteria.items() if contest else ():
         for model, elo in found.elo.items():
             yield criterion, model, *_measure(elo), _TRUSTED[found.trusted]
+
+
+def _wins(run: ReportData) -> Iterator[Sequence[object]]:
+    contest = run.metrics.contest
+    for criterion, found in contest.criteria.items() if contest else ():
+        for win in found.wins:
+            shares = {"rate": win.rate, "length_controlled": win.length_controlled}
+            for figure, one in shares.items():
+                if one is not None:
+                    about = (criterion, win.a, win.b, figure)
+                    yield *about, *_measure(one), _TRUSTED[found.trusted]
+
+
+def _harmfulness(run: ReportData) -> Iterator[Sequence[object]]:
+    for model, found in run.metrics.harmfulness.items():
+        figures = {
+            "greedy": found.greedy,
+            "sampled": found.sampled,
+            **{f"truth/{name}": one for name, one in (found.against_truth or ())},
+            **_ends(found),
+        }
+        for figure, one in figures.items():
+            if one is not None:
+                yield model, figure, *_measure(one), _TRUSTED[found.trusted]
+
+
+def _verdicts(run: ReportData) -> Iterator[Sequence[object]]:
+    for stage, found in run.metrics.verdicts.items():
+        figures = {**dict(_shares(found)), "agreement": found.agreement, **_ends(found)}
+        for figure, one in figures.items():
+            if one is not None:
+                yield stage, figure, *_measure(one), found.method, _TRUSTED[found.trusted]
+
+
+def _ends(judged: JudgedMetrics) -> Mapping[str, Rate | None]:
+    return {"refused": judged.refused, "unparsed": judged.unparsed}
 
 
 def _training(run: ReportData) -> Iterator[Sequence[object]]:

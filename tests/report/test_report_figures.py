@@ -63,6 +63,37 @@ async def test_every_number_of_the_metrics_is_in_one_table(
     assert len(lines) == count_numbers(metrics)
 
 
+async def test_every_figure_by_patterns_or_by_a_judge_carries_its_warning_in_the_tables(
+    tmp_path: Path, write_run: WriteRun, metrics: Json, contest: Callable[..., Json]
+):
+    metrics["stages"]["rl_cai"]["method"] = "patterns"
+    metrics["contest"] = contest(["helpful", "rl_cai"], trusted=False)
+    share = rate(3, 300).to_json()
+    judged = {"refused": share, "trusted": False}
+    metrics["harmfulness"] = {
+        "rl_cai": {**judged, "greedy": share, "against_truth": {"error": share}}
+    }
+    metrics["verdicts"] = {
+        "rl_cai": {**judged, "method": "judge", "over_refusal": share, "trusted": None}
+    }
+    await write_run(tmp_path / "run", metrics)
+
+    write_figures([tmp_path / "run"], tmp_path)
+
+    stages = read_table(tmp_path / "stages.csv")
+    methods = {(one["stage"], one["method"]) for one in stages}
+    assert methods == {("helpful", "truth"), ("sl_cai", "truth"), ("rl_cai", "patterns")}
+    wins = read_table(tmp_path / "wins.csv")
+    assert (wins[0]["a"], wins[0]["b"], wins[0]["n"]) == ("rl_cai", "helpful", "400")
+    assert {one["figure"] for one in wins} == {"rate", "length_controlled"}
+    harm = read_table(tmp_path / "harmfulness.csv")
+    assert [one["figure"] for one in harm] == ["greedy", "truth/error", "refused"]
+    assert {one["trusted"] for one in wins + harm} == {"false"}
+    (refusals, refused) = read_table(tmp_path / "verdicts.csv")
+    assert (refusals["figure"], refusals["method"]) == ("over_refusal", "judge")
+    assert (refused["figure"], refused["trusted"]) == ("refused", "")
+
+
 async def test_training_is_one_figure_a_line(tmp_path: Path, write_run: WriteRun):
     await write_run(tmp_path / "run")
 
