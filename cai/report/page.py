@@ -120,7 +120,6 @@ def _environment(room: Room) -> Environment:
         "points": wording.points,
         "interval": wording.interval,
         "number": wording.number,
-        "measured": wording.measured,
         "decimal": wording.decimal,
         "duration": wording.duration,
         "price": wording.price,

@@ -226,10 +226,18 @@ TRUE_HARM: HarmFigures = {
 
 
 class PhraseMetrics(Part):
-    """Words in a row that many replies share: share of the prompts whose replies say them."""
+    """Words in a row that many replies share, and the share of prompts whose replies say them."""
 
     text: str
     value: float
+    low: float
+    high: float
+    n: int
+
+    @property
+    def share(self) -> Rate:
+        """Of the prompts, those whose replies say the words."""
+        return Rate(self.value, self.low, self.high, self.n)
 
 
 class StyleMetrics(Part):

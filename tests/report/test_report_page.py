@@ -312,6 +312,24 @@ async def test_the_report_says_how_to_make_the_run_again(tmp_path: Path, write_r
     assert "name: microworld seed: 7" in text
 
 
+async def test_errors_of_labels_and_scores_of_best_of_n_stand_with_interval_and_n(
+    tmp_path: Path, write_run: WriteRun, metrics: Json
+):
+    metrics["labels"] |= {
+        "brier_interval": {"value": 0.131, "low": 0.12, "high": 0.142, "n": 300},
+        "ece_interval": {"value": 0.021, "low": 0.01, "high": 0.05, "n": 290},
+    }
+    score = {"value": 1.62, "low": 1.57, "high": 1.66, "n": 120}
+    metrics["best_of"] = {"n": 4, "prompts": 120, "by_n": [{"n": 4, "score": score, "kl": score}]}
+    await write_run(tmp_path, metrics)
+
+    text = visible(write_report(tmp_path))
+
+    assert "Brier score 0.131 0.120 to 0.142 n = 300 perfect labels: 0.122" in text
+    assert "Calibration error 0.021 0.010 to 0.050 n = 290" in text
+    assert "SL-CAI, best of 4 1.62 1.57 to 1.66 n = 120 1.62 1.57 to 1.66 n = 120" in text
+
+
 @pytest.mark.parametrize("changed", [False, True])
 async def test_the_report_names_the_commit_and_whether_the_code_was_changed(
     tmp_path: Path, write_run: WriteRun, metrics: Json, changed: bool

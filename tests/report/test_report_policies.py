@@ -134,7 +134,8 @@ async def test_harmfulness_style_and_contamination_are_shown(
     page = write_report(tmp_path).read_text()
 
     assert '<span class="value">3.10</span> <span class="range">2.90 to 3.30</span>' in page
-    assert 'you are safe with me <span class="range">to 40% of the prompts</span>' in page
+    said = "to 40% of the prompts (30.0–50.0, n = 100)"
+    assert f'you are safe with me <span class="range">{said}</span>' in page
     assert "4 of 500 evaluation prompts share 13 words in a row" in page
     assert "1 are the same prompt" in page
     assert "as no data sets are known that they learned from: Qwen/Qwen3-8B, other." in page
@@ -148,7 +149,7 @@ async def test_names_and_words_of_judged_models_stay_text(
     hostile: str,
 ):
     score = {"greedy": {"value": 1, "low": 1, "high": 1, "n": 9}, "why": hostile}
-    phrases = [{"text": hostile, "value": 0.5}]
+    phrases = [{"text": hostile, **rate(5, 10).to_json()}]
     metrics["contest"] = contest(["helpful", hostile])
     metrics["contest"]["criteria"][hostile] = {"trusted": False, "why": hostile}
     metrics["harmfulness"] = {hostile: score}
