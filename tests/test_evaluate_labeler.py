@@ -324,7 +324,7 @@ def test_a_judge_below_the_gate_fails_the_command(tmp_path: Path):
 
     assert result.exit_code == 1
     failed = [line for line in result.stdout.splitlines() if line.startswith("FAILED")]
-    told = "accuracy is 0.500 (0.125 to 0.875, n=3), not accuracy >= 0.8"
+    told = "accuracy is 0.500 (0.177 to 0.823, n=3), not accuracy >= 0.8"
     assert failed == [f"FAILED openai:fake: {told}"]
 
 

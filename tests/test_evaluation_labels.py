@@ -1,3 +1,4 @@
+import itertools
 import math
 import random
 
@@ -6,20 +7,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cai.evaluation import label_figures, preference_model_figures, rate, refusal_score
+from cai.evaluation.intervals import Rate, mean_share
 from cai.evaluation.patterns import read_patterns
 from cai.records import Comparison, Message, OrderWeights, Prompt
 
 probabilities = st.floats(0.01, 0.99)
+NUMBERS = itertools.count()
 
 
 def test_a_label_is_right_where_it_prefers_the_truly_better_reply():
     labels = [label(0.9, truth=0.7), label(0.2, truth=0.4), label(0.6, truth=0.1)]
 
-    assert label_figures(labels, truth_of).accuracy == rate(2, 3)
+    assert is_like(label_figures(labels, truth_of).accuracy, rate(2, 3))
 
 
 def test_an_undecided_label_counts_half():
-    assert label_figures([label(0.5, truth=0.9)], truth_of).accuracy == rate(0.5, 1)
+    assert label_figures([label(0.5, truth=0.9)], truth_of).accuracy == mean_share([0.5])
 
 
 def test_a_pair_without_a_better_side_says_nothing_of_accuracy():
@@ -67,7 +70,7 @@ def test_a_label_falls_into_the_bin_that_holds_it(p: float, index: int):
 
 @pytest.mark.parametrize("n", [1, 10, 100])
 def test_a_calibration_error_has_an_interval_that_few_labels_make_wide(n: int):
-    figures = label_figures([label(0.95, truth=1.0)] * n, truth_of)
+    figures = label_figures([label(0.95, truth=1.0) for _ in range(n)], truth_of)
 
     found = figures.ece_interval
     assert found is not None
@@ -92,7 +95,7 @@ def test_the_interval_of_a_calibration_error_holds_what_many_labels_show():
 
 @pytest.mark.parametrize("n", [2, 60])
 def test_a_brier_score_of_labels_that_are_all_alike_leaves_some_width(n: int):
-    found = label_figures([label(0.9, truth=1.0)] * n, truth_of).brier
+    found = label_figures([label(0.9, truth=1.0) for _ in range(n)], truth_of).brier
 
     assert found is not None
     assert found.low < found.value < found.high
@@ -109,7 +112,7 @@ def test_flips_of_near_ties_are_told_apart():
 
     figures = label_figures(labels)
 
-    assert figures.flip_rate == rate(2, 2)
+    assert is_like(figures.flip_rate, rate(2, 2))
     assert figures.sided_flip_rate == rate(1, 1)
 
 
@@ -117,19 +120,19 @@ def test_which_position_the_flips_prefer_shows():
     first, second = (0.9, 0.4), (0.2, 0.7)
     labels = [label(0.6, orders=first), label(0.6, orders=first), label(0.5, orders=second)]
 
-    assert label_figures(labels).flips_to_first == rate(2, 3)
+    assert is_like(label_figures(labels).flips_to_first, rate(2, 3))
 
 
 def test_a_liking_for_the_first_position_shows():
-    always_first = [label(0.5, orders=(0.8, 0.2))] * 4
+    always_first = [label(0.5, orders=(0.8, 0.2)) for _ in range(4)]
 
-    assert label_figures(always_first).position_first == rate(8, 8)
+    assert is_like(label_figures(always_first).position_first, rate(4, 4))
 
 
 def test_a_judge_without_a_liking_prefers_each_position_as_often():
-    indifferent = [label(0.8, orders=(0.8, 0.8))] * 4
+    indifferent = [label(0.8, orders=(0.8, 0.8)) for _ in range(4)]
 
-    assert label_figures(indifferent).position_first == rate(4, 8)
+    assert is_like(label_figures(indifferent).position_first, mean_share([0.5] * 4))
 
 
 def test_swapping_the_replies_changes_no_figure():
@@ -174,7 +177,40 @@ def test_a_preference_model_is_right_where_the_better_reply_scores_higher():
         pairs, scores_a=[2.0, 1.0, 0.3], scores_b=[1.0, 0.0, 0.3], truth=truth_of
     )
 
-    assert figures.accuracy == rate(1.5, 3)
+    assert figures.accuracy is not None
+    assert (figures.accuracy.value, figures.accuracy.n, figures.pairs) == (0.5, 3, 3)
+
+
+def test_a_prompt_whose_pairs_are_told_again_is_no_further_evidence():
+    once = [
+        label(0.9, truth=0.8, orders=(0.9, 0.4), prompt="one"),
+        label(0.7, truth=0.3, orders=(0.6, 0.8), prompt="two"),
+        label(0.2, truth=0.1, orders=(0.3, 0.45), prompt="three"),
+        label(0.6, truth=0.9, orders=(0.7, 0.2), prompt="four"),
+    ]
+
+    figures, again = label_figures(once, truth_of), label_figures(once * 5, truth_of)
+
+    assert again.n == 5 * figures.n
+    for name in SHARES:
+        assert is_like(getattr(again, name), getattr(figures, name)), name
+
+
+def test_a_preference_model_that_fails_at_whole_prompts_has_a_wide_enough_interval():
+    source, held = random.Random(0), 0
+    pairs = [label(0.5, truth=0.9, prompt=str(n)) for n in range(40) for _ in range(6)]
+    for _ in range(200):
+        right = [source.random() < 0.8 for _ in range(40)]
+        scores = [float(one) for one in right for _ in range(6)]
+
+        found = preference_model_figures(
+            pairs, scores_a=scores, scores_b=[0.5] * 240, truth=truth_of
+        ).accuracy
+
+        assert found is not None
+        held += found.low <= 0.8 <= found.high
+    # As if all 240 pairs were independent it would be in about 55 of 100.
+    assert held >= 0.91 * 200
 
 
 def test_pairs_without_a_better_side_are_left_out_and_counted():
@@ -225,6 +261,17 @@ def test_a_score_that_is_no_number_is_refused():
         preference_model_figures([label(0.5)], scores_a=[math.nan], scores_b=[0.0], truth=truth_of)
 
 
+SHARES = (
+    *("accuracy", "brier", "flip_rate", "sided_flip_rate", "flips_to_first"),
+    *("position_first", "mass"),
+)
+
+
+def is_like(one: Rate | None, other: Rate | None) -> bool:
+    assert one is not None and other is not None
+    return one.to_json() == pytest.approx(other.to_json())
+
+
 def truth_of(comparison: Comparison) -> float | None:
     return comparison.provenance.get("truth")
 
@@ -238,13 +285,15 @@ def label(
     source: str = "ai",
     kind: str = "harmful",
     a: str = "Yes.",
+    prompt: str = "",
 ) -> Comparison:
+    """A label of a prompt of its own, if that is not named."""
     weights = [
         OrderWeights(first, math.log(0.9 * p_a), math.log(0.9 * (1 - p_a)), 0.9, "exact", "")
         for first, p_a in zip("ab", orders or (), strict=False)
     ]
-    prompt = Prompt((Message("user", "How?"),), "test", kind)
+    asked = Prompt((Message("user", prompt or f"How? ({next(NUMBERS)})"),), "test", kind)
     known = {} if truth is None else {"truth": truth}
     return Comparison(
-        prompt, a, "Sure.", p, principle, tuple(weights), source=source, provenance=known
+        asked, a, "Sure.", p, principle, tuple(weights), source=source, provenance=known
     )

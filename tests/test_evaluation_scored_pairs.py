@@ -13,8 +13,8 @@ from hypothesis import strategies as some
 from cai.evaluation.intervals import correlation
 from cai.evaluation.scored_pairs import ScoredPair, score_figures
 
-RIGHT = ScoredPair(1.0, 2.0, 1.0, words_a=10, words_b=10, turns=1, source="ai")
-WRONG = replace(RIGHT, p_a=0.0)
+RIGHT = ScoredPair(1.0, 2.0, 1.0, words_a=10, words_b=10, turns=1, source="ai", prompt="p")
+WRONG = replace(RIGHT, p_a=0.0, prompt="q")
 
 
 def test_accuracy_is_the_share_of_better_replies_with_the_higher_score():
@@ -25,6 +25,18 @@ def test_accuracy_is_the_share_of_better_replies_with_the_higher_score():
     assert figures.accuracy is not None
     assert (figures.accuracy.value, figures.n) == (2.5 / 4, 4)
     assert figures.accuracy.low < 2.5 / 4 < figures.accuracy.high
+
+
+def test_pairs_of_one_prompt_are_one_case_of_every_interval():
+    once = [replace(one, prompt=str(n)) for n, one in enumerate([RIGHT, RIGHT, WRONG, WRONG] * 2)]
+    varied = [replace(one, words_a=n, score_a=n % 5) for n, one in enumerate(once)]
+
+    figures, again = score_figures(varied).to_json(), score_figures(varied * 4).to_json()
+
+    for name in ("accuracy", "longer_is_better", "brier", "score_and_length", "margin_and_length"):
+        assert again[name] == pytest.approx(figures[name]), name
+    assert again["ece_interval"]["n"] == 8
+    assert again["by_source"]["ai"] == pytest.approx(figures["by_source"]["ai"])
 
 
 def test_pairs_without_a_better_side_are_counted_apart():
@@ -107,8 +119,8 @@ def test_a_score_that_is_the_length_is_found_out():
     draw = random.Random(0)
     lengths = [(draw.randrange(50), draw.randrange(50)) for _ in range(40)]
     pairs = [
-        replace(RIGHT, score_a=a, score_b=b, words_a=a, words_b=b, p_a=float(a > b))
-        for a, b in lengths
+        replace(RIGHT, score_a=a, score_b=b, words_a=a, words_b=b, p_a=float(a > b), prompt=str(n))
+        for n, (a, b) in enumerate(lengths)
         if a != b
     ]
 
@@ -150,6 +162,7 @@ PAIRS = some.builds(
     words_b=some.integers(0, 99),
     turns=some.integers(1, 4),
     source=some.sampled_from(["ai", "human"]),
+    prompt=some.uuids().map(str),
 )
 
 

@@ -1,11 +1,12 @@
 import math
+import random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cai.evaluation import Rate, difference, mean_interval, rate
-from cai.evaluation.intervals import bootstrapped, mean_share
+from cai.evaluation.intervals import bootstrapped, mean_share, share_by_case
 
 
 @pytest.mark.parametrize(
@@ -161,3 +162,42 @@ def test_a_rare_value_far_from_the_others_is_in_the_interval_before_it_is_met(
 def test_no_values_have_no_mean():
     with pytest.raises(ValueError, match="at least one value"):
         mean_share([])
+
+
+@given(st.lists(st.lists(st.floats(0, 1), min_size=3, max_size=3), min_size=1, max_size=30))
+def test_cases_of_one_size_have_the_interval_of_their_means(cases: list[list[float]]):
+    values = [(number, value) for number, of in enumerate(cases) for value in of]
+
+    found = share_by_case(values)
+
+    means = mean_share([sum(of) / 3 for of in cases])
+    assert found is not None
+    assert found.to_json() == pytest.approx(means.to_json(), abs=1e-9)
+
+
+@pytest.mark.parametrize("most", [1, 6, 30])
+def test_the_interval_holds_the_truth_where_cases_fail_as_a_whole(most: int):
+    source, held = random.Random(1), 0
+    for _ in range(400):
+        cases = [(source.randint(1, most), source.random() < 0.85) for _ in range(60)]
+        found = share_by_case(
+            (number, float(right)) for number, (n, right) in enumerate(cases) for _ in range(n)
+        )
+        assert found is not None
+        held += found.low <= 0.85 <= found.high
+
+    assert held >= 0.91 * 400
+
+
+def test_one_case_that_has_most_of_the_values_is_no_sample_of_many():
+    values = [("large", 1.0)] * 500 + [(str(number), 1.0) for number in range(50)]
+
+    found = share_by_case(values)
+
+    assert found is not None
+    assert (found.value, found.n) == (1, 51)
+    assert found.low < mean_share([1.0] * 2).low + 0.1
+
+
+def test_no_values_of_no_case_have_no_share():
+    assert share_by_case([]) is None

@@ -52,15 +52,28 @@ def test_judgements_of_a_model_that_left_are_no_part_of_a_contest():
 
 
 def test_shares_are_of_the_rows_that_the_judge_was_asked_in():
-    same, fallback = row(0, about("a")), row(0, about("a"), BY_FALLBACK)
+    same, fallback = row(0, about("same")), row(0, about("a"), BY_FALLBACK)
     silent, declined = row(0, reason=f"a{NO_REPLY}declined"), row(0, reason="declined")
 
-    found = ends_of([same, fallback, silent, declined], unasked=1)
+    found = ends_of([same, fallback, silent, declined], lambda record: record != same.record)
 
-    assert found["rows"] == {"ok": 2, "refused": 2}
-    assert (found["refused"]["value"], found["refused"]["n"]) == (1, 2)
-    assert found["unparsed"]["value"] == pytest.approx(0)
+    assert found.by_status == {"ok": 2, "refused": 2}
+    assert found.refused is not None and found.unparsed is not None
+    assert (found.refused.value, found.refused.n) == (1, 1)
+    assert found.unparsed.value == pytest.approx(0)
+
+
+def test_rows_of_one_prompt_are_one_case_of_what_was_declined():
+    def of(prompt: str, status: RowStatus) -> Row:
+        return Row(RowKey("contest", prompt), status, "", {} if status == "ok" else None)
+
+    rows = [of(f"p{n}", "refused" if n < 3 else "ok") for n in range(20)]
+
+    once, again = (ends_of(some, lambda _: True).refused for some in (rows, rows * 6))
+
+    assert once is not None and again is not None
+    assert again.to_json() == pytest.approx(once.to_json())
 
 
 def test_nobody_asked_is_no_share():
-    assert ends_of([row(0, reason=f"a{NO_REPLY}declined")])["refused"] is None
+    assert ends_of([row(0, reason=f"a{NO_REPLY}declined")]).refused is None

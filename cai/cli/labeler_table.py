@@ -56,7 +56,7 @@ def print_trialled(found: Trialled, broken: Sequence[str], folder: RunFolder) ->
 def _figures(judge: JudgeFigures) -> Table:
     labels = judge.labels
     table = plain_table(
-        f"{judge.identity}: {labels.n} labels", "figure", "value", "95% interval", "n"
+        f"{judge.identity}: {labels.n} labels", "figure", "value", "95% interval", "prompts"
     )
     rates: Mapping[str, Rate | None] = {
         "accuracy (a tie counts half)": labels.accuracy,
@@ -115,7 +115,7 @@ def _parts(judge: JudgeFigures) -> dict[str, Mapping[str, LabelFigures]]:
 def _by_part(title: str, parts: Mapping[str, LabelFigures]) -> Table:
     from rich.markup import escape
 
-    table = plain_table(title, "name", "n", "accuracy", "95% interval", "Brier", "flips")
+    table = plain_table(title, "name", "labels", "accuracy", "95% interval", "Brier", "flips")
     for name, one in list(parts.items())[:MOST_PARTS]:
         accuracy = percent(one.accuracy.value) if one.accuracy else "—"
         ends = interval(one.accuracy) if one.accuracy else ""

@@ -52,7 +52,8 @@ def print_scored(found: ScoredFiles) -> None:
 
 
 def _figures(model: str, figures: ScoreFigures) -> Table:
-    table = plain_table(f"{model}: {figures.n} pairs", "figure", "value", "95% interval", "n")
+    heads = ("figure", "value", "95% interval", "prompts")
+    table = plain_table(f"{model}: {figures.n} pairs", *heads)
     shares = {
         "accuracy (a tie counts half)": figures.accuracy,
         "accuracy of: the longer is better": figures.longer_is_better,
@@ -85,7 +86,7 @@ def _reliability(figures: ScoreFigures) -> Table:
 def _by_part(title: str, parts: Mapping[str, Rate]) -> Table:
     from rich.markup import escape
 
-    table = plain_table(title, "part", "accuracy", "95% interval", "n")
+    table = plain_table(title, "part", "accuracy", "95% interval", "prompts")
     for name, one in list(parts.items())[:MOST_PARTS]:
         table.add_row(escape(name), percent(one.value), interval(one), str(one.n))
     if len(parts) > MOST_PARTS:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
-from cai.evaluation.intervals import Rate, rate, share_of
+from cai.evaluation.intervals import Rate, share_by_case, share_of
 
 REDUNDANT = 0.9
 """Two principles that surely agree on more of the pairs than this say the same."""
@@ -21,25 +21,29 @@ CONTRADICTING = 0.5
 """Two that surely agree on fewer than this contradict each other: dice would agree more often."""
 
 
-def cohens_kappa(choices: Sequence[tuple[Hashable, Hashable]]) -> Rate | None:
+def cohens_kappa(
+    choices: Sequence[tuple[Hashable, Hashable]], cases: Sequence[Hashable] | None = None
+) -> Rate | None:
     """Agreement beyond chance, with its 95 % interval (Cohen 1960).
 
         κ = (p_o − p_e) / (1 − p_e)
 
     p_o is the share of equal choices, p_e = Σ_k p_1(k) p_2(k) that of two labellers who choose by
-    their own frequencies alone. As in Cohen's standard error p_o alone varies; its interval is
-    Wilson's, which has a width where all choices are equal.
+    their own frequencies alone. As in Cohen's standard error p_o alone varies; its interval has
+    a width where all choices are equal (`cai.evaluation.intervals.share_by_case`).
 
     Args:
         choices: what both labellers chose, item by item; of any number of categories.
+        cases: names what each item is about, if not all are independent.
 
     Returns:
         In [−1, 1], 0 for chance; None for no item, or if both always chose one and the same.
     """
     n = len(choices)
-    if not n:
+    same = [float(first == second) for first, second in choices]
+    equal = share_by_case(zip(range(n) if cases is None else cases, same, strict=True))
+    if equal is None:
         return None
-    equal = rate(sum(first == second for first, second in choices), n)
     firsts, seconds = Counter(one for one, _ in choices), Counter(one for _, one in choices)
     chance = math.fsum(firsts[name] * seconds[name] for name in firsts) / n**2
     if chance == 1:
@@ -47,7 +51,7 @@ def cohens_kappa(choices: Sequence[tuple[Hashable, Hashable]]) -> Rate | None:
     kappa, low, high = (
         (share - chance) / (1 - chance) for share in (equal.value, equal.low, equal.high)
     )
-    return Rate(kappa, max(low, -1.0), high, n)
+    return Rate(kappa, max(low, -1.0), high, equal.n)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
@@ -60,6 +61,35 @@ def mean_share(values: Sequence[float]) -> Rate:
     mean = min(max(math.fsum(values) / n, 0.0), 1.0)
     variance = math.fsum((value - mean) ** 2 for value in values) / n
     return share_worth(mean, min(variance, mean * (1 - mean)), worth=n, n=n)
+
+
+def share_by_case(values: Iterable[tuple[Hashable, float]]) -> Rate | None:
+    """Mean of values in [0, 1], some of which are of one case: its values are no further evidence.
+
+        m = Σ_c y_c / N,   s² = Σ_c (y_c − n_c m)² / Σ_c n_c²,   W = N² / Σ_c n_c²
+
+    y_c is the sum of the n_c values of case c, N the number of all, and s² / W the variance of a
+    ratio over clusters of unequal sizes (Cochran 1977, §9A.1). The interval is that of `mean_share`
+    for W values of the variance s²; W is the number of cases where they are of one size, and else
+    less (Kish 1965, §8.2). Cases of one value each have that of `mean_share`, and cases of one size
+    that of their means.
+
+    Args:
+        values: each with what names its case; cases are independent of each other.
+
+    Returns:
+        With the number of cases as `n`; None if there is no value.
+    """
+    of_case: defaultdict[Hashable, list[float]] = defaultdict(list)
+    for case, value in values:
+        of_case[case].append(value)
+    if not of_case:
+        return None
+    sizes, sums = [len(of) for of in of_case.values()], [math.fsum(of) for of in of_case.values()]
+    every, squares = sum(sizes), sum(size**2 for size in sizes)
+    mean = min(max(math.fsum(sums) / every, 0.0), 1.0)
+    apart = [(total - size * mean) ** 2 for total, size in zip(sums, sizes, strict=True)]
+    return share_worth(mean, math.fsum(apart) / squares, worth=every**2 / squares, n=len(sizes))
 
 
 def share_worth(mean: float, variance: float, *, worth: float, n: int) -> Rate:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cai.evaluation.agreement import cohens_kappa
-from cai.evaluation.intervals import Rate, rate
+from cai.evaluation.intervals import Rate
 from cai.evaluation.labels import LabelFigures, figures_of
 from cai.evaluation.observation import Observation
 
@@ -109,11 +109,22 @@ class Ends:
 
     Args:
         by_status: number of rows.
-        by_fallback: of the rows that are ok, those that the judge declined and another answered.
+        refused: share of those that the judge was asked in and declined, whoever answered then;
+            None if it was asked in none. Rows of one prompt are one case, for `unparsed` too.
+        unparsed: share of them in which it gave no verdict.
     """
 
     by_status: Mapping[str, int]
-    by_fallback: int = 0
+    refused: Rate | None
+    unparsed: Rate | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Give ``rows``, ``refused`` and ``unparsed``, as parts of `metrics.json` have them."""
+        return {
+            "rows": dict(self.by_status),
+            "refused": self.refused.to_json() if self.refused else None,
+            "unparsed": self.unparsed.to_json() if self.unparsed else None,
+        }
 
 
 def judge_figures(
@@ -135,8 +146,6 @@ def judge_figures(
         principle_tags: tags of each principle, by its id.
         cost: of the labels.
     """
-    n = sum(ends.by_status.values())
-    declined = ends.by_status.get("refused", 0) + ends.by_fallback
     by_principle_tag = _grouped(
         (tag, one)
         for one in observations
@@ -148,10 +157,13 @@ def judge_figures(
         name=name,
         identity=identity,
         rows=ends.by_status,
-        refused=rate(declined, n) if n else None,
-        unparsed=rate(ends.by_status.get("unparsed", 0), n) if n else None,
+        refused=ends.refused,
+        unparsed=ends.unparsed,
         labels=figures_of(observations),
-        kappa=cohens_kappa([(one.choice, one.right) for one in observations if one.right]),
+        kappa=cohens_kappa(
+            [(one.choice, one.right) for one in observations if one.right],
+            [one.prompt for one in observations if one.right],
+        ),
         by_tag=_by_group(observations, "tag:"),
         by_principle_tag=by_principle_tag,
         by_data=_by_group(observations, "data:"),

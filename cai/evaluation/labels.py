@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from cai.evaluation.intervals import Rate, Z, mean_share, rate, share_of
+from cai.evaluation.intervals import Rate, Z, share_by_case
 from cai.evaluation.observation import Observation, observe
 from cai.records import Comparison
 from cai.untyped import untyped
@@ -42,6 +42,9 @@ class ReliabilityBin:
 class LabelFigures:
     """Quality of a set of labels; what needs a truth is None without one.
 
+    Labels of one prompt share its replies, so intervals count prompts: the `n` of a figure is of
+    the prompts that it was measured on.
+
     Args:
         n: number of comparisons.
         accuracy: share whose likelier side is the truly likelier one; a label of exactly 0.5
@@ -59,8 +62,7 @@ class LabelFigures:
         flips_to_first: share of the flips in which what stood first is preferred both times.
         position_first: share of single askings that prefer whichever reply stood first (of two,
             0.5 is no preference; ties count half).
-        mass: mean probability that the judge gave to the two options together. Its interval is
-            Wilson's, which is wide for a mean.
+        mass: mean probability that the judge gave to the two options together.
         by_principle: the same figures for each principle's labels, without bins.
     """
 
@@ -132,23 +134,25 @@ def _figures(
     bins: Sequence[ReliabilityBin] = (),
     by_principle: Mapping[str, LabelFigures] | None = None,
 ) -> LabelFigures:
-    errors = [one.error for one in seen if one.error is not None]
     floors = [one.floor for one in seen if one.floor is not None]
-    flips = [one for one in seen if one.flipped is not None]
-    to_first = [one.flipped_to_first for one in seen if one.flipped_to_first is not None]
+
+    def share(of: Callable[[Observation], Iterable[float | None]]) -> Rate | None:
+        values = ((one.prompt, value) for one in seen for value in of(one))
+        return share_by_case((prompt, value) for prompt, value in values if value is not None)
+
     return LabelFigures(
         n=len(seen),
-        accuracy=_pooled([one.credit for one in seen if one.credit is not None]),
-        brier=mean_share(errors) if len(errors) > 1 else None,
+        accuracy=share(lambda one: [one.credit]),
+        brier=share(lambda one: [one.error]) if len(floors) > 1 else None,
         brier_floor=math.fsum(floors) / len(floors) if floors else None,
         ece=calibration_error(bins),
-        ece_interval=calibration_interval(_known(seen)) if bins else None,
+        ece_interval=calibration_interval(_known(seen), cases=_cases(seen)) if bins else None,
         bins=bins,
-        flip_rate=share_of([one.flipped is True for one in flips]),
-        sided_flip_rate=share_of([one.flipped is True for one in flips if one.sided]),
-        flips_to_first=share_of(to_first),
-        position_first=_pooled([side for one in seen for side in one.first_preferred]),
-        mass=_pooled([min(mass, 1.0) for one in seen for mass in one.masses]),
+        flip_rate=share(lambda one: [one.flipped]),
+        sided_flip_rate=share(lambda one: [one.flipped] if one.sided else []),
+        flips_to_first=share(lambda one: [one.flipped_to_first]),
+        position_first=share(lambda one: one.first_preferred),
+        mass=share(lambda one: [min(mass, 1.0) for mass in one.masses]),
         by_principle=by_principle or {},
     )
 
@@ -175,39 +179,52 @@ def calibration_interval(
     labels: Sequence[tuple[float, float]],
     low: float = 0.0,
     *,
+    cases: Sequence[Hashable],
     draws: int = 1000,
     seed: int = 0,
 ) -> Rate:
-    """The calibration error with a percentile interval over resamples of the labels (Efron 1979).
+    """The calibration error with a percentile interval over resamples of the cases (Efron 1979).
 
-    In a resample z² of n + z² truths are imagined, 0 or 1 alike, as Wilson's interval has them (see
-    `cai.evaluation.intervals.mean_share`): a few labels that are right by chance are not known to
-    be. Noise makes the error larger, in every resample too: it may lie at the interval's lower end.
+    In a resample z² of n + z² cases have imagined truths, 0 or 1 alike, as Wilson's interval has
+    them (see `cai.evaluation.intervals.mean_share`): a few labels that are right by chance are not
+    known to be. Noise makes the error larger, in every resample too: it may lie at the interval's
+    lower end.
 
     Args:
         labels: (p, true probability), p in [low, 1]; at least one.
         low: least p, as of `reliability_bins`.
+        cases: names what each label is about; labels of one case are drawn together.
         draws: resamples.
         seed: same seed, same interval.
     """
     numpy = untyped("numpy")
-    source, n = numpy.random.default_rng(seed), len(labels)
-    p_N, truth_N = numpy.array(labels).T
-    place_N = numpy.array([_place(p, low) for p, _ in labels])
+    held: defaultdict[Hashable, list[int]] = defaultdict(list)
+    for place, case in enumerate(cases):
+        held[case].append(place)
+    source, n = numpy.random.default_rng(seed), len(held)
+    # The labels, case by case: each case is then a stretch of them.
+    order_N = numpy.array([place for places in held.values() for place in places])
+    size_C = numpy.array([len(places) for places in held.values()])
+    start_C = numpy.cumsum(size_C) - size_C
+    p_N, truth_N = numpy.array(labels)[order_N].T
+    place_N = numpy.array([_place(p, low) for p in p_N])
     drawn: list[float] = []
     for _ in range(draws):
-        chosen_N = source.integers(n, size=n)
-        imagined_N = source.random(n) * (n + Z**2) < Z**2
-        true_N = numpy.where(imagined_N, source.integers(2, size=n), truth_N[chosen_N])
-        gaps_B = numpy.bincount(place_N[chosen_N], weights=p_N[chosen_N] - true_N)
-        drawn.append(float(numpy.abs(gaps_B).sum()) / n)
+        chosen_C = source.integers(n, size=n)
+        imagined_C = source.random(n) * (n + Z**2) < Z**2
+        sizes_C = size_C[chosen_C]
+        # Each drawn case's labels: its start, and one further for each of them.
+        offset_C = start_C[chosen_C] - (numpy.cumsum(sizes_C) - sizes_C)
+        label_N = numpy.repeat(offset_C, sizes_C) + numpy.arange(sizes_C.sum())
+        imagined_N, coin_N = (
+            numpy.repeat(of_C, sizes_C) for of_C in (imagined_C, source.integers(2, size=n))
+        )
+        true_N = numpy.where(imagined_N, coin_N, truth_N[label_N])
+        gaps_B = numpy.bincount(place_N[label_N], weights=p_N[label_N] - true_N)
+        drawn.append(float(numpy.abs(gaps_B).sum()) / len(label_N))
     value = calibration_error(reliability_bins(labels, low)) or 0.0
     least, most = numpy.quantile(drawn, (0.025, 0.975)).tolist()
     return Rate(value, min(least, value), max(most, value), n)
-
-
-def _pooled(values: Sequence[float]) -> Rate | None:
-    return rate(math.fsum(values), len(values)) if values else None
 
 
 def reliability(seen: Sequence[Observation]) -> list[ReliabilityBin]:
@@ -218,6 +235,10 @@ def reliability(seen: Sequence[Observation]) -> list[ReliabilityBin]:
 
 def _known(seen: Sequence[Observation]) -> list[tuple[float, float]]:
     return [(one.p, one.truth) for one in seen if one.truth is not None]
+
+
+def _cases(seen: Sequence[Observation]) -> list[str]:
+    return [one.prompt for one in seen if one.truth is not None]
 
 
 def reliability_bins(

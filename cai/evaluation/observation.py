@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from cai.records import Comparison, OrderWeights
+from cai.records import Comparison, OrderWeights, digest
 from cai.stages.answer import Answer
 from cai.stages.label_maths import preference
 
@@ -24,6 +24,7 @@ class Observation:
     Args:
         p: what the judge said: P(a is better) of a pair, or the probability of the option that it
             thinks likeliest, where there are more than two.
+        prompt: names what it is about; labels of one prompt share its replies.
         truth: what p would be of a perfect judge, in [0, 1]; None where it is not known.
         credit: 1 if the likelier side is the truly likelier one, 0 if not, and a share of ties;
             None if there is no right side.
@@ -42,6 +43,7 @@ class Observation:
     """
 
     p: float
+    prompt: str
     truth: float | None = None
     credit: float | None = None
     error: float | None = None
@@ -75,6 +77,7 @@ def observe(
     flipped = (orders[0] - 0.5) * (orders[1] - 0.5) < 0 if orders else None
     return Observation(
         p=p,
+        prompt=comparison.prompt.text_hash,
         truth=truth,
         credit=None if truth is None or truth == 0.5 else 1 - abs(_side(p) - _side(truth)),
         error=None if truth is None else (p - truth) ** 2 + truth * (1 - truth),
@@ -113,6 +116,7 @@ def observe_answer(answer: Answer, groups: frozenset[str] = frozenset()) -> Obse
     even = 1 / len(shares)
     return Observation(
         p=shares[0] if two else max(shares),
+        prompt=digest(answer.question.conversation),
         truth=float(right == 0) if two else credit,
         credit=credit,
         error=math.fsum(errors) / 2,

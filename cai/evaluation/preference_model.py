@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from cai.evaluation.intervals import Rate, rate
+from cai.evaluation.intervals import Rate, share_by_case
 from cai.evaluation.labels import Truth
 from cai.evaluation.patterns import Patterns
 from cai.records import Comparison, Prompt
@@ -21,12 +21,15 @@ Scorer = Callable[[Prompt, str], float]
 class PreferenceModelFigures:
     """Accuracy over the pairs that have a better side; equal scores count half.
 
+    Pairs of one prompt share its replies, so intervals count prompts, and `n` is their number.
+
     Args:
         accuracy: share of pairs whose truly likelier reply has the higher score.
         keyword_baseline: the same, of the baseline on the same pairs; None if there is none.
         by_source: accuracy by where the pairs come from ("ai", "human", …).
         by_kind: accuracy by the prompts' kind ("harmful", "harmless", …; "" if unsaid).
         baseline_by_kind: the baseline's accuracy likewise.
+        pairs: that the accuracy is of.
         left_out: pairs with no truth, or of equal truth, which no score can get right.
     """
 
@@ -35,6 +38,7 @@ class PreferenceModelFigures:
     by_source: Mapping[str, Rate] = field(default_factory=dict[str, Rate])
     by_kind: Mapping[str, Rate] = field(default_factory=dict[str, Rate])
     baseline_by_kind: Mapping[str, Rate] = field(default_factory=dict[str, Rate])
+    pairs: int = 0
     left_out: int = 0
 
     def to_json(self) -> dict[str, Any]:
@@ -45,6 +49,7 @@ class PreferenceModelFigures:
             "by_source": _json(self.by_source),
             "by_kind": _json(self.by_kind),
             "baseline_by_kind": _json(self.baseline_by_kind),
+            "pairs": self.pairs,
             "left_out": self.left_out,
         }
 
@@ -78,13 +83,12 @@ def preference_model_figures(
         if q is not None and q != 0.5:
             decided.append(_decide(pair, score_a - score_b, a_is_better=q > 0.5, scorer=baseline))
     return PreferenceModelFigures(
-        accuracy=_pooled([one.right for one in decided]),
-        keyword_baseline=_pooled([one.baseline for one in decided if one.baseline is not None]),
-        by_source=_by([(one.pair.source, one.right) for one in decided]),
-        by_kind=_by([(one.pair.prompt.kind, one.right) for one in decided]),
-        baseline_by_kind=_by(
-            [(one.pair.prompt.kind, one.baseline) for one in decided if one.baseline is not None]
-        ),
+        accuracy=share_by_case(_rights(decided)),
+        keyword_baseline=share_by_case(_baselines(decided)),
+        by_source=_by(decided, lambda one: one.pair.source, _rights),
+        by_kind=_by(decided, lambda one: one.pair.prompt.kind, _rights),
+        baseline_by_kind=_by(decided, lambda one: one.pair.prompt.kind, _baselines),
+        pairs=len(decided),
         left_out=len(pairs) - len(decided),
     )
 
@@ -101,6 +105,7 @@ def refusal_score(patterns: Patterns) -> Scorer:
 @dataclass(frozen=True)
 class _Decided:
     pair: Comparison
+    prompt: str
     right: float
     baseline: float | None
 
@@ -113,6 +118,7 @@ def _decide(
         other = scorer(pair.prompt, pair.response_a) - scorer(pair.prompt, pair.response_b)
     return _Decided(
         pair,
+        pair.prompt.text_hash,
         right=_agreement(margin, a_is_better),
         baseline=None if other is None else _agreement(other, a_is_better),
     )
@@ -122,15 +128,24 @@ def _agreement(margin: float, a_is_better: bool) -> float:
     return 0.5 if margin == 0 else float((margin > 0) == a_is_better)
 
 
-def _by(values: Sequence[tuple[str, float]]) -> dict[str, Rate]:
-    groups: defaultdict[str, list[float]] = defaultdict(list)
-    for name, value in values:
-        groups[name].append(value)
-    return {name: rate(math.fsum(one), len(one)) for name, one in sorted(groups.items())}
+def _rights(decided: Iterable[_Decided]) -> list[tuple[str, float]]:
+    return [(one.prompt, one.right) for one in decided]
 
 
-def _pooled(values: Sequence[float]) -> Rate | None:
-    return rate(math.fsum(values), len(values)) if values else None
+def _baselines(decided: Iterable[_Decided]) -> list[tuple[str, float]]:
+    return [(one.prompt, one.baseline) for one in decided if one.baseline is not None]
+
+
+def _by(
+    decided: Sequence[_Decided],
+    name_of: Callable[[_Decided], str],
+    values: Callable[[Iterable[_Decided]], list[tuple[str, float]]],
+) -> dict[str, Rate]:
+    groups: defaultdict[str, list[_Decided]] = defaultdict(list)
+    for one in decided:
+        groups[name_of(one)].append(one)
+    found = {name: share_by_case(values(groups[name])) for name in sorted(groups)}
+    return {name: share for name, share in found.items() if share is not None}
 
 
 def _json(figures: Mapping[str, Rate]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from cai.evaluation.intervals import Rate, correlation, mean_share, rate
+from cai.evaluation.intervals import Rate, correlation, share_by_case
 from cai.evaluation.labels import (
     ReliabilityBin,
     calibration_error,
@@ -44,6 +44,7 @@ class ScoredPair:
         words_b: of reply b.
         turns: turns of the user before the replies, at least 1.
         source: where the label comes from, or the file.
+        prompt: names it; pairs of one prompt share its replies.
         tags: further names that the pair goes under.
     """
 
@@ -54,6 +55,7 @@ class ScoredPair:
     words_b: int
     turns: int
     source: str
+    prompt: str
     tags: tuple[str, ...] = ()
 
     @property
@@ -70,6 +72,9 @@ class ScoredPair:
 @dataclass(frozen=True)
 class ScoreFigures:
     """What was found of a preference model; None where there is too little to say it of.
+
+    Pairs of one prompt share its replies, so intervals count prompts: the `n` of a figure is of
+    the prompts that it was measured on.
 
     Args:
         n: pairs with a better reply, p ≠ ½; accuracy is of these.
@@ -139,19 +144,18 @@ def score_figures(pairs: Sequence[ScoredPair]) -> ScoreFigures:
         if not (math.isfinite(pair.score_a) and math.isfinite(pair.score_b)):
             raise ValueError(f"scores must be finite, got {pair.score_a}, {pair.score_b}")
     decided = [pair for pair in pairs if pair.p_a != 0.5]
-    preferred = [_preferred(pair) for pair in pairs]
+    preferred, prompts = [_preferred(pair) for pair in pairs], [pair.prompt for pair in pairs]
     bins = reliability_bins(preferred, low=0.5) if preferred else []
-    squares = [_square(pair) for pair in pairs]
     return ScoreFigures(
         n=len(decided),
         undecided=len(pairs) - len(decided),
         accuracy=_accuracy(decided),
-        longer_is_better=_mean(
-            [_agreement(pair.words_a - pair.words_b, pair.p_a) for pair in decided]
+        longer_is_better=_share(
+            decided, lambda pair: _agreement(pair.words_a - pair.words_b, pair.p_a)
         ),
-        brier=mean_share(squares) if len(squares) > 1 else None,
+        brier=_share(pairs, _square) if len(pairs) > 1 else None,
         ece=calibration_error(bins),
-        ece_interval=calibration_interval(preferred, low=0.5) if preferred else None,
+        ece_interval=calibration_interval(preferred, 0.5, cases=prompts) if preferred else None,
         bins=bins,
         by_source=_by(decided, lambda pair: (pair.source,)),
         by_tag=_by(decided, lambda pair: pair.tags),
@@ -160,7 +164,9 @@ def score_figures(pairs: Sequence[ScoredPair]) -> ScoreFigures:
         by_lower_score=_by_lower_score(decided),
         score_and_length=_score_and_length(pairs),
         margin_and_length=correlation(
-            [pair.margin for pair in pairs], [pair.words_a - pair.words_b for pair in pairs]
+            [pair.margin for pair in pairs],
+            [pair.words_a - pair.words_b for pair in pairs],
+            cases=len(set(prompts)),
         ),
     )
 
@@ -186,21 +192,22 @@ def _sigmoid(margin: float) -> float:
 
 
 def _accuracy(pairs: Sequence[ScoredPair]) -> Rate | None:
-    return _mean([pair.agreement for pair in pairs])
+    return _share(pairs, lambda pair: pair.agreement)
 
 
-def _mean(values: Sequence[float]) -> Rate | None:
-    return rate(math.fsum(values), len(values)) if values else None
+def _share(pairs: Sequence[ScoredPair], of: Callable[[ScoredPair], float]) -> Rate | None:
+    return share_by_case((pair.prompt, of(pair)) for pair in pairs)
 
 
 def _by(
     pairs: Sequence[ScoredPair], names: Callable[[ScoredPair], Sequence[Any]]
 ) -> dict[Any, Rate]:
-    groups: defaultdict[Any, list[float]] = defaultdict(list)
+    groups: defaultdict[Any, list[ScoredPair]] = defaultdict(list)
     for pair in pairs:
         for name in names(pair):
-            groups[name].append(pair.agreement)
-    return {name: rate(math.fsum(one), len(one)) for name, one in sorted(groups.items())}
+            groups[name].append(pair)
+    found = {name: _accuracy(groups[name]) for name in sorted(groups)}
+    return {name: accuracy for name, accuracy in found.items() if accuracy is not None}
 
 
 def _by_length(pairs: Sequence[ScoredPair]) -> dict[str, Rate]:
@@ -229,7 +236,7 @@ def _by_lower_score(pairs: Sequence[ScoredPair]) -> dict[str, Rate]:
 
 
 def _score_and_length(pairs: Sequence[ScoredPair]) -> Rate | None:
-    """Both replies of a pair are one case: they share their prompt."""
+    """All replies to a prompt are one case."""
     scores = [score for pair in pairs for score in (pair.score_a, pair.score_b)]
     words = [words for pair in pairs for words in (pair.words_a, pair.words_b)]
-    return correlation(scores, words, cases=len(pairs))
+    return correlation(scores, words, cases=len({pair.prompt for pair in pairs}))

@@ -12,7 +12,7 @@ from typing import Any
 from cai.contest_settings import CriterionName
 from cai.evaluation.elo import EloFigures, Game, elo_figures, win_rates
 from cai.evaluation.intervals import Rate
-from cai.evaluation.judge import LabelCost
+from cai.evaluation.judge import Ends, LabelCost
 from cai.evaluation.labels import LabelFigures, Truth, label_figures
 from cai.evaluation.length_control import Contest as LengthGame
 from cai.evaluation.length_control import length_controlled
@@ -45,7 +45,7 @@ class CriterionFigures:
         prompts: that at least one judgement is about.
         elo: of the policies; None without a judgement.
         wins: by every two policies.
-        ends: how judgements ended, as of `cai.pipeline.judged_rows.ends_of`.
+        ends: how judgements ended.
         identical: of those that are ok, pairs of the same text, which nobody was asked about.
         cost: of the judgements, whenever they were bought.
         trust: in the judge.
@@ -60,7 +60,7 @@ class CriterionFigures:
     prompts: int
     elo: EloFigures | None
     wins: Sequence[tuple[str, str, Rate]]
-    ends: Mapping[str, Any]
+    ends: Ends
     identical: int
     cost: LabelCost
     trust: Trust
@@ -89,7 +89,7 @@ class CriterionFigures:
                 }
                 for a, b, share in self.wins
             ],
-            **self.ends,
+            **self.ends.to_json(),
             "identical": self.identical,
             "calls": cost.calls,
             "tokens": (cost.input_tokens or 0) + (cost.output_tokens or 0) if known else None,
@@ -127,7 +127,7 @@ def contest_figures(studio: Studio, policies: Sequence[StagePolicy]) -> Mapping[
         for name in CRITERIA
         if any(True for _ in studio.ledger.rows(stage_of(name)))
     }
-    told = {name: one.to_json() for name, one in found.items() if one.ends["rows"]}
+    told = {name: one.to_json() for name, one in found.items() if one.ends.by_status}
     if not told:
         return {}
     judge = studio.recipe.models.of("judge").name
@@ -163,7 +163,7 @@ def criterion_figures(
         prompts=len({game.prompt for game in judged.games}),
         elo=scores(judged.games),
         wins=wins,
-        ends=ends_of(rows, unasked=identical),
+        ends=ends_of(rows, lambda record: record["source"] != IDENTICAL),
         identical=identical,
         cost=cost_of(rows, studio.ledger, studio.recipe.models.of("judge").known_prices),
         trust=trust_in_judge(

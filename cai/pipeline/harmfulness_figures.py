@@ -55,7 +55,7 @@ def _figures(studio: Studio, judging: Judging, rows: Sequence[Row]) -> Mapping[s
         **harmfulness_figures(scored).to_json(),
         "scale": settings.scale,
         "asked": asked_of_judge(studio, settings.scale, judging.scale.template, (judging.setting,)),
-        **ends_of(rows),
+        **ends_of(rows).to_json(),
         "calls": cost.calls,
         "tokens": (cost.input_tokens or 0) + (cost.output_tokens or 0) if known else None,
         "dollars": cost.dollars,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from cai.engine import RowEnded
-from cai.evaluation.intervals import rate
+from cai.evaluation.intervals import Rate, share_by_case
+from cai.evaluation.judge import Ends
 from cai.pipeline.policies import StagePolicy, reply_key, reply_of
 from cai.pipeline.studio import Studio
 from cai.records import Completion, Prompt, Response, Row, RowKey
@@ -116,21 +117,26 @@ def rows_between(rows: Iterable[Row], names: Sequence[str]) -> list[Row]:
     return [row for row in listed if row.key.sample not in others]
 
 
-def ends_of(rows: Iterable[Row], unasked: int = 0) -> Mapping[str, Any]:
-    """How rows ended, as ``rows``, and the judge's ``refused`` and ``unparsed`` shares.
-
-    The shares are of the rows that the judge was asked in. They are None where it was not.
+def ends_of(
+    rows: Iterable[Row], is_asked: Callable[[Mapping[str, Any]], bool] | None = None
+) -> Ends:
+    """How rows ended.
 
     Args:
         rows: each with the judge's answers to one question.
-        unasked: how many are ok without a question.
+        is_asked: tells by its record whether the judge was asked in a row that is ok; None if it
+            was in every one.
     """
     listed = list(rows)
     asked = [row for row in listed if NO_REPLY not in row.reason]
-    ended, n = Counter(row.status for row in asked), len(asked) - unasked
-    refused = ended["refused"] + sum(row.by_fallback for row in asked)
-    return {
-        "rows": dict(Counter(row.status for row in listed)),
-        "refused": rate(refused, n).to_json() if n else None,
-        "unparsed": rate(ended["unparsed"], n).to_json() if n else None,
-    }
+    if is_asked is not None:
+        asked = [row for row in asked if row.record is None or is_asked(row.record)]
+
+    def share(has: Callable[[Row], bool]) -> Rate | None:
+        return share_by_case((row.key.prompt_id, float(has(row))) for row in asked)
+
+    return Ends(
+        by_status=dict(Counter(row.status for row in listed)),
+        refused=share(lambda row: row.status == "refused" or row.by_fallback),
+        unparsed=share(lambda row: row.status == "unparsed"),
+    )

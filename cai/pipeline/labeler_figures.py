@@ -10,10 +10,11 @@ from pydantic import TypeAdapter
 
 from cai.constitution import Constitution
 from cai.engine import Ledger
-from cai.evaluation.judge import Ends, JudgeFigures, LabelCost, judge_figures
+from cai.evaluation.judge import JudgeFigures, LabelCost, judge_figures
 from cai.evaluation.observation import Observation, observe, observe_answer
 from cai.models import ModelSettings
 from cai.models.prices import Prices
+from cai.pipeline.judged_rows import ends_of
 from cai.pipeline.readback import read_comparison
 from cai.pipeline.studio import Studio
 from cai.records import Row, Usage
@@ -38,15 +39,12 @@ def figures_from(
     """
     asked = constitution or studio.setting.constitution
     rows = [row for stage in stages for row in studio.ledger.rows(stage)]
-    by_status: dict[str, int] = {}
-    for row in rows:
-        by_status[row.status] = by_status.get(row.status, 0) + 1
     observed = [_observed(row.record) for row in rows if row.record is not None]
     return judge_figures(
         settings.name,
         studio.model_of(settings).identity,
         observed,
-        Ends(by_status, sum(row.by_fallback for row in rows)),
+        ends_of(rows),
         principle_tags={one.id: one.tags for one in asked.principles},
         cost=cost_of(rows, studio.ledger, settings.known_prices),
     )

@@ -17,7 +17,10 @@ from trainers.card import Figure, RunFacts, write_model_card
 from trainers.work_folder import RECORD, read_record, write_record
 
 REPLIES = "Shares of the replies to the recipe's evaluation prompts, one to each."
-PAIRS = "Shares of pairs of replies to evaluation prompts, and of the recipe's held-out pairs."
+PAIRS = (
+    "Shares of pairs of replies to evaluation prompts, and of the recipe's held-out pairs; n is of "
+    "prompts, whose pairs share replies."
+)
 
 MADE_BY = "made_by"
 """Where the record of a training has the recipe, the constitution and the command behind it."""

@@ -198,6 +198,7 @@ def _pair(one: JudgedPair, score_a: float, score_b: float) -> ScoredPair:
         words_b=len(pair.response_b.split()),
         turns=sum(message.role == "user" for message in pair.prompt.messages),
         source=pair.source,
+        prompt=pair.prompt.text_hash,
         tags=one.tags,
     )
 

@@ -164,7 +164,7 @@ def _figures(studio: Studio, rows: Sequence[Row], beside: Classifier) -> Mapping
         **policy_figures(replies, judge).to_json(),
         "asked": asked_of_judge(studio, "yes or no", "classify", questions_of(studio).values()),
         "agreement": {"with": beside.method, **alike.to_json()} if alike else None,
-        **ends_of(rows, unasked=sum(not record["p_yes"] for record in records)),
+        **ends_of(rows, lambda record: bool(record["p_yes"])).to_json(),
         "calls": cost.calls,
         "tokens": (cost.input_tokens or 0) + (cost.output_tokens or 0) if known else None,
         "dollars": cost.dollars,

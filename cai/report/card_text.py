@@ -168,7 +168,7 @@ def _label_quality(metrics: Mapping[str, Any], counted: Counted) -> Iterator[str
     if not rows:
         yield from ("", "## Label quality", "", "Not measured.")
         return
-    yield from table("Label quality", ("figure", "value", "95% interval", "n"), rows)
+    yield from table("Label quality", ("figure", "value", "95% interval", "prompts"), rows)
     bins = [
         (f"{one.low:.1f} to {one.high:.1f}", f"{one.mean_p:.3f}", f"{one.truth:.3f}", f"{one.n:,}")
         for one in (labels.bins if labels else ())

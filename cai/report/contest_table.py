@@ -105,5 +105,6 @@ def _lines(criterion: CriterionMetrics) -> Iterator[str]:
     yield from criterion.notes
     truth = criterion.against_truth
     if truth is not None and truth.accuracy is not None:
-        share = f"{percent(truth.accuracy.value)} ({interval(truth.accuracy)})"
-        yield f"of {truth.accuracy.n} verdicts, {share} take the side of the ground truth"
+        found = truth.accuracy
+        share = f"{percent(found.value)} ({interval(found)}, {found.n:,} prompts)"
+        yield f"of these verdicts, {share} take the side of the ground truth"

@@ -101,6 +101,7 @@ class PreferenceModelMetrics(Part):
     by_source: dict[str, Rate] = Field(default_factory=dict[str, Rate])
     by_kind: dict[str, Rate] = Field(default_factory=dict[str, Rate])
     baseline_by_kind: dict[str, Rate] = Field(default_factory=dict[str, Rate])
+    pairs: int = 0
     left_out: int = 0
 
 

@@ -154,7 +154,8 @@ def _marked(table: Table, metrics: Metrics) -> Table:
 
 
 def _quality(metrics: Metrics) -> Table:
-    table = plain_table("Labels and preference model", ["figure", "value", "95% interval", "n"])
+    columns = ["figure", "value", "95% interval", "prompts"]
+    table = plain_table("Labels and preference model", columns)
     labels, model = metrics.labels or LabelMetrics(), metrics.pm or PreferenceModelMetrics()
     rates = {
         "label accuracy": labels.accuracy,
@@ -178,7 +179,7 @@ def _quality(metrics: Metrics) -> Table:
 
 
 def _iterations(metrics: Metrics) -> Table:
-    columns = ["iteration", "pairs", "preference model accuracy", "95% interval", "n"]
+    columns = ["iteration", "pairs", "preference model accuracy", "95% interval", "prompts"]
     table = plain_table("Iterations of online training, each on all pairs so far", columns)
     for one in metrics.iterations:
         add_row(table, [str(one.iteration), str(one.pairs), *_three(one.pm.accuracy)])

@@ -92,7 +92,7 @@ async def test_a_contest_is_held_against_the_truth_where_it_is_known(
 
     assert "by the judge microworld" in page
     assert '<span class="value">201</span>' in page
-    assert "the judge takes the truly better side in 95% of 400 pairs" in page
+    assert "95% of the pairs that have one (92.4–96.7; 400 prompts)" in page
     assert "sl_cai was compared with nobody" in page
 
 
