@@ -6,12 +6,12 @@ A card is generated and never edited. Texts of files and models are no markup in
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 from cai.untyped import untyped
+from cai.whole import write_whole
 
 CARD = "README.md"
 
@@ -33,9 +33,7 @@ def write_card(folder: Path, head: Mapping[str, Any], lines: Iterable[str]) -> N
         lines: the Markdown behind it.
     """
     text = "\n".join(["---", _yaml(head), "---", "", *lines, ""])
-    draft = folder / f".{CARD}.{os.getpid()}"
-    draft.write_text(text, encoding="utf-8")
-    draft.replace(folder / CARD)
+    write_whole(folder / CARD, text.encode())
 
 
 def read_head(folder: Path) -> dict[str, Any]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from io import StringIO
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,6 +18,13 @@ from cai.errors import Fault, InputError
 def plain_yaml() -> Any:
     """The reader and writer of plain data; it makes no objects."""
     return YAML(typ="safe", pure=True)
+
+
+def plain_text(data: Mapping[str, Any]) -> bytes:
+    """Plain data as YAML, in UTF-8."""
+    stream = StringIO()
+    plain_yaml().dump(data, stream)
+    return stream.getvalue().encode()
 
 
 def override_field(document: Document, override: str, source: Path | str = "--set") -> None:

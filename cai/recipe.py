@@ -21,7 +21,7 @@ from cai.means import StatedMeans
 from cai.mix_settings import MixedData, MixedSource, MixSettings, SftSource
 from cai.models import ModelSettings
 from cai.movable import movable
-from cai.overrides import override_field, plain_yaml
+from cai.overrides import override_field, plain_text
 from cai.publication_settings import PublicationSettings
 from cai.records import digest
 from cai.revision_settings import RevisionSettings
@@ -35,6 +35,7 @@ from cai.run_settings import (
     RunName,
 )
 from cai.validation import Entry, refuse_broken, validate
+from cai.whole import write_whole
 from trainers.settings import (
     DistillationSettings,
     DpoSettings,
@@ -256,9 +257,7 @@ def recipe_hash(recipe: Recipe) -> str:
 
 def save_recipe(recipe: Recipe, path: Path) -> None:
     """Write a recipe as resolved: defaults filled in, readable by `load_recipe`."""
-    with path.open("w", encoding="utf-8") as stream:
-        data = recipe.model_dump(mode="json", exclude_none=True)
-        plain_yaml().dump(data, stream)
+    write_whole(path, plain_text(recipe.model_dump(mode="json", exclude_none=True)))
 
 
 def _anchored(recipe: Recipe, folder: Path) -> Recipe:

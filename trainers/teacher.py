@@ -20,6 +20,7 @@ from cai.datasets.parquet import folder_hash
 from cai.errors import Fault, InputError
 from cai.models.weights import NO_CODE
 from cai.records import digest
+from cai.whole import write_whole
 from trainers.adapters import load_policy
 from trainers.conversations import READ, conversation_of
 from trainers.environment import main_process_first
@@ -144,9 +145,8 @@ def _write(
         raise InputError(files[0].parent, [Fault(f"has no row left to learn from ({why})")])
     state.wait_for_everyone()
     if state.is_main_process:
-        new = folder / f"{LEFT_OUT}.new"
-        new.write_bytes(orjson.dumps({"dropped": dict(dropped), "truncated": truncated}))
-        new.replace(folder / LEFT_OUT)
+        left_out = {"dropped": dict(dropped), "truncated": truncated}
+        write_whole(folder / LEFT_OUT, orjson.dumps(left_out))
     state.wait_for_everyone()
 
 

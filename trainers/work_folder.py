@@ -21,6 +21,7 @@ import orjson
 from cai.errors import RunError
 from cai.models.weights import MICROWORLD
 from cai.outputs import check_folder
+from cai.whole import write_whole
 
 COMPLETE = "complete"
 """Stands in a checkpoint's folder once all of it is written."""
@@ -189,9 +190,8 @@ def write_record(folder: Path, record: Mapping[str, Any], place: Path) -> None:
         place: where the model's folder will be.
     """
     told = _with_names(record, lambda name: _from(place, name))
-    new = folder / f"{RECORD}.new"
-    new.write_bytes(orjson.dumps(told, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
-    new.replace(folder / RECORD)
+    option = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
+    write_whole(folder / RECORD, orjson.dumps(told, option=option))
 
 
 def read_record(folder: Path) -> Mapping[str, Any] | None:

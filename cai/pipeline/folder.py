@@ -11,6 +11,7 @@ import orjson
 
 from cai.document import read_document
 from cai.errors import InputError, RunError
+from cai.whole import write_whole
 from trainers.work_folder import RECORD
 
 PolicyName = Literal["distilled", "sl_cai", "dpo", "rl_cai"]
@@ -184,9 +185,7 @@ class RunFolder:
 
     def write_metrics(self, metrics: Mapping[str, Any]) -> None:
         """Replace the figures, in one step."""
-        new = self.metrics.with_suffix(".json.new")
-        new.write_bytes(orjson.dumps(metrics, option=orjson.OPT_INDENT_2))
-        new.replace(self.metrics)
+        write_whole(self.metrics, orjson.dumps(metrics, option=orjson.OPT_INDENT_2))
 
 
 def existing_run(path: Path) -> RunFolder:

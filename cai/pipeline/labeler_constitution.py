@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cai.errors import CaiError
-from cai.overrides import plain_yaml
+from cai.overrides import plain_text
 from cai.pipeline.folder import RunFolder
 from cai.recipe import Recipe
 from cai.sources.questions import JudgedChoice, JudgedPair
+from cai.whole import write_whole
 
 OWN_QUESTION = "own-question"
 """Id of the constitution that has the files' own questions in place of principles."""
@@ -50,6 +51,5 @@ def constitution_of(
         {"id": f"question-{number}", "comparison": question}
         for number, question in enumerate(asked, 1)
     ]
-    with path.open("w", encoding="utf-8") as stream:
-        plain_yaml().dump({"id": OWN_QUESTION, "principles": principles}, stream)
+    write_whole(path, plain_text({"id": OWN_QUESTION, "principles": principles}))
     return recipe.model_copy(update={"constitution": str(path.resolve())})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -11,6 +10,7 @@ import orjson
 
 from cai.errors import CaiError
 from cai.outputs import check_file
+from cai.whole import whole_file
 
 KIND = ".jsonl"
 
@@ -63,15 +63,13 @@ def write_prompt_file(records: Iterable[Mapping[str, Any]], out: Path) -> int:
     Raises:
         CaiError: it cannot be written.
     """
-    # A name that no other file has: one called like the new one with an ending is a user's own.
-    new, written = out.with_name(f".{out.name}.{os.getpid()}.new"), 0
+    written = 0
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        with new.open("xb") as stream:
+        with whole_file(out) as stream:
             for record in records:
                 written += 1
                 stream.write(orjson.dumps(_line(record), option=orjson.OPT_APPEND_NEWLINE))
-        new.replace(out)
     except OSError as error:
         raise CaiError(
             f"{out} cannot be written: {error.strerror}; name another with --out"

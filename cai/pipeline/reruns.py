@@ -7,7 +7,6 @@ rows before it keep the recipe's settings, and with them their calls.
 
 from __future__ import annotations
 
-import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from cai.errors import RunError
 from cai.records import RowKey
 from cai.stages.label_maths import pairs_of
+from cai.whole import write_whole
 
 LAST = 1_000_000
 """The place in its conversation of a row that follows from all rounds."""
@@ -111,16 +111,11 @@ def write_reruns(reruns: RerunFile, path: Path) -> None:
     Raises:
         RunError: it cannot be written.
     """
-    new = path.with_name(path.name + ".new")
     try:
         if reruns == RerunFile():
             path.unlink(missing_ok=True)
             return
-        with new.open("w", encoding="utf-8") as stream:
-            stream.write(reruns.model_dump_json())
-            stream.flush()
-            os.fsync(stream.fileno())
-        new.replace(path)
+        write_whole(path, reruns.model_dump_json().encode())
     except OSError as error:
         raise RunError(f"{path} cannot be written: {error.strerror}") from error
 

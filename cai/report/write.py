@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from cai.report.load import load_run
 from cai.report.page import report_page
 from cai.report.plates import plates_of
 from cai.report.side_by_side import groups_of
+from cai.whole import write_whole
 
 
 def write_report(run: Path, out: Path | None = None) -> Path:
@@ -114,11 +114,8 @@ def _make(folder: Path) -> None:
 def _write(content: bytes, out: Path) -> Path:
     if out.is_dir():
         raise RunError(f"{out} is a folder; name a file in it")
-    draft = out.with_name(f".{out.name}.{os.getpid()}")
     try:
-        draft.write_bytes(content)
-        draft.replace(out)
+        write_whole(out, content)
     except _REFUSED as error:
-        draft.unlink(missing_ok=True)
         raise RunError(f"{out} cannot be written ({error.strerror}); name another place") from error
     return out
