@@ -12,7 +12,7 @@ import pytest
 from cai.card import write_card
 from cai.pipeline.folder import RunFolder
 from cai.recipe import load_recipe, save_recipe
-from cai.whole import write_whole
+from cai.whole import replace_folder, write_whole
 from trainers.work_folder import write_record
 
 LONG = "x" * 5000
@@ -51,3 +51,22 @@ def test_a_full_disk_leaves_the_old_file_and_no_other(
 
     assert [one.name for one in tmp_path.iterdir()] == [name]
     assert (tmp_path / name).read_text() == "old"
+
+
+def test_a_folder_takes_the_place_of_an_earlier_one(tmp_path: Path):
+    for name in ("a", "b"):
+        (tmp_path / "new").mkdir()
+        (tmp_path / "new" / name).touch()
+        replace_folder(tmp_path / "new", tmp_path / "place")
+
+    assert [one.name for one in tmp_path.rglob("*")] == ["place", "b"]
+
+
+def test_a_folder_that_cannot_be_put_in_its_place_leaves_the_old_one_there(tmp_path: Path):
+    (tmp_path / "place").mkdir()
+    (tmp_path / "place" / "old").touch()
+
+    with pytest.raises(FileNotFoundError):
+        replace_folder(tmp_path / "new", tmp_path / "place")
+
+    assert [one.name for one in tmp_path.rglob("*")] == ["place", "old"]

@@ -19,6 +19,7 @@ from cai.errors import Fault, InputError, MissingDependency, RunError
 from cai.models.weights import NO_CODE
 from cai.models.weights_errors import reading_weights, writing_weights
 from cai.outputs import check_folder
+from cai.whole import replace_folder
 from trainers.card import write_model_card
 from trainers.environment import prepare_environment
 from trainers.work_folder import read_record, write_record
@@ -198,8 +199,7 @@ def settle(model: Path, lora: LoraSettings) -> None:
     merged = model.with_name("merged")
     shutil.rmtree(merged, ignore_errors=True)
     merge_adapter(model, merged)
-    shutil.rmtree(model)
-    merged.rename(model)
+    replace_folder(merged, model)
 
 
 def _quantization(lora: LoraSettings, task: Task) -> dict[str, Any]:

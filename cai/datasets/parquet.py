@@ -12,6 +12,7 @@ from typing import Any
 
 from cai.errors import Fault, InputError
 from cai.untyped import untyped
+from cai.whole import replace_folder
 
 ROWS_PER_GROUP = 10_000
 SPLITS = ("train", "test")
@@ -22,8 +23,8 @@ ROW_FILES = (".parquet", ".jsonl")
 class SplitWriter:
     """Writes each row to the Parquet file of its split.
 
-    The files appear under their names only when all rows are written, so that a killed run
-    leaves either the old data set or the new one.
+    The files appear under their names only when all rows are written, so that a data set is whole
+    if it is there.
 
     Args:
         folder: ``datasets/sft`` and the like; gets ``train/data.parquet`` and ``test/…``.
@@ -41,6 +42,7 @@ class SplitWriter:
 
         Raises:
             KeyError: a split is neither "train" nor "test".
+            RunError: an earlier data set cannot be deleted.
         """
         pyarrow, parquet = untyped("pyarrow"), untyped("pyarrow.parquet")
         new = self._folder.with_name(self._folder.name + ".new")
@@ -58,8 +60,7 @@ class SplitWriter:
                     writers[split].write_table(pyarrow.Table.from_pylist(part, self._schema))
         for writer in writers.values():
             writer.close()
-        shutil.rmtree(self._folder, ignore_errors=True)
-        new.rename(self._folder)
+        replace_folder(new, self._folder)
 
 
 @contextmanager

@@ -25,6 +25,7 @@ from cai.pipeline.folder import RunFolder
 from cai.pipeline.given_away import refuse_other_constitution
 from cai.pipeline.made_with import made_with
 from cai.report.card import DEFAULT, DataPart, SplitFiles, write_data_card
+from cai.whole import replace_folder
 
 RECORD, MADE_WITH = "export.json", "made_with"
 """What an exported folder says of itself, and what its rows were made with."""
@@ -109,8 +110,7 @@ def export_run(
         files = sorted(one.name for one in new.iterdir())
         exported = Exported(str(run), format, minimum_margin, rows, left_out, sources, lacks, files)
         (new / RECORD).write_bytes(orjson.dumps(asdict(exported), option=orjson.OPT_INDENT_2))
-        shutil.rmtree(out, ignore_errors=True)
-        new.rename(out)
+        replace_folder(new, out)
     return exported
 
 

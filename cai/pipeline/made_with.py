@@ -22,6 +22,7 @@ from cai.pipeline.templates import templates_of
 from cai.prompts import Prompts
 from cai.recipe import Recipe, load_recipe
 from cai.stages.setting import Setting
+from cai.whole import replace_folder
 
 CONSTITUTION, TEMPLATES, RECIPE = "constitution.yaml", "templates", "recipe.yaml"
 
@@ -44,8 +45,7 @@ def save_made_with(folder: RunFolder, recipe: Recipe, setting: Setting) -> None:
     (new / CONSTITUTION).write_text(as_yaml(plain_data(constitution)), encoding="utf-8")
     says = (f"The recipe of the run {recipe.name}; of the files that it names, none are here.",)
     (new / RECIPE).write_text(as_yaml(_for_others(recipe), says), encoding="utf-8")
-    shutil.rmtree(folder.made_with, ignore_errors=True)
-    new.rename(folder.made_with)
+    replace_folder(new, folder.made_with)
 
 
 def made_with(folder: RunFolder) -> Path:
