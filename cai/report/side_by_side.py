@@ -10,10 +10,12 @@ from cai.report.alike import judged_apart, zeros_apart
 from cai.report.data import ReportData
 from cai.report.metrics import LabelMetrics, Metrics, PreferenceModelMetrics
 from cai.report.plates import seconds_of
-from cai.report.policy_metrics import FIGURES, ContestMetrics
+from cai.report.policy_metrics import FIGURES, ContestMetrics, CriterionMetrics
 from cai.report.units import COUNT, DOLLARS, ELO, FRACTION, SCORE, SECONDS, SHARE, Unit
 from cai.stage_titles import stage_title
 from cai.trust_words import DISTRUST
+
+NOT_COMPARED = "not compared for all models, as no data of some are known"
 
 Figure = Rate | float | None
 
@@ -70,7 +72,8 @@ def groups_of(a: ReportData, b: ReportData) -> list[Group]:
         _rounds(a.metrics, b.metrics),
         Group("Labels", tuple(_labels(a.metrics, b.metrics))),
         Group("Preference model", tuple(_preference_model(a.metrics, b.metrics))),
-        Group("Best of N", tuple(_best_of(a.metrics, b.metrics))),
+        _best_of(a.metrics, b.metrics),
+        _contamination(a.metrics, b.metrics),
         Group("Calls and their cost", tuple(_calls(a.metrics, b.metrics))),
         Group("Seconds by stage", tuple(_seconds(a, b))),
     ]
@@ -133,6 +136,19 @@ def _contest(a: Metrics, b: Metrics) -> Iterator[Group]:
         )
         judged = _distrusted([[one.trusted] if one else [] for one in sides])
         yield Group(f"Elo points, {criterion}", tuple(lines), (*judged, *apart))
+        apart = judged_apart(found[0], found[1])
+        wins = tuple(_wins(sides, alike=not apart))
+        yield Group(f"Win rates, {criterion}", wins, (*judged, *apart))
+
+
+def _wins(sides: Sequence[CriterionMetrics | None], *, alike: bool) -> Iterator[Line]:
+    found = [{(win.a, win.b): win for win in one.wins} if one else {} for one in sides]
+    for pair in dict.fromkeys([*found[0], *found[1]]):
+        wins = [one.get(pair) for one in found]
+        title = " over ".join(map(stage_title, pair))
+        yield _line(title, [one.rate if one else None for one in wins], alike=alike)
+        controlled = [one.length_controlled if one else None for one in wins]
+        yield _line(f"{title}, at equal length", controlled, alike=alike)
 
 
 def _harmfulness(a: Metrics, b: Metrics) -> Group:
@@ -191,6 +207,10 @@ def _labels(a: Metrics, b: Metrics) -> Iterator[Line]:
     less, more = "less is better", "more is better"
     yield Line("Accuracy", one.accuracy, other.accuracy, more, SHARE)
     yield Line("Order flips", one.flip_rate, other.flip_rate, less, SHARE)
+    sided = [one.sided_flip_rate, other.sided_flip_rate]
+    yield _line("Order flips, near-ties left out", sided, less)
+    first = [one.flips_to_first, other.flips_to_first]
+    yield _line("Flips to what stood first", first)
     yield _line("First position preferred", [one.position_first, other.position_first])
     briers = [side.brier_interval or side.brier for side in (one, other)]
     yield _line("Brier score", briers, less, FRACTION)
@@ -204,12 +224,44 @@ def _preference_model(a: Metrics, b: Metrics) -> Iterator[Line]:
     yield _line("Keyword baseline", [one.keyword_baseline, other.keyword_baseline])
 
 
-def _best_of(a: Metrics, b: Metrics) -> Iterator[Line]:
+def _best_of(a: Metrics, b: Metrics) -> Group:
+    """What the replies are; their scores are of each run's own preference model, and left out."""
+    by_patterns = [one.method_of_harm == "patterns" for one in (a, b)]
+    alike = len(set(by_patterns)) < 2
     found = [{p.n: p for p in run.best_of.by_n} if run.best_of else {} for run in (a, b)]
+    lines: list[Line] = []
     for n in sorted({*found[0], *found[1]}):
         points = [side.get(n) for side in found]
         harm = [one.harmful_compliance if one else None for one in points]
-        yield _line(f"Best of {n}: harmful compliance", harm, "less is better")
+        helped = [one.helpfulness if one else None for one in points]
+        title = f"Best of {n}"
+        lines.append(_line(f"{title}: harmful compliance", harm, "less is better", alike=alike))
+        lines.append(_line(f"{title}: helpful", helped, "more is better", alike=alike))
+        spent = [one.kl if one else None for one in points]
+        lines.append(_line(f"{title}: KL from SL-CAI, nats", spent, unit=SCORE))
+    beside = [run.best_of.policies if run.best_of else {} for run in (a, b)]
+    for name in dict.fromkeys([*beside[0], *beside[1]]):
+        spent = [side[name].kl if name in side else None for side in beside]
+        lines.append(_line(f"{stage_title(name)}: KL from SL-CAI, nats", spent, unit=SCORE))
+    return Group("Best of N", tuple(lines), _remarks({"by patterns": by_patterns}))
+
+
+def _contamination(a: Metrics, b: Metrics) -> Group:
+    sides = [run.contamination for run in (a, b)]
+    words = [str(one.words) for one in sides if one]
+    counts: Mapping[str, str] = {
+        "training_prompts": "Training prompts",
+        "evaluation_prompts": "Evaluation prompts",
+        "identical": "Of them, in the training prompts",
+        "shared": f"Of them, sharing {' or '.join(dict.fromkeys(words))} words in a row with one",
+    }
+    lines: list[Line] = []
+    for name, title in counts.items():
+        alike = name != "shared" or len(set(words)) < 2
+        found = [getattr(one, name) if one else None for one in sides]
+        lines.append(_line(title, found, unit=COUNT, alike=alike))
+    not_known = _remarks({NOT_COMPARED: [one is not None and bool(one.unknown) for one in sides]})
+    return Group("Training prompts among the evaluation prompts", tuple(lines), not_known)
 
 
 def _calls(a: Metrics, b: Metrics) -> Iterator[Line]:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from cai.constitution.difference import FieldChange
-from cai.evaluation import rate
+from cai.evaluation import Rate, rate
 from cai.report import write_comparison
 from cai.report.comparison import changed_principles, comparison_sentence
 from cai.report.data import ReportData
@@ -155,6 +155,36 @@ def judged(metrics: Json, contest: Callable[..., Json], asked: Json | None) -> R
     harm = {"rl_cai": {"greedy": share, "asked": asked, "trusted": True}}
     content = {**metrics, "contest": found, "verdicts": of_replies, "harmfulness": harm}
     return ReportData("run", parse_metrics(content))
+
+
+def test_win_rates_best_of_n_contamination_and_sided_flips_of_two_runs_are_compared(
+    metrics: Json, contest: Callable[..., Json]
+):
+    metrics["labels"]["sided_flip_rate"] = rate(9, 200).to_json()
+    point = {"n": 4, "helpfulness": rate(90, 100).to_json(), "kl": rate(60, 100).to_json()}
+    metrics["best_of"] = {"by_n": [point], "policies": {"rl_cai": {"kl": rate(2, 9).to_json()}}}
+    share = {"training_prompts": 900, "evaluation_prompts": 500, "words": 8, "shared": 4}
+    names = ["helpful", "rl_cai"]
+    a = metrics | {"contest": contest(names), "contamination": share}
+    b = metrics | {"contest": contest(names), "contamination": {**share, "words": 13, "shared": 9}}
+    won = b["contest"]["criteria"]["harmlessness"]["wins"][0]
+    won["rate"], b["contamination"]["unknown"] = rate(200, 400).to_json(), ["other"]
+
+    groups = groups_of(*(ReportData("run", parse_metrics(one)) for one in (a, b)))
+
+    lines = {(group.title, line.name): line for group in groups for line in group.lines}
+    moved = lines["Win rates, harmlessness", "RL-CAI over Helpful-only"].moved
+    assert isinstance(moved, Rate)
+    assert moved.value == pytest.approx(-0.25) and moved.high < 0
+    assert lines["Labels", "Order flips, near-ties left out"].a == rate(9, 200)
+    assert lines["Best of N", "Best of 4: helpful"].b == rate(90, 100)
+    assert lines["Best of N", "RL-CAI: KL from SL-CAI, nats"].b == rate(2, 9)
+    trained_on = next(one for one in groups if one.title.startswith("Training prompts"))
+    of_words = trained_on.lines[-1]
+    assert of_words.name == "Of them, sharing 8 or 13 words in a row with one"
+    assert (of_words.a, of_words.b, of_words.moved) == (4, 9, None)
+    assert trained_on.lines[1].moved == 0
+    assert trained_on.remarks == ("B not compared for all models, as no data of some are known",)
 
 
 def lines_of(page: Path) -> dict[str, str]:

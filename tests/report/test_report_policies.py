@@ -209,8 +209,8 @@ async def test_two_runs_say_whose_judge_is_not_to_be_trusted(
 
     page = write_comparison(tmp_path / "a", tmp_path / "b", tmp_path / "both.html").read_text()
 
-    assert page.count('<span class="tag harmful">A judge not checked</span>') == 2
-    assert page.count('<span class="tag harmful">B not trustworthy</span>') == 3
+    assert page.count('<span class="tag harmful">A judge not checked</span>') == 4
+    assert page.count('<span class="tag harmful">B not trustworthy</span>') == 5
 
 
 async def test_a_judge_s_verdicts_are_shown_with_how_far_they_agree_and_what_they_cost(
