@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cai.evaluation.agreement import agreements, cohens_kappa
+from cai.evaluation.agreement import Item, agreements, cohens_kappa
 
 CHOICES = st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("abc")), min_size=1)
 
@@ -80,8 +80,8 @@ def test_a_judge_that_is_always_undecided_agrees_with_nobody_beyond_chance():
     assert found.value == 0
 
 
-def sided(text: str) -> dict[str, str]:
-    return {str(number): side for number, side in enumerate(text)}
+def sided(text: str) -> dict[Item, str]:
+    return {Item(str(number), ""): side for number, side in enumerate(text)}
 
 
 @pytest.mark.parametrize(
@@ -95,6 +95,16 @@ def test_principles_that_say_the_same_or_the_opposite_are_named(theirs: str, ver
     assert (found.first, found.second, found.verdict) == ("kind", "other", verdict)
 
 
+def test_one_pair_under_many_principles_is_one_case():
+    under_each = {Item("a pair", str(number)): "ab"[number % 2] for number in range(100)}
+
+    (found,) = agreements({"one judge": under_each, "another": under_each})
+
+    assert found.same is not None and found.kappa is not None
+    assert (found.items, found.same.value, found.same.n, found.kappa.n) == (100, 1, 1, 1)
+    assert found.verdict == ""
+
+
 def test_few_pairs_are_no_ground_for_a_verdict():
     (found,) = agreements({"kind": sided("abab"), "other": sided("abab")})
 
@@ -103,13 +113,16 @@ def test_few_pairs_are_no_ground_for_a_verdict():
 
 
 def test_only_what_both_have_chosen_is_compared():
-    (found,) = agreements({"kind": {"1": "a", "2": "b"}, "other": {"2": "b", "3": "a"}})
+    ours, theirs = sided("ab-"), sided("-ba")
+    del ours[Item("2", "")], theirs[Item("0", "")]
+
+    (found,) = agreements({"kind": ours, "other": theirs})
 
     assert found.same is not None
     assert (found.same.value, found.same.n) == (1, 1)
 
 
 def test_two_without_a_pair_in_common_have_no_agreement():
-    (found,) = agreements({"kind": {"1": "a"}, "other": {"2": "a"}})
+    (found,) = agreements({"kind": {Item("1", ""): "a"}, "other": {Item("2", ""): "a"}})
 
     assert (found.same, found.kappa, found.verdict) == (None, None, "")

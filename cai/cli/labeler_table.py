@@ -130,12 +130,12 @@ def _by_part(title: str, parts: Mapping[str, LabelFigures]) -> Table:
 def _lines(found: Trialled, folder: RunFolder) -> Iterator[str]:
     for one in found.between_principles:
         if one.verdict and one.same is not None:
-            share = f"{percent(one.same.value)} of {one.same.n} pairs"
+            share = f"{percent(one.same.value)} of {one.items} pairs"
             yield f"{one.verdict} principles: {one.first} and {one.second} agree on {share}"
     for one in found.between_judges:
         if one.same is not None:
             kappa = f", kappa {one.kappa.value:.3f}" if one.kappa else ""
-            share = f"{percent(one.same.value)} of {one.same.n} questions"
+            share = f"{percent(one.same.value)} of {one.items} questions"
             yield f"judges: {one.first} and {one.second} agree on {share}{kappa}"
     for reason, number in found.left_out.items():
         yield f"{number} left out: {reason}"

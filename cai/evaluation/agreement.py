@@ -10,9 +10,9 @@ from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
+from typing import Any, NamedTuple
 
-from cai.evaluation.intervals import Rate, share_by_case, share_of
+from cai.evaluation.intervals import Rate, share_by_case
 
 REDUNDANT = 0.9
 """Two principles that surely agree on more of the pairs than this say the same."""
@@ -54,6 +54,18 @@ def cohens_kappa(
     return Rate(kappa, max(low, -1.0), high, equal.n)
 
 
+class Item(NamedTuple):
+    """A pair or a question that labellers choose a side or an option of.
+
+    Args:
+        prompt: that it is about; items of one prompt are one case of an interval.
+        name: tells it from the others of that prompt.
+    """
+
+    prompt: str
+    name: str
+
+
 @dataclass(frozen=True)
 class Agreement:
     """How two labellers agree on the items of which both take a side.
@@ -61,12 +73,14 @@ class Agreement:
     Args:
         first: name of one.
         second: name of the other.
+        items: number of these items.
         same: share of these items on which they take the same side; None if there are none.
         kappa: the same beyond chance; None as in `cohens_kappa`.
     """
 
     first: str
     second: str
+    items: int
     same: Rate | None
     kappa: Rate | None
 
@@ -80,17 +94,18 @@ class Agreement:
         return "contradicting" if self.same.high < CONTRADICTING else ""
 
     def to_json(self) -> dict[str, Any]:
-        """Give names, both figures and the verdict."""
+        """Give names, number of items, both figures and the verdict."""
         return {
             "first": self.first,
             "second": self.second,
+            "items": self.items,
             "same": self.same.to_json() if self.same else None,
             "kappa": self.kappa.to_json() if self.kappa else None,
             "verdict": self.verdict,
         }
 
 
-def agreements(choices: Mapping[str, Mapping[str, str]]) -> tuple[Agreement, ...]:
+def agreements(choices: Mapping[str, Mapping[Item, str]]) -> tuple[Agreement, ...]:
     """The agreement of every two labellers, on the items of which both have chosen something.
 
     Near-ties should be left out: of a pair that is not its business a principle says next to
@@ -106,9 +121,15 @@ def agreements(choices: Mapping[str, Mapping[str, str]]) -> tuple[Agreement, ...
 
 
 def _agreement(
-    first: str, second: str, ours: Mapping[str, str], theirs: Mapping[str, str]
+    first: str, second: str, ours: Mapping[Item, str], theirs: Mapping[Item, str]
 ) -> Agreement:
-    both = [(choice, theirs[item]) for item, choice in ours.items() if item in theirs]
+    items = [item for item in ours if item in theirs]
+    both, cases = [(ours[item], theirs[item]) for item in items], [item.prompt for item in items]
+    same = [float(one == other) for one, other in both]
     return Agreement(
-        first, second, share_of([one == other for one, other in both]), cohens_kappa(both)
+        first,
+        second,
+        items=len(items),
+        same=share_by_case(zip(cases, same, strict=True)),
+        kappa=cohens_kappa(both, cases),
     )

@@ -13,7 +13,7 @@ from typing import Any
 from cai.engine import Ledger, Progress
 from cai.engine.budget import Budget
 from cai.errors import CaiError
-from cai.evaluation.agreement import Agreement, agreements
+from cai.evaluation.agreement import Agreement, Item, agreements
 from cai.evaluation.judge import JudgeFigures
 from cai.filter_settings import ContaminationSettings
 from cai.filters.contamination import Overlap
@@ -164,7 +164,7 @@ class _Judges:
         self._ledger = ledger
         self._progress = progress
         self._budget = budget
-        self._chosen: dict[str, Mapping[str, str]] = {}
+        self._chosen: dict[str, Mapping[Item, str]] = {}
         self.trialled = Trialled(())
 
     async def measure(self, command: str) -> None:
@@ -186,7 +186,9 @@ class _Judges:
     def _add(self, studio: Studio, settings: ModelSettings, stages: Sequence[str]) -> None:
         chosen = sides(self._ledger, stages)
         self._chosen[settings.name] = {
-            f"{under}/{item}": choice for under, of in chosen.items() for item, choice in of.items()
+            Item(item.prompt, f"{under}/{item.name}"): choice
+            for under, of in chosen.items()
+            for item, choice in of.items()
         }
         chosen.pop("", None)
         so_far = self.trialled

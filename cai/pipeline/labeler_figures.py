@@ -10,6 +10,7 @@ from pydantic import TypeAdapter
 
 from cai.constitution import Constitution
 from cai.engine import Ledger
+from cai.evaluation.agreement import Item
 from cai.evaluation.judge import JudgeFigures, LabelCost, judge_figures
 from cai.evaluation.observation import Observation, observe, observe_answer
 from cai.models import ModelSettings
@@ -50,19 +51,19 @@ def figures_from(
     )
 
 
-def sides(ledger: Ledger, stages: Sequence[str]) -> dict[str, dict[str, str]]:
+def sides(ledger: Ledger, stages: Sequence[str]) -> dict[str, dict[Item, str]]:
     """What was chosen of each question, near-ties left out.
 
     Returns:
-        By the principle that was asked under ("" if it was drawn), and by the question's name.
+        By the principle that was asked under ("" if it was drawn), and by the question.
     """
-    found: dict[str, dict[str, str]] = {}
+    found: dict[str, dict[Item, str]] = {}
     for stage in stages:
         chosen = found.setdefault(stage.partition(".")[2], {})
         for row in ledger.rows(stage, "ok"):
             seen = None if row.record is None else _observed(row.record)
             if seen is not None and seen.decided:
-                chosen[f"{row.key.prompt_id}/{row.key.sample}"] = seen.choice
+                chosen[Item(row.key.prompt_id, str(row.key.sample))] = seen.choice
     return found
 
 
