@@ -272,7 +272,7 @@ def _why_unpaid(
     missing = {name: sum(score is None for score in one) for name, one in scores.items()}
     why = list[str]()
     if missing.get(SCORE):
-        told = "; ".join(reason for one in scorers for reason in one.refused)
+        told = "; ".join(reason for one in scorers[:1] for reason in one.refused)  # What pays.
         why.append(f"{missing[SCORE]} have no score by the preference model: {told}; {UNREADABLE}")
     if missing.get(RATING):
         why.append(
