@@ -16,9 +16,9 @@ import psutil
 def running(
     command: Sequence[str | Path], **options: Any
 ) -> Generator[subprocess.Popen[Any], None, None]:
-    """A process in a group of its own; what is left of it and of its own is killed at the end.
+    """A process in a group of its own; if it still runs at the end, it is killed with all its own.
 
-    A block that wants the process's own exit status waits for it.
+    A block that wants its exit status waits for it.
 
     Args:
         command: the program and its arguments.
@@ -50,6 +50,6 @@ def kill_all(process: subprocess.Popen[Any]) -> None:
 def is_gone(process: psutil.Process) -> bool:
     """Whether a process runs no more, though its parent may have yet to ask how it ended."""
     try:
-        return process.status() == psutil.STATUS_ZOMBIE
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return True
