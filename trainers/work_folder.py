@@ -21,7 +21,7 @@ import orjson
 from cai.errors import RunError
 from cai.models.weights import MICROWORLD
 from cai.outputs import check_folder
-from cai.whole import write_whole
+from cai.whole import sync_folder, write_whole
 
 COMPLETE = "complete"
 """Stands in a checkpoint's folder once all of it is written."""
@@ -118,8 +118,10 @@ class WorkFolder:
         return whole[max(whole)] if whole else None
 
     def mark_complete(self, step: int) -> None:
-        """Note that the checkpoint of a step is written in full."""
-        (self.checkpoints / f"checkpoint-{step}" / COMPLETE).touch()
+        """Note that the checkpoint of a step is written in full, once the disk has all of it."""
+        folder = self.checkpoints / f"checkpoint-{step}"
+        sync_folder(folder)
+        write_whole(folder / COMPLETE, b"")
 
     def models(self) -> Sequence[Path]:
         """The trained model, behind its snapshots if there are any."""
@@ -131,7 +133,11 @@ class WorkFolder:
             self.snapshots.rename(self.model / self.snapshots.name)
 
     def write_record(self, record: Mapping[str, Any]) -> None:
-        """Write what the training was; the model's folder counts as finished from here on."""
+        """Write what the training was; the model's folder counts as finished from here on.
+
+        The disk has the model by then.
+        """
+        sync_folder(self.model)
         write_record(self.model, {**record, "inputs": self.inputs}, self.out)
 
     def install(self) -> None:
