@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from cai.errors import InputError
 from cai.records import Comparison, Message, Prompt
+from cai.sources import files
 from cai.sources.files import read_values
 from cai.sources.pairs import PairSet, read_pairs
 from cai.sources.prompt_sets import PromptSet, Unreadable, read_prompts
@@ -83,6 +84,19 @@ def test_gzipped_json_lines_are_read_by_their_inner_name(tmp_path):
     path.write_bytes(gzip.compress(b'{"prompt": "one"}\n\n{"prompt": "two"}\n'))
 
     assert [value for _, value in read_values(path, None)] == ["one", "two"]
+
+
+@pytest.mark.parametrize("name", ["rows.txt", "rows.jsonl", "rows.csv", "rows.json"])
+def test_a_small_gzip_file_that_would_take_the_memory_is_refused(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(files, "LONGEST_LINE", 1000)
+    monkeypatch.setattr(files, "LARGEST_JSON", 1000)
+    path = tmp_path / f"{name}.gz"
+    path.write_bytes(gzip.compress(b'"one"\n' + b" " * 1001))
+
+    with pytest.raises(InputError, match=r"longer than 1,000|more than 1,000 bytes when unpacked"):
+        list(read_values(path, None))
 
 
 def test_a_missing_column_names_the_row_and_the_columns_there_are(tmp_path):

@@ -10,8 +10,9 @@ import zlib
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any, AnyStr, cast
 
 import orjson
 
@@ -26,6 +27,12 @@ ROWS_PER_BATCH = 1000
 
 LONGEST_CELL = 10_000_000
 """Characters of a CSV cell. Without a limit, a quote that nothing closes takes the whole file."""
+
+LONGEST_LINE = 50_000_000
+"""Bytes of a line, or characters of one of CSV: a small gzip file may hold one without end."""
+
+LARGEST_JSON = 200_000_000
+"""Bytes that a gzipped JSON file, which is read as a whole, may have when unpacked."""
 
 SURPLUS = "has more cells than the file has columns; put a text with a comma in quotes"
 
@@ -130,15 +137,27 @@ def _open(path: Path) -> Generator[IO[bytes]]:
         yield cast("IO[bytes]", stream)
 
 
+def _short_lines(path: Path, stream: IO[AnyStr]) -> Iterator[AnyStr]:
+    """The lines of a file, none of which is read if it would take the memory."""
+    for number in count(1):
+        line = stream.readline(LONGEST_LINE + 1)
+        if len(line) > LONGEST_LINE:
+            message = f"is longer than {LONGEST_LINE:,} characters; break it into lines"
+            raise InputError(path, [Fault(message, "", number)])
+        if not line:
+            return
+        yield line
+
+
 def _lines(path: Path, stream: IO[bytes]) -> Iterator[tuple[int, Any]]:
-    for number, line in enumerate(stream, 1):
+    for number, line in enumerate(_short_lines(path, stream), 1):
         text = _decode(path, line, number).rstrip("\r\n")
         if text.strip():
             yield number, text
 
 
 def _json_lines(path: Path, stream: IO[bytes]) -> Iterator[tuple[int, Any]]:
-    for number, line in enumerate(stream, 1):
+    for number, line in enumerate(_short_lines(path, stream), 1):
         if not line.strip():
             continue
         try:
@@ -149,8 +168,13 @@ def _json_lines(path: Path, stream: IO[bytes]) -> Iterator[tuple[int, Any]]:
 
 
 def _json(path: Path, stream: IO[bytes]) -> Iterator[tuple[int, Any]]:
+    packed = path.suffix == ".gz"
+    content = stream.read(LARGEST_JSON + 1 if packed else -1)
+    if packed and len(content) > LARGEST_JSON:
+        message = f"has more than {LARGEST_JSON:,} bytes when unpacked; unpack it, and name that"
+        raise InputError(path, [Fault(message)])
     try:
-        tree = orjson.loads(stream.read())
+        tree = orjson.loads(content)
     except orjson.JSONDecodeError as error:
         raise InputError(path, [Fault(f"is not JSON: {error}", "", error.lineno)]) from error
     yield from enumerate(_leaves(tree), 1)
@@ -178,7 +202,8 @@ def _csv(path: Path, stream: IO[bytes]) -> Iterator[tuple[int, Any]]:
     csv.field_size_limit(max(csv.field_size_limit(), LONGEST_CELL))
     try:
         with io.TextIOWrapper(stream, encoding="utf-8", newline="") as text:
-            for number, row in enumerate(csv.DictReader(text, strict=True), 1):
+            rows = csv.DictReader(_short_lines(path, text), strict=True)
+            for number, row in enumerate(rows, 1):
                 surplus = cast("dict[str | None, Any]", row).pop(None, ())
                 yield number, BrokenLine(SURPLUS) if any(surplus) else row
     except UnicodeDecodeError as error:
