@@ -1,5 +1,6 @@
 """API keys come from the environment or a keyring, and stay out of every text."""
 
+import json
 import logging
 import sys
 from collections.abc import Iterator
@@ -269,3 +270,16 @@ async def test_half_a_key_at_the_end_of_an_excerpt_is_not_shown(monkeypatch):
         await model.close()
 
     assert "planted" not in str(raised.value)
+
+
+@pytest.mark.parametrize("name", ["message", "detail"])
+async def test_a_provider_s_words_are_cut_where_they_are_long(name: str):
+    body = json.dumps({"error": {name: "x" * 2_000_000}}).encode()
+
+    with chat_server(lambda _: Failure(403, body)) as server:
+        model = open_model(ModelSettings(name="openai:m", endpoint=server.url))
+        with pytest.raises(PermanentError) as raised:
+            await model.complete(ASK, Sampling())
+        await model.close()
+
+    assert len(str(raised.value)) < 1000

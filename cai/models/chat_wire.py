@@ -280,7 +280,8 @@ def _message(content: bytes) -> str:
     if isinstance(error, dict):
         words = cast("dict[str, Any]", error)
         code = f" ({words['code']})" if words.get("code") else ""
-        return f"{words.get('message') or words.get('detail') or excerpt(content)}{code}"
+        told = f"{words.get('message') or words.get('detail') or excerpt(content)}{code}"
+        return redacted(told)[:EXCERPT]
     return redacted(str(error))[:EXCERPT]
 
 
