@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 import subprocess
 import sys
@@ -265,10 +266,41 @@ async def test_a_field_that_cannot_be_honoured_is_refused_by_name(
 async def test_a_body_that_is_no_json_is_refused(served: Served):
     async with (
         aiohttp.ClientSession() as session,
-        session.post(f"{served.url}/chat/completions", data=b"{") as answer,
+        session.post(
+            f"{served.url}/chat/completions",
+            data=b"{",
+            headers={"Content-Type": "application/json"},
+        ) as answer,
     ):
         assert answer.status == 400
         assert "not JSON" in (await answer.json())["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("headers", "status", "told"),
+    [
+        ({"Content-Type": "text/plain"}, 415, "must be application/json"),
+        ({"Host": "evil.example:8000"}, 403, "'evil.example' is not this machine"),
+        ({"Host": "["}, 403, "'[' is not this machine"),
+        ({"Host": "localhost:8000"}, 200, ""),
+        ({"Host": "[::1]:8000"}, 200, ""),
+    ],
+    ids=["a form", "another name", "no name", "localhost", "IPv6"],
+)
+async def test_what_a_web_page_could_send_is_refused(
+    served: Served, headers: dict[str, str], status: int, told: str
+):
+    body = json.dumps({"model": served.name, **CHAT})
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(
+            f"{served.url}/chat/completions",
+            data=body,
+            headers={"Content-Type": "application/json", **headers},
+        ) as answer,
+    ):
+        assert answer.status == status
+        assert told in (await answer.json()).get("error", {}).get("message", "")
 
 
 async def test_another_model_is_not_found(served: Served):

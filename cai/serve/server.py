@@ -2,7 +2,8 @@
 
 It answers /v1/models, /v1/chat/completions and /v1/completions, with log-probabilities, seeds
 and stop strings, which the server that transformers brings lacks. It is meant for one machine:
-there is no key, and by default it listens on the loopback address alone.
+there is no key, by default it listens on the loopback address alone, and then it answers no web
+page that asks from a browser.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ import signal
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import orjson
 
@@ -64,7 +67,7 @@ async def serving(
     from aiohttp.web import AppRunner, TCPSite
 
     await model.load()
-    runner = AppRunner(application(model), access_log=None)
+    runner = AppRunner(application(model, host), access_log=None)
     await runner.setup()
     try:
         await TCPSite(runner, host, port).start()
@@ -80,8 +83,13 @@ async def serving(
         await model.close()
 
 
-def application(model: LocalModel) -> Application:
-    """The routes, around a loaded model."""
+def application(model: LocalModel, host: str) -> Application:
+    """The routes, around a loaded model.
+
+    Args:
+        model: what answers.
+        host: that is listened on.
+    """
     from aiohttp import web
 
     started = int(time.time())
@@ -101,11 +109,60 @@ def application(model: LocalModel) -> Application:
             read = await model.read(str(wanted.prompt), wanted.alternatives)
         return _json(text_answer(wanted, generations, read))
 
-    app = web.Application(middlewares=[_errors()], client_max_size=MOST_BYTES)
+    app = web.Application(
+        middlewares=[_errors(), _no_pages(local=is_loopback(host))], client_max_size=MOST_BYTES
+    )
     app.router.add_get("/v1/models", models)
     app.router.add_post("/v1/chat/completions", chat)
     app.router.add_post("/v1/completions", text)
     return app
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host's name or address is this machine's own, which no other can reach."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _no_pages(*, local: bool) -> Any:
+    """A middleware that lets through what a client of ours has sent."""
+    from aiohttp import web
+
+    @web.middleware
+    async def no_pages(
+        request: Request, handler: Callable[[Request], Awaitable[Response]]
+    ) -> Response:
+        _refuse_page(request, local=local)
+        return await handler(request)
+
+    return no_pages
+
+
+def _refuse_page(request: Request, *, local: bool) -> None:
+    """Refuse what a web page in a browser of this machine could send unasked.
+
+    A page can post a form, or plain text, anywhere; JSON only to servers that allow it. And the
+    name of its own server may be made to lead here, which the header ``Host`` tells.
+
+    Args:
+        request: as it came.
+        local: whether the server is for this machine alone.
+
+    Raises:
+        BadRequest: it is none of a client's.
+    """
+    try:
+        name = urlsplit(f"//{request.host}").hostname or ""
+    except ValueError:  # brackets that nothing closes
+        name = request.host
+    if local and not is_loopback(name):
+        raise BadRequest(f"{name!r} is not this machine; ask localhost", status=403)
+    if request.method == "POST" and request.content_type != "application/json":
+        raise BadRequest("the header Content-Type must be application/json", status=415)
 
 
 async def _body(request: Request) -> Any:
