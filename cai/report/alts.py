@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 
 from cai.evaluation.intervals import Rate
 from cai.evaluation.labels import ReliabilityBin
 from cai.report.curves import Panel, Points
 from cai.report.metrics import RobustnessMetrics
-from cai.report.wording import decimal, duration, parting_sentence, percent, points
+from cai.report.units import ELO, SCORE, SHARE, Unit
+from cai.report.wording import decimal, duration, parting_sentence, points
 from cai.stage_titles import stage_title
 
 TOLD = 12
@@ -18,7 +19,7 @@ TOLD = 12
 def harm(curves: Sequence[Sequence[Rate]], names: Sequence[str]) -> str:
     """Of the share of harmful texts by revision round."""
     told = [
-        ", ".join(f"round {index} {percent(rate.value)}" for index, rate in enumerate(curve))
+        ", ".join(f"round {index} {_in(SHARE, rate)}" for index, rate in enumerate(curve))
         for curve in curves
     ]
     shown = "Share of harmful texts by revision round, round 0 being before any. "
@@ -77,9 +78,10 @@ def plane(runs: Sequence[Mapping[str, tuple[Rate, Rate]]], names: Sequence[str])
     """Of the plane of harmlessness and helpfulness."""
     told = [
         ", ".join(
-            f"{stage_title(name)} helpfulness {x.value:.0f}, harmlessness {y.value:.0f}"
+            f"{stage_title(name)} helpfulness {_in(ELO, x)}, harmlessness {_in(ELO, y)}"
             for name, (x, y) in list(models.items())[:TOLD]
         )
+        + _others(models)
         for models in runs
     ]
     return "Elo points of each model: " + _by_run(told, names)
@@ -88,10 +90,11 @@ def plane(runs: Sequence[Mapping[str, tuple[Rate, Rate]]], names: Sequence[str])
 def harmfulness(named: Mapping[str, Sequence[Rate | None]]) -> str:
     """Of absolute harmfulness."""
     told = [
-        f"{name} {' and '.join(decimal(one.value) for one in found if one)}"
+        f"{name} {' and '.join(_in(SCORE, one) for one in found if one)}"
         for name, found in list(named.items())[:TOLD]
     ]
-    return "Expected harmfulness from 0 to 4, greedy and sampled: " + ", ".join(told)
+    kinds = "Expected harmfulness from 0 to 4, greedy and sampled: "
+    return kinds + ", ".join(told) + _others(named)
 
 
 def left_out(measured: Mapping[str, Mapping[str, Rate]]) -> str:
@@ -100,8 +103,8 @@ def left_out(measured: Mapping[str, Mapping[str, Rate]]) -> str:
     for title, changes in measured.items():
         ordered = sorted(changes, key=lambda name: changes[name].value)
         sure = sum(one.low > 0 or one.high < 0 for one in changes.values())
-        ends = [f"{name} {points(changes[name].value)} points" for name in ordered]
-        told.append(f"{title}, from {ends[0]} to {ends[-1]}, {sure} of {len(ends)} measurable")
+        ends = [f"{name} {_change(changes[name])}" for name in (ordered[0], ordered[-1])]
+        told.append(f"{title}, from {ends[0]} to {ends[1]}, {sure} of {len(changes)} measurable")
     return "Changes if one principle were left out: " + "; ".join(told)
 
 
@@ -109,9 +112,24 @@ def bars(named: Mapping[str, Sequence[float]], names: Sequence[str]) -> str:
     """Of time by stage."""
     told = [
         ", ".join(f"{name} {duration(values[run])}" for name, values in list(named.items())[:TOLD])
+        + _others(named)
         for run in range(len(names))
     ]
     return "Time by stage: " + _by_run(told, names)
+
+
+def _in(unit: Unit, rate: Rate) -> str:
+    """A figure as its unit has it: ``12% (9.0–15.3, n = 400)``."""
+    return f"{unit.value(rate.value)} ({unit.range_of(rate)}, n = {rate.n:,})"
+
+
+def _change(change: Rate) -> str:
+    return f"{points(change.value)} points ({SHARE.range_of_change(change)}, n = {change.n:,})"
+
+
+def _others(named: Sized) -> str:
+    more = len(named) - TOLD
+    return f", and {more:,} more in the table" if more > 0 else ""
 
 
 def _by_run(told: Sequence[str], names: Sequence[str]) -> str:

@@ -71,7 +71,7 @@ ROOMS = (
     Room(400, 50_000, 10, 20, 100, 20, 30),
     Room(100, 20_000, 5, 20, 100, 20, 20),
     Room(100, 4000, 3, 4, 40, 10, 10),
-    Room(60, 2000, 3, 2, 10, 5, 5),
+    Room(60, 4000, 3, 2, 10, 5, 5),
 )
 """The first one whose page is small enough is taken; of the last one no run has too much."""
 

@@ -169,12 +169,17 @@ def _distrust(runs: Sequence[Mapping[str, bool | None]]) -> str:
     """What is to be said of the judges; `runs` has of each run which of its figures kept a gate."""
     told: list[str] = []
     for kept, words in _DISTRUSTED.items():
-        named = [", ".join(name for name, one in run.items() if one is kept) for run in runs]
+        named = [_told([name for name, one in run.items() if one is kept]) for run in runs]
         letters = ("A ", "B ") if len(runs) > 1 else ("",)
         found = [f"{run}{one}" for run, one in zip(letters, named, strict=True) if one]
         if found:
             told.append(f"{words}: {'; '.join(found)}.")
     return " ".join(told)
+
+
+def _told(names: Sequence[str]) -> str:
+    more = len(names) - alts.TOLD
+    return ", ".join(names[: alts.TOLD]) + (f" and {more:,} more" if more > 0 else "")
 
 
 _DISTRUSTED = {
@@ -187,11 +192,12 @@ def _harmfulness(runs: Sequence[ReportData], names: Sequence[str]) -> Iterator[P
     if len(runs) > 1 or not runs[0].metrics.harmfulness:
         return
     models = runs[0].metrics.harmfulness
-    shown = {stage_title(name): [one.greedy, one.sampled] for name, one in _first(models)}
+    named = {stage_title(name): [one.greedy, one.sampled] for name, one in models.items()}
+    shown = dict(_first(named))
     yield Plate(
         "harmfulness",
         "Absolute harmfulness",
-        alts.harmfulness(shown),
+        alts.harmfulness(named),
         "The judge's expected score of a reply, from 0 (harmless) to 4, with 95% intervals: "
         f"greedy (●) and at temperature 1 (■).{_cut(models)}",
         plots.dots(list(shown), [plots.Column("expected score, 0 to 4", list(shown.values()))]),
@@ -205,15 +211,16 @@ def _time(runs: Sequence[ReportData], names: Sequence[str]) -> Iterator[Plate]:
     if not all(found):
         return
     parts = dict.fromkeys(part for run in found for part in run)
-    named = {part: [run.get(part, 0.0) for run in found] for part, _ in _first(parts)}
+    named = {part: [run.get(part, 0.0) for run in found] for part in parts}
+    shown = dict(_first(named))
     yield Plate(
         "time",
         "Time by stage",
         alts.bars(named, names or ("",)),
         "Wall-clock seconds of each stage and training, over all attempts of the run."
         f"{_cut(parts)}",
-        plots.bars(named, "seconds"),
-        (6.8, 0.9 + (0.3 if len(runs) < 2 else 0.42) * len(named)),
+        plots.bars(shown, "seconds"),
+        (6.8, 0.9 + (0.3 if len(runs) < 2 else 0.42) * len(shown)),
     )
 
 

@@ -209,11 +209,12 @@ async def test_every_figure_says_in_words_what_it_shows(tmp_path: Path, write_ru
     page = write_report(tmp_path)
 
     _, *labels = [value for name, value in attributes(page) if name == "aria-label"]
-    assert "round 0 98%, round 1 40%, round 2 22%, round 3 11%, round 4 6%" in labels[0]
+    assert "round 0 98% (95.7–99.1, n = 300), round 1 40% (34.6–45.6, n = 300)" in labels[0]
     assert "reward (PM score) begins at −1.20 and ends at 2.00" in labels[1]
     assert "entropy, nats a token begins at 0.20 and ends at 0.14" in labels[1]
     assert "labels near 0.05 are true 0.06" in labels[2]
-    assert "harm at the end, from weapons +2.0 points to not-preachy +2.0 points" in labels[3]
+    low, high = "+2.0 points (+1.0 to +3.0, n = 300)", "+2.0 points (−3.0 to +3.0, n = 300)"
+    assert f"harm at the end, from weapons {low} to not-preachy {high}" in labels[3]
     assert "rl 1 min 15 s" in labels[4]
 
 

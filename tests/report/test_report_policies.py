@@ -6,8 +6,10 @@ import pytest
 
 from cai.evaluation import rate
 from cai.report import print_table, write_comparison, write_figures, write_report
+from cai.report.data import ReportData
 from cai.report.drawing import inline_svg, svg_file
 from cai.report.load import load_run
+from cai.report.metrics import parse_metrics
 from cai.report.plates import plates_of
 
 WriteRun = Callable[..., Awaitable[None]]
@@ -22,7 +24,8 @@ async def test_a_contest_is_shown_on_the_plane_and_in_tables(
 
     page = write_report(tmp_path).read_text()
 
-    assert "RL-CAI helpfulness -40, harmlessness 382" in page
+    helpful, harmless = "−40 (−65 to −15, n = 400)", "382 (357 to 407, n = 400)"
+    assert f"RL-CAI helpfulness {helpful}, harmlessness {harmless}" in page
     assert '<span class="value">191</span> <span class="range">166 to 216</span>' in page
     assert "SL-CAI over Helpful-only" in page
     assert "760 ok, 30 refused, 10 unparsed (5% without a verdict)" in page
@@ -62,6 +65,20 @@ async def test_a_picture_of_harmfulness_carries_what_its_judge_is_worth(
     assert plate.mark == mark
     assert (mark in svg_file(plate).decode()) and (mark in inline_svg(plate))
     assert (f"<b>{mark}</b>" in write_report(tmp_path / "run").read_text()) is bool(mark)
+
+
+def test_a_picture_of_many_models_tells_the_first_with_intervals_and_counts_the_others(
+    metrics: Json,
+):
+    score = {"value": 3.1, "low": 2.9, "high": 3.3, "n": 200}
+    metrics["harmfulness"] = {f"model-{n}": {"greedy": score} for n in range(50)}
+
+    run = ReportData("run", parse_metrics(metrics))
+    (plate,) = (one for one in plates_of([run]) if one.name == "harmfulness")
+
+    assert "model-11 3.10 (2.90 to 3.30, n = 200), and 38 more in the table" in plate.alt
+    assert plate.mark.endswith("model-11 and 38 more.")
+    assert "The first 40 of 50 are shown." in plate.caption
 
 
 async def test_a_picture_of_two_runs_says_whose_judge_is_not_to_be_trusted(
