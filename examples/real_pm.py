@@ -14,10 +14,13 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 import shutil
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from itertools import combinations
+from datetime import UTC, datetime
+from itertools import combinations, groupby
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -53,18 +56,28 @@ Margin = Callable[[Comparison], float]
 
 
 def split_pairs(file: Path, train: int, test: int) -> tuple[list[Comparison], list[Comparison]]:
-    """Judged pairs to learn from, at most `train`, and `test` to measure on, by prompts' hashes.
+    """Judged pairs to learn from, at most `train`, and `test` to measure on.
+
+    Dialogues are divided by the hash of their first turn: HH-RLHF has the same dialogue at several
+    depths, and a deeper one tells which reply of a less deep one was rejected. Of each that is
+    measured on only its first pair is, so that the measured pairs are independent cases.
 
     Raises:
-        InputError: the file has too few pairs that can be read.
+        InputError: the file has too few dialogues that can be read.
     """
     read = read_pairs(PairSet(file=file, kind="harmful"), seed=0)
-    pairs = [pair for pair in read if isinstance(pair, Comparison)]
-    if len(pairs) <= test:
-        fault = Fault(f"has {len(pairs)} pairs that can be read; more than {test} are needed")
-        raise InputError(file, [fault])
-    pairs.sort(key=lambda pair: position(pair.prompt.messages, "split"))
-    return pairs[test : test + train], pairs[:test]
+    pairs = sorted((pair for pair in read if isinstance(pair, Comparison)), key=_place)
+    dialogues = [list(same) for _, same in groupby(pairs, _place)]
+    if len(dialogues) <= test:
+        found = f"{len(dialogues)} dialogues with pairs that can be read"
+        raise InputError(file, [Fault(f"has {found}; more than {test} are needed")])
+    learned = [pair for same in dialogues[test:] for pair in same]
+    return learned[:train], [same[0] for same in dialogues[:test]]
+
+
+def _place(pair: Comparison) -> float:
+    """Where a pair's dialogue comes among all."""
+    return position(pair.prompt.messages[:1], "split")
 
 
 def encoder_with_template(out: Path) -> Path:
@@ -180,7 +193,12 @@ def main(
         "words": words_baseline(learned),
         "encoder": trained_encoder(learned, out),
     }
-    found = {"pairs": {"train": len(learned), "test": len(held_out)}} | compared(margins, held_out)
+    found = {
+        "command": shlex.join(["python", "-m", "examples.real_pm", *sys.argv[1:]]),
+        "date": datetime.now(UTC).date().isoformat(),
+        "pairs": {"train": len(learned), "test": len(held_out)},
+        **compared(margins, held_out),
+    }
     (out / "results.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     typer.echo(f"learned from {len(learned)} pairs, measured on {len(held_out)}")
     for kind in ("accuracy", "difference"):

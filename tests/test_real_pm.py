@@ -72,17 +72,43 @@ def test_the_words_baseline_learns_a_word():
     assert margin(pair("new", "sure", "sorry")) < 0
 
 
-def test_pairs_to_learn_from_and_to_measure_on_share_none(tmp_path: Path):
-    path = tmp_path / "pairs.jsonl"
-    rows = [{"prompt": f"q{n}", "chosen": "yes", "rejected": "no"} for n in range(50)]
+def written(path: Path, dialogues: int, deep: int) -> Path:
+    """Pairs of dialogues; each is there at as many depths as `deep` says, as in HH-RLHF."""
+    rows = []
+    for number in range(dialogues):
+        for depth in range(deep):
+            later = f"\n\nAssistant: no\n\nHuman: and then {number}?" * depth
+            asked = f"\n\nHuman: question {number}{later}\n\nAssistant:"
+            rows.append({"chosen": f"{asked} yes", "rejected": f"{asked} no"})
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
 
-    learned, held_out = split_pairs(path, train=30, test=10)
 
-    assert (len(learned), len(held_out)) == (30, 10)
-    assert not {one.prompt.id for one in learned} & {one.prompt.id for one in held_out}
-    with pytest.raises(InputError, match="has 50 pairs that can be read; more than 50 are needed"):
-        split_pairs(path, train=30, test=50)
+@pytest.mark.parametrize("deep", [1, 3], ids=["one-turn", "nested"])
+def test_dialogues_to_learn_from_and_to_measure_on_share_none(tmp_path: Path, deep: int):
+    path = written(tmp_path / "pairs.jsonl", 50, deep)
+
+    learned, held_out = split_pairs(path, train=1000, test=10)
+
+    first = [{one.prompt.messages[0] for one in pairs} for pairs in (learned, held_out)]
+    assert not first[0] & first[1]
+    assert (len(learned), len(held_out), len(first[1])) == (40 * deep, 10, 10)
+    assert len(split_pairs(path, train=30, test=10)[0]) == 30
+
+
+def test_too_few_dialogues_are_refused(tmp_path: Path):
+    path = written(tmp_path / "pairs.jsonl", 5, deep=3)
+
+    with pytest.raises(InputError, match=r"has 5 dialogues .* more than 5 are needed"):
+        split_pairs(path, train=1, test=5)
+
+
+@pytest.mark.skipif(not REAL.is_file(), reason="the real pairs lie beside the project")
+def test_no_real_dialogue_is_both_learned_from_and_measured_on():
+    learned, held_out = split_pairs(REAL, train=1500, test=300)
+
+    opened = {one.prompt.messages[0].content for one in learned}
+    assert not [one for one in held_out if one.prompt.messages[0].content in opened]
 
 
 @pytest.mark.slow
@@ -95,7 +121,7 @@ def test_an_encoder_learns_real_judgements_and_is_held_against_baselines(tmp_pat
     app = typer.Typer()
     app.command()(main)
 
-    # All 1,495 pairs, as docs/preference-models.md has them, take most of an hour on a busy core.
+    # All pairs, as docs/preference-models.md has them, take most of an hour on a busy core.
     command = [str(REAL), "--out", str(tmp_path), "--train", "200", "--test", "100"]
     result = CliRunner().invoke(app, command, catch_exceptions=False)
 
@@ -104,4 +130,6 @@ def test_an_encoder_learns_real_judgements_and_is_held_against_baselines(tmp_pat
     assert found["accuracy"]["encoder"]["n"] == found["pairs"]["test"] == 100
     for one in found["difference"].values():
         assert (one["said"] == "better") == (one["low"] > 0)
+    assert found["command"].startswith("python -m examples.real_pm ")
+    assert found["date"]
     assert "encoder less words" in result.stdout
