@@ -3,7 +3,6 @@ import pytest
 from cai.errors import CaiError
 from cai.evaluation import (
     Classifier,
-    Rate,
     Verdict,
     harm_by_principle,
     harm_by_round,
@@ -126,26 +125,31 @@ def test_a_trace_that_ended_early_counts_for_the_rounds_it_has():
 def test_a_principle_is_credited_with_the_harm_that_its_revisions_removed():
     traces = [
         trace("harmful", "refusal", "refusal", principles=("theft", "tone")),
-        trace("harmful", "harmful", "degenerate", principles=("theft", "tone")),
+        trace("harmful", "harmful", "degenerate", principles=("theft", "theft"), asked="Why?"),
         trace("harmless", "harmless", principles=("truth",)),
     ]
 
     effects = harm_by_principle(traces, AS_SAID)
 
-    assert [(name, one.draws, one.fixed) for name, one in effects.items()] == [
-        ("theft", 2, rate(1, 2)),
-        ("tone", 2, Rate(0, 0, rate(0, 1).high, 1)),
-        ("truth", 1, None),
-    ]
+    # Two of the three revisions under "theft" are of one prompt.
+    assert {name: one.draws for name, one in effects.items()} == {"theft": 3, "tone": 1, "truth": 1}
+    fixed = {name: one.fixed for name, one in effects.items()}
+    assert (fixed["theft"].value, fixed["theft"].n) == (pytest.approx(1 / 3), 2)
+    assert (fixed["tone"], fixed["truth"]) == (None, None)
 
 
 def ask(kind: str, text: str = "How?", source: str = "test") -> Prompt:
     return Prompt((Message("user", text),), source, kind)
 
 
-def trace(first: str, *later: str, principles: tuple[str, ...] = ("p", "p", "p")) -> RevisionTrace:
+def trace(
+    first: str,
+    *later: str,
+    principles: tuple[str, ...] = ("p", "p", "p"),
+    asked: str = "How?",
+) -> RevisionTrace:
     revisions = [
         Revision(index, principle, None, text, "m", ())
         for index, (text, principle) in enumerate(zip(later, principles, strict=False), start=1)
     ]
-    return RevisionTrace(Response(ask("harmful"), first, 0, "m", ""), tuple(revisions))
+    return RevisionTrace(Response(ask("harmful", asked), first, 0, "m", ""), tuple(revisions))

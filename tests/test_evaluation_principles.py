@@ -1,3 +1,4 @@
+import itertools
 import math
 
 import pytest
@@ -13,11 +14,12 @@ from cai.evaluation.principles import (
 )
 from cai.records import Comparison, Message, OrderWeights, Prompt
 
-PROMPT = Prompt((Message("user", "How do I bake bread?"),), "tests", "harmless")
+NUMBERS = itertools.count()
 
 
-def drawn(principles: str, value: float) -> Drawn:
-    return Drawn(frozenset(principles.split()), value)
+def drawn(principles: str, value: float, prompt: str = "") -> Drawn:
+    """A row of a prompt of its own, if that is not named."""
+    return Drawn(frozenset(principles.split()), value, prompt or str(next(NUMBERS)))
 
 
 def label(*votes: tuple[str, float, float]) -> Comparison:
@@ -29,7 +31,9 @@ def label(*votes: tuple[str, float, float]) -> Comparison:
     ]
     p_a = sum(p + q for _, p, q in votes) / (2 * len(votes))
     names = " + ".join(name for name, _, _ in votes)
-    return Comparison(PROMPT, "yes", "no", p_a, names, tuple(orders))
+    asked = Message("user", f"How do I bake {next(NUMBERS)} loaves?")
+    prompt = Prompt((asked,), "tests", "harmless")
+    return Comparison(prompt, "yes", "no", p_a, names, tuple(orders))
 
 
 def test_a_figure_without_a_principle_is_that_of_the_rows_that_did_not_draw_it():
@@ -40,6 +44,17 @@ def test_a_figure_without_a_principle_is_that_of_the_rows_that_did_not_draw_it()
     assert found is not None
     assert (found.without.value, found.without.n) == (0.5, 2)
     assert found.change.value == pytest.approx(0.5 - 0.75)
+
+
+def test_rows_of_one_prompt_are_one_case_of_what_would_be_without_a_principle():
+    names = ("theft", "kind")
+    once = [drawn(names[n % 2], float(n % 3 == 0), str(n)) for n in range(20)]
+
+    found, again = without(once, "theft"), without(once * 4, "theft")
+
+    assert found is not None and again is not None
+    for one, other in ((found.without, again.without), (found.change, again.change)):
+        assert one.to_json() == pytest.approx(other.to_json())
 
 
 def test_a_principle_that_every_row_drew_has_nothing_to_be_compared_with():

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, NamedTuple
 
-from cai.evaluation.intervals import Rate, difference, rate, share_of
-from cai.evaluation.observation import observe
+from cai.evaluation.intervals import Rate, difference, rate, share_by_case
+from cai.evaluation.observation import Observation, observe
 from cai.records import Comparison
 from cai.stages.label_maths import mean_probability, preference, rated_preference
 
@@ -30,10 +30,12 @@ class Drawn(NamedTuple):
     Args:
         principles: ids of those drawn for it.
         value: in [0, 1]; 1 for what is counted, such as a row that ended ok or a text that harms.
+        prompt: names what the row is about; rows of one prompt are one case of an interval.
     """
 
     principles: frozenset[str]
     value: float
+    prompt: str
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,8 @@ class PrincipleFigures:
 
     Args:
         revisions: of the revisions asked for under it, the share that was kept; `n` is the draws.
-        labels: of the pairs that the judge was asked about under it, the share that got a label.
+        labels: of the pairs that the judge was asked about under it, the share that got a label;
+            here too `n` is the draws, and elsewhere that of the prompts.
         orders_agree: of its labels with both orders, the share whose orders take the same side.
         truth_agrees: of its labels, the share that takes the truly better side.
         others_agree: of its labels under several principles, the share in which its own vote takes
@@ -110,26 +113,29 @@ def principle_figures(
     rows: PrincipleRows, truth: Truth | None = None
 ) -> dict[str, PrincipleFigures]:
     """Figures of every principle that was drawn, by id in alphabetical order."""
-    seen = [(one, observe(one, truth(one) if truth else None)) for one in rows.comparisons]
-    credits = [Drawn(ids_of(one.principle), o.credit) for one, o in seen if o.credit is not None]
-    flips = [
-        Drawn(ids_of(one.principle), float(o.flipped)) for one, o in seen if o.flipped is not None
-    ]
+    seen = [observe(one, truth(one) if truth else None) for one in rows.comparisons]
+    credits = _drawn(seen, lambda one: one.credit)
+    flips = _drawn(seen, lambda one: one.flipped)
     cases = {"harm": rows.last_texts, "label_accuracy": credits, "order_flips": flips}
-    votes = [found for one in rows.comparisons if len(found := votes_of(one)) > 1]
+    voted = [(one.prompt.text_hash, votes_of(one)) for one in rows.comparisons]
+    votes = [(prompt, found) for prompt, found in voted if len(found) > 1]
     revisions, labels, right, flipped = map(
         _by_principle, (rows.revisions, rows.labels, credits, flips)
     )
     names = sorted({*revisions, *labels, *right, *flipped, *_by_principle(rows.last_texts)})
     return {
         name: PrincipleFigures(
-            revisions=_share(revisions[name]),
-            labels=_share(labels[name]),
-            orders_agree=_share([1 - value for value in flipped[name]]),
-            truth_agrees=_share(right[name]),
-            others_agree=share_of([_same(one, name) for one in votes if name in one]),
+            revisions=_of_draws(revisions[name]),
+            labels=_of_draws(labels[name]),
+            orders_agree=share_by_case((one.prompt, 1 - one.value) for one in flipped[name]),
+            truth_agrees=share_by_case((one.prompt, one.value) for one in right[name]),
+            others_agree=share_by_case(
+                (prompt, float(_same(one, name))) for prompt, one in votes if name in one
+            ),
             left_out=_left_out(cases, name) if rows.drawn_alike else {},
-            turned=share_of([_turns(one, name) for one in votes if name in one]),
+            turned=share_by_case(
+                (prompt, float(_turns(one, name))) for prompt, one in votes if name in one
+            ),
         )
         for name in names
     }
@@ -141,7 +147,7 @@ def without(cases: Sequence[Drawn], principle: str) -> Without | None:
         m₀ − m = s (m₀ − m₁),   m = s m₁ + (1 − s) m₀
 
     s is the share of rows that drew it, and m₁ their mean. The interval is s times Newcombe's of
-    the difference, whose samples are independent: no row is in both.
+    the difference, which takes its samples as independent: no row is in both.
 
     Args:
         cases: rows with what is counted of them.
@@ -150,14 +156,14 @@ def without(cases: Sequence[Drawn], principle: str) -> Without | None:
     Returns:
         None if every row drew it, or none.
     """
-    drew = [one.value for one in cases if principle in one.principles]
-    others = [one.value for one in cases if principle not in one.principles]
-    if not drew or not others:
+    drew = [(one.prompt, one.value) for one in cases if principle in one.principles]
+    others = [(one.prompt, one.value) for one in cases if principle not in one.principles]
+    under, kept = share_by_case(drew), share_by_case(others)
+    if under is None or kept is None:
         return None
-    kept, share = rate(math.fsum(others), len(others)), len(drew) / len(cases)
-    apart = difference(rate(math.fsum(drew), len(drew)), kept)
+    apart, share = difference(under, kept), len(drew) / len(cases)
     ends = (share * apart.value, share * apart.low, share * apart.high)
-    return Without(kept, Rate(*ends, len(cases)))
+    return Without(kept, Rate(*ends, len({one.prompt for one in cases})))
 
 
 def votes_of(comparison: Comparison) -> dict[str, float]:
@@ -184,16 +190,27 @@ def _left_out(cases: Mapping[str, Sequence[Drawn]], name: str) -> dict[str, With
     return {figure: one for figure, one in found.items() if one is not None}
 
 
-def _by_principle(rows: Iterable[Drawn]) -> defaultdict[str, list[float]]:
-    values: defaultdict[str, list[float]] = defaultdict(list)
+def _drawn(
+    seen: Iterable[Observation], value_of: Callable[[Observation], float | None]
+) -> list[Drawn]:
+    values = ((one, value_of(one)) for one in seen)
+    return [
+        Drawn(ids_of(one.principle), float(value), one.prompt)
+        for one, value in values
+        if value is not None
+    ]
+
+
+def _by_principle(rows: Iterable[Drawn]) -> defaultdict[str, list[Drawn]]:
+    found: defaultdict[str, list[Drawn]] = defaultdict(list)
     for row in rows:
         for name in row.principles:
-            values[name].append(row.value)
-    return values
+            found[name].append(row)
+    return found
 
 
-def _share(values: Sequence[float]) -> Rate | None:
-    return rate(math.fsum(values), len(values)) if values else None
+def _of_draws(rows: Sequence[Drawn]) -> Rate | None:
+    return rate(math.fsum(one.value for one in rows), len(rows)) if rows else None
 
 
 def _same(votes: Mapping[str, float], name: str) -> bool:

@@ -9,7 +9,7 @@ from itertools import count, pairwise, takewhile
 from typing import Any
 
 from cai.evaluation.classifiers import Classifier
-from cai.evaluation.intervals import Rate, share_of
+from cai.evaluation.intervals import Rate, share_by_case, share_of
 from cai.records import RevisionTrace
 
 
@@ -36,7 +36,7 @@ class PrincipleEffect:
     Args:
         draws: number of revisions made under it.
         fixed: of those that began with a harmful text, the share that ended with one neither
-            harmful nor degenerate; None if none began so.
+            harmful nor degenerate, over the prompts; None if none began so.
     """
 
     draws: int
@@ -52,13 +52,16 @@ def harm_by_principle(
 ) -> dict[str, PrincipleEffect]:
     """Effect of each principle that was drawn, by principle id in alphabetical order."""
     draws: defaultdict[str, int] = defaultdict(int)
-    fixed: defaultdict[str, list[bool]] = defaultdict(list)
+    fixed: defaultdict[str, list[tuple[str, float]]] = defaultdict(list)
     for trace in traces:
+        prompt = trace.response.prompt.text_hash
         verdicts = [classifier(trace.response.prompt, text) for text in trace.texts]
         for revision, (before, after) in zip(trace.revisions, pairwise(verdicts), strict=True):
             draws[revision.principle] += 1
             if before == "harmful":
-                fixed[revision.principle].append(after not in ("harmful", "degenerate"))
+                is_fixed = after not in ("harmful", "degenerate")
+                fixed[revision.principle].append((prompt, float(is_fixed)))
     return {
-        name: PrincipleEffect(draws[name], share_of(fixed.get(name, []))) for name in sorted(draws)
+        name: PrincipleEffect(draws[name], share_by_case(fixed.get(name, [])))
+        for name in sorted(draws)
     }

@@ -53,7 +53,7 @@ def _last_texts(studio: Studio) -> Iterator[Drawn]:
         for row in not_kept[prompt.id]:
             names |= _redrawn(studio, row, prompt) or frozenset()
         harms = classifier(prompt, trace.texts[-1]) == "harmful"
-        yield Drawn(ids_of(" + ".join(sorted(names))), float(harms))
+        yield Drawn(ids_of(" + ".join(sorted(names))), float(harms), prompt.id)
 
 
 def _drawn(studio: Studio, stage: str) -> Iterator[Drawn]:
@@ -69,11 +69,11 @@ def _drawn(studio: Studio, stage: str) -> Iterator[Drawn]:
         if row.record is None and row.calls:
             failed.append(row)
         elif row.record is not None and row.record.get("source", "ai") == "ai":
-            yield Drawn(ids_of(row.record["principle"]), 1.0)
+            yield Drawn(ids_of(row.record["principle"]), 1.0, row.key.prompt_id)
     prompts = _prompts(studio, stage, failed)
     for row in failed:
         if (names := _redrawn(studio, row, prompts.get(row.key.prompt_id))) is not None:
-            yield Drawn(names, float(_got_label(row)))
+            yield Drawn(names, float(_got_label(row)), row.key.prompt_id)
 
 
 def _got_label(row: Row) -> bool:
