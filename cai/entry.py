@@ -8,11 +8,10 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-import typer
-
 from cai.errors import CaiError
 from cai.redaction import keep_keys_out_of_logs
 from cai.stopping import Terminated, heed_termination
+from cai.terminal import say
 
 INTERRUPTED, TERMINATED = 130, 143
 """Exit codes of a process that Ctrl-C or SIGTERM has stopped, as shells have them."""
@@ -48,14 +47,14 @@ def _exit_code(app: Callable[[], Any], name: str) -> Any:
     try:
         app()
     except CaiError as error:
-        typer.echo(f"{name}: {error}", err=True)
+        say(f"{name}: {error}", error=True)
         return 1
     except SystemExit as stop:
         if stop.code == INTERRUPTED:  # typer has made it of the KeyboardInterrupt
-            typer.echo(stopped, err=True)
+            say(stopped, error=True)
         return stop.code
     except Terminated:
-        typer.echo(stopped, err=True)
+        say(stopped, error=True)
         return TERMINATED
     except BrokenPipeError:
         # The reader of our output went away, as `| head` does; there is nobody to tell.
@@ -64,7 +63,7 @@ def _exit_code(app: Callable[[], Any], name: str) -> Any:
     except OSError as error:
         if error.errno not in NO_ROOM:
             raise
-        typer.echo(f"{name}: {error}; make room on the disk, and give the same command", err=True)
+        say(f"{name}: {error}; make room on the disk, and give the same command", error=True)
         return 1
     return 0
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch.distributed as distributed
@@ -16,6 +18,7 @@ import torch.distributed as distributed
 from cai.entry import run_app
 from cai.errors import CaiError
 
+ROOT = Path(__file__).parents[1]
 KEY = "planted-0123456789"
 ALONE = """
 import os, signal
@@ -68,6 +71,22 @@ def test_what_stops_a_command_is_told_in_words(
 
     assert ended.value.code == code
     assert capsys.readouterr().err == told
+
+
+def test_an_error_moves_no_cursor(capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit):
+        run_app(raises(CaiError("a server said \x1b[2J\x9b1A\u202eok\n\tand more")), "cai")
+
+    assert capsys.readouterr().err == "cai: a server said  [2J 1A ok\n\tand more\n"
+
+
+def test_a_command_says_all_but_json_by_what_takes_control_characters_out():
+    files = [*ROOT.glob("cai/cli/*.py"), *ROOT.glob("cai/*.py"), *ROOT.glob("trainers/*.py")]
+    written = re.compile(r"typer\.echo\((?!orjson|told\.decode|json_schema|__version__|f\"\\rstep)")
+
+    found = [file.name for file in files if written.search(file.read_text(encoding="utf-8"))]
+
+    assert found == ["terminal.py"]
 
 
 def test_sigterm_is_told_as_ctrl_c_is(capsys: pytest.CaptureFixture[str]):

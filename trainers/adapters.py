@@ -19,6 +19,7 @@ from cai.errors import Fault, InputError, MissingDependency, RunError
 from cai.models.weights import NO_CODE
 from cai.models.weights_errors import reading_weights, writing_weights
 from cai.outputs import check_folder
+from cai.terminal import say
 from cai.whole import replace_folder
 from trainers.card import write_model_card
 from trainers.environment import prepare_environment
@@ -233,7 +234,7 @@ def main(
     Example: python -m trainers.adapters runs/microworld/models/sl_cai merged
     """
     merge_adapter(adapter, out)
-    typer.echo(f"{out}: {adapter} merged into its base")
+    say(f"{out}: {adapter} merged into its base")
 
 
 if __name__ == "__main__":

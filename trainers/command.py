@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Generic, NamedTuple, TypeVar
 import typer
 from pydantic import BaseModel
 
+from cai import terminal
 from cai.entry import run_app
 from cai.errors import CaiError
 from trainers.environment import is_launched
@@ -235,7 +236,7 @@ def progress() -> Report | None:
 def say(result: TrainingResult) -> None:
     """Tell what was made."""
     if int(os.environ.get("RANK", "0")) == 0:
-        typer.echo("\n".join(_lines(result)))
+        terminal.say("\n".join(_lines(result)))
 
 
 def _lines(result: TrainingResult) -> list[str]:

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from cai.errors import Fault, InputError
+from cai.terminal import say
 
 FOLDER = Path(__file__).with_name("accelerate")
 
@@ -30,7 +31,7 @@ def main(
     files = launch_files()
     if name not in files:
         raise InputError("name", [Fault(f"must be one of {', '.join(files)}; met {name!r}")])
-    typer.echo(files[name])
+    say(str(files[name]))
 
 
 if __name__ == "__main__":

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from cai.terminal import say
+
 app = typer.Typer(help="Look at and stop batches at providers.", no_args_is_help=True)
 
 Run = Annotated[Path, typer.Argument(help="Run folder.")]
@@ -28,7 +30,7 @@ def list_(
     for found in listed:
         print_batches(found)
     if not any(found.batches for found in listed):
-        typer.echo(f"no batches in {path}")
+        say(f"no batches in {path}")
 
 
 @app.command()
@@ -46,9 +48,9 @@ def cancel(
 
     cancelled = cancel_batches(run, batch)
     for one in cancelled:
-        typer.echo(f"batch {one.id}: {one.words}, {one.done:,} of {one.requests:,} calls had ended")
+        say(f"batch {one.id}: {one.words}, {one.done:,} of {one.requests:,} calls had ended")
     if not cancelled:
-        typer.echo(f"{run} has no batch at a provider")
+        say(f"{run} has no batch at a provider")
 
 
 @app.command()
@@ -60,7 +62,7 @@ def forget(run: Run, batch: Annotated[str, typer.Argument(help="Number or id.")]
     from cai.pipeline.batch_commands import forget_batch
 
     given_up = forget_batch(run, batch)
-    typer.echo(
+    say(
         f"batch {given_up.name} is given up: the next command asks its {given_up.requests:,} "
         "calls again, where the run needs them"
     )

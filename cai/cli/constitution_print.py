@@ -7,11 +7,13 @@ from collections.abc import Iterable
 from rich.console import Console
 from rich.markup import escape
 
+from cai.terminal import shown
+
 
 def print_lines(lines: Iterable[str]) -> None:
     """Print lines as they are, to the standard output of this moment."""
     for line in lines:
-        console().print(escape(line), soft_wrap=True, highlight=False)
+        console().print(escape(shown(line)), soft_wrap=True, highlight=False)
 
 
 def console() -> Console:

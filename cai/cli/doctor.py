@@ -8,6 +8,8 @@ from typing import Annotated
 import orjson
 import typer
 
+from cai.terminal import say
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 
@@ -26,7 +28,7 @@ def doctor(as_json: AsJson = False) -> None:
     else:
         width = max(len(one.name) for one in findings)
         for one in findings:
-            typer.echo(f"{one.state:<8} {one.name:<{width}}  {one.told}")
+            say(f"{one.state:<8} {one.name:<{width}}  {one.told}")
             if one.fix:
-                typer.echo(f"{'':<8} {'':<{width}}  → {one.fix}")
+                say(f"{'':<8} {'':<{width}}  → {one.fix}")
     raise typer.Exit(1 if stopped else 0)

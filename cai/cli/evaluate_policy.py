@@ -13,6 +13,7 @@ import typer
 from cai.cli.options import Spending, countable, taking
 from cai.cli.run import Order, Run, Set, planned
 from cai.errors import CaiError
+from cai.terminal import say
 
 if TYPE_CHECKING:
     from cai.pipeline.contenders import Contenders
@@ -208,4 +209,4 @@ def policy(wanted: PoliciesWanted) -> None:
     from cai.report.table import print_table
 
     print_table(metrics)
-    typer.echo(f"report: {plan.folder.report}")
+    say(f"report: {plan.folder.report}")

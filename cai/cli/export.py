@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from cai.terminal import say
+
 if TYPE_CHECKING:
     from cai.export.run_export import Exported
 
@@ -44,8 +46,8 @@ def export(
         folder.path, place, format, minimum_margin=minimum_margin, file_type=file_type
     )
     for line in _lines(exported):
-        typer.echo(line)
-    typer.echo(f"wrote {place}")
+        say(line)
+    say(f"wrote {place}")
 
 
 def _lines(exported: Exported) -> Iterator[str]:

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
+from cai.terminal import shown
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -48,7 +50,7 @@ def print_forecast(
         console.width = WIDTH
     console.print(forecast_table(forecast))
     for line in advice(forecast, sampled=sampled, samples=samples, states=states):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        console.print(shown(line), markup=False, highlight=False, soft_wrap=True)
 
 
 def counting(*, shown: bool = True) -> AbstractContextManager[object]:

@@ -12,6 +12,7 @@ import typer
 
 from cai.cli.options import Spending, taking
 from cai.cli.run import ForeseeableOrder, Limit, Recipe, Run, Set, carry_out
+from cai.terminal import say
 
 if TYPE_CHECKING:
     from cai.pipeline.best_of_data import BestOfTask
@@ -130,8 +131,8 @@ def prompts(wanted: PromptsWanted) -> None:
         budget=Budget(wanted.max_cost, wanted.max_calls),
     )
     for reason, count in written.left_out.items():
-        typer.echo(f"{count:>7}  {reason}")
-    typer.echo(f"{written.kept:>7}  of {written.asked} kept in {wanted.out}; rows: {folder.path}")
+        say(f"{count:>7}  {reason}")
+    say(f"{written.kept:>7}  of {written.asked} kept in {wanted.out}; rows: {folder.path}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,13 +184,13 @@ def best_of(wanted: BestOfWanted) -> None:
     budget = Budget(wanted.max_cost, wanted.max_calls)
     written = generate_best_of(task, command=command, budget=budget)
     for reason, count in written.left_out.items():
-        typer.echo(f"left out: {count} {reason}")
+        say(f"left out: {count} {reason}")
     for split, count in written.rows.items():
-        typer.echo(f"{count:>7}  prompts in {task.folder.dataset('best_of') / split}")
+        say(f"{count:>7}  prompts in {task.folder.dataset('best_of') / split}")
     ends = {
         name: f" (95% interval {one.low:.3f} to {one.high:.3f}, n={one.n})"
         for name, one in written.intervals.items()
     }
-    typer.echo(f"mean score {written.score:.3f}{ends.get('score', '')}")
-    typer.echo(f"of the best {written.best_score:.3f}{ends.get('best_score', '')}")
-    typer.echo(f"KL {written.kl:.3f}{ends.get('kl', '')} nats, at most {written.kl_bound:.3f}")
+    say(f"mean score {written.score:.3f}{ends.get('score', '')}")
+    say(f"of the best {written.best_score:.3f}{ends.get('best_score', '')}")
+    say(f"KL {written.kl:.3f}{ends.get('kl', '')} nats, at most {written.kl_bound:.3f}")

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cai.terminal import say
+
 if TYPE_CHECKING:
     from cai.publishing.hub import Target
     from cai.publishing.publication import Publication
@@ -40,11 +42,11 @@ def push(
     target = hub.Target(repository, is_public=public)
     publication = gather(existing_run(run), what, license)
     for line in _lines(publication, target):
-        typer.echo(line)
+        say(line)
     if go:
-        typer.echo(f"sent: {hub.push(publication, target)}")
+        say(f"sent: {hub.push(publication, target)}")
     else:
-        typer.echo("nothing was sent; the same command with --go sends it")
+        say("nothing was sent; the same command with --go sends it")
 
 
 def _lines(publication: Publication, target: Target) -> Iterator[str]:

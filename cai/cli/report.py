@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from cai.terminal import say
+
 
 def report(
     run: Annotated[Path, typer.Argument(help="Run folder.")],
@@ -27,7 +29,7 @@ def report(
         written = write_report(run, out)
     else:
         written = write_comparison(run, run_b, out or run_b / "comparison.html")
-    typer.echo(f"wrote {written}")
+    say(f"wrote {written}")
     if figures is not None:
         files = write_figures([run] if run_b is None else [run, run_b], figures)
-        typer.echo(f"wrote {len(files)} files to {figures}")
+        say(f"wrote {len(files)} files to {figures}")

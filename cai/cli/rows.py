@@ -22,6 +22,7 @@ from cai.cli.options import MaxCalls, MaxCost, countable
 from cai.cli.row_names import open_run, row_name
 from cai.errors import CaiError
 from cai.records import Row, RowKey, RowStatus
+from cai.terminal import say
 
 if TYPE_CHECKING:
     from cai.engine import Ledger
@@ -68,9 +69,9 @@ def list_rows(
         most = LISTED if limit is None else limit
         for row in islice(rows, most):
             reason = f"  {row.reason}" if row.reason else ""
-            typer.echo(f"{row_name(row.key)}  {row.status}{reason}")
+            say(f"{row_name(row.key)}  {row.status}{reason}")
         if chosen > most:
-            typer.echo(f"{chosen - most} more are not listed; --limit N lists N, --json all")
+            say(f"{chosen - most} more are not listed; --limit N lists N, --json all")
 
 
 app.command()(rows_show.show)
@@ -105,7 +106,7 @@ def rerun(
         raise CaiError("name the rows (--status error,truncated), or drop settings with --forget")
     if forget:
         dropped = rerunning.forget(folder, stage)
-        typer.echo(f"settings of {dropped} rows dropped; the next `cai run` makes them without")
+        say(f"settings of {dropped} rows dropped; the next `cai run` makes them without")
         return
     ends = _ends(status) or Ends(())
     wanted = rerunning.Wanted(ends.statuses, stage, tuple(set_ or ()), ends.by_fallback)
@@ -179,28 +180,28 @@ def _table(ledger: Ledger) -> Table:
 def _tell(redone: Redone, run: Path, status: str) -> None:
     """Say what a rerun did: rows before and after, data sets, and what is now out of date."""
     if not (redone.rows or redone.continued):
-        typer.echo(f"no row of {run} ended as {status}; nothing to make again")
+        say(f"no row of {run} ended as {status}; nothing to make again")
         return
     if redone.continued:
-        typer.echo(f"{redone.continued} of the rows were left by a rerun that was stopped")
+        say(f"{redone.continued} of the rows were left by a rerun that was stopped")
     table = Table("stage", "status", "before", "after")
     for key in sorted({*redone.before, *redone.after}):
         table.add_row(*key, str(redone.before.get(key, 0)), str(redone.after.get(key, 0)))
     Console(emoji=False).print(table)
-    typer.echo(
+    say(
         f"{redone.rows + redone.continued - redone.lost} rows made again, {redone.calls} calls made"
     )
     if not redone.calls and redone.before == redone.after:
-        typer.echo("the ledger has the answers to these very calls; --set changes what is asked")
+        say("the ledger has the answers to these very calls; --set changes what is asked")
     if redone.lost:
-        typer.echo(
+        say(
             f"{redone.lost} rows left as they were: the recipe has lost their prompts, "
             "or the run their model"
         )
     for name, changed in redone.datasets.items():
-        typer.echo(f"datasets/{name} {'written anew' if changed else 'is as it was'}")
+        say(f"datasets/{name} {'written anew' if changed else 'is as it was'}")
     for name in redone.outdated:
-        typer.echo(
+        say(
             f"models/{name} learned from the data as it was; "
             f"`cai run {run}/recipe.yaml --run {run}` trains it anew"
         )

@@ -12,6 +12,7 @@ import typer
 from cai.cli.row_names import is_meant, open_run, row_name
 from cai.errors import RunError
 from cai.records import Row
+from cai.terminal import say
 
 if TYPE_CHECKING:
     from cai.engine import StoredCall
@@ -39,7 +40,7 @@ def show(
         explainer = Explainer(ledger)
         for one in found:
             for line in _whole(one, explainer):
-                typer.echo(line)
+                say(line)
 
 
 def _whole(row: Row, explainer: Explainer) -> Iterator[str]:

@@ -13,6 +13,7 @@ import typer
 
 from cai.cli.options import DryRun, MaxCalls, MaxCost, Sample, check_dry_run, countable, taking
 from cai.errors import CaiError
+from cai.terminal import say
 
 if TYPE_CHECKING:
     from cai.pipeline import Step
@@ -148,7 +149,7 @@ def do_steps(order: Order, until: Goal) -> None:
         budget=Budget(order.max_cost, order.max_calls),
     )
     print_table(metrics)
-    typer.echo(f"report: {plan.folder.report}")
+    say(f"report: {plan.folder.report}")
 
 
 def foretell(order: Order, until: Goal, sample: int) -> None:
@@ -195,6 +196,6 @@ def planned(order: Order, until: Goal) -> tuple[Plan, Sequence[Step]]:
         check_folder(folder.path, "--run")
     if kept := len(read_reruns(folder.reruns).rows):
         drop = f"`cai rows rerun {folder.path} --forget` drops them"
-        typer.echo(f"{kept} rows keep the settings of a rerun; {drop}")
+        say(f"{kept} rows keep the settings of a rerun; {drop}")
     reused = [existing_run(other).ledger for other in order.reuse or ()]
     return Plan(recipe, folder, shard=shard, reuse=reused), steps

@@ -8,6 +8,8 @@ from typing import Annotated
 import orjson
 import typer
 
+from cai.terminal import say
+
 app = typer.Typer(help="Look at runs.", no_args_is_help=True)
 
 
@@ -30,7 +32,7 @@ def list_(
     elif runs:
         print_runs(runs)
     else:
-        typer.echo(f"no runs in {folder}")
+        say(f"no runs in {folder}")
 
 
 @app.command()
@@ -45,11 +47,11 @@ def merge(
     from cai.pipeline.merging import merge_runs
 
     merged = merge_runs(out, runs)
-    typer.echo(f"{out}: {merged.calls} calls and {merged.rows} rows of {len(runs)} runs")
+    say(f"{out}: {merged.calls} calls and {merged.rows} rows of {len(runs)} runs")
     if merged.absent:
         absent = ", ".join(str(shard) for shard in merged.absent)
-        typer.echo(f"not among them: shard {absent}; going on buys what they lack")
-    typer.echo(f"go on with: cai run {out / 'recipe.yaml'} --run {out}")
+        say(f"not among them: shard {absent}; going on buys what they lack")
+    say(f"go on with: cai run {out / 'recipe.yaml'} --run {out}")
 
 
 @app.command()

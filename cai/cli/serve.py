@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from cai.errors import CaiError
+from cai.terminal import say
 
 
 def serve(
@@ -47,7 +48,7 @@ def _serve_here(model: str, adapter: str, device: str, host: str, port: int) -> 
         raise CaiError(f"{model} is on a server already; serve a folder, hf:ORG/NAME or microworld")
     asyncio.run(
         serve_until_stopped(
-            opened, host, port, lambda url: typer.echo(f"{model} is served at {url} (Ctrl-C ends)")
+            opened, host, port, lambda url: say(f"{model} is served at {url} (Ctrl-C ends)")
         )
     )
 
@@ -65,8 +66,8 @@ def _serve_by_vllm(
     host, port, more = listen
     served = served_model(model, adapter or None, device or None)
     command = vllm_command(served, host, port, more)
-    typer.echo(shown(command))
+    say(shown(command))
     if not print_only:
         address = f"http://{host}:{port}/v1"
-        typer.echo(f"in a recipe: {{name: 'vllm:{served.name}', endpoint: '{address}'}}", err=True)
+        say(f"in a recipe: {{name: 'vllm:{served.name}', endpoint: '{address}'}}", error=True)
         start(command)
