@@ -69,10 +69,10 @@ def share_by_case(values: Iterable[tuple[Hashable, float]]) -> Rate | None:
         m = Σ_c y_c / N,   s² = Σ_c (y_c − n_c m)² / Σ_c n_c²,   W = N² / Σ_c n_c²
 
     y_c is the sum of the n_c values of case c, N the number of all, and s² / W the variance of a
-    ratio over clusters of unequal sizes (Cochran 1977, ch. 9A). The interval is that of `mean_share`
-    for W values of the variance s²; W is the number of cases where they are of one size, and else
-    less (as Kish 1965 has it). Cases of one value each have that of `mean_share`, and cases of one size
-    that of their means.
+    ratio over clusters of unequal sizes (Cochran 1977, ch. 9A). The interval is that of
+    `mean_share` for W values of the variance s²; W is the number of cases where they are of one
+    size, and else less (Kish 1965). Cases of one value each have that of `mean_share`, and cases
+    of one size that of their means.
 
     Args:
         values: each with what names its case; cases are independent of each other.
