@@ -25,6 +25,8 @@ import os, signal
 from trainers.command import run_alone
 
 def main() -> None:
+    # What a shell starts in the background ignores it, and so would this.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     {happens}
 
 run_alone(main)

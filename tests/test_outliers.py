@@ -282,7 +282,7 @@ def test_the_command_prints_every_figure_as_json(tmp_path: Path):
     figures = json.loads(ended.stdout)
     assert (figures["fitted"], figures["tried"], figures["examples"]) == (30, 10, 2)
     assert figures["over_draws"]["distance"]["draws"] == 2
-    assert figures["command"].startswith("cai ")
+    assert figures["command"].split()[0] == "cai"
     assert date.fromisoformat(figures["date"])
     assert figures["contamination"] is None
 
