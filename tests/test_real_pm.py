@@ -130,6 +130,6 @@ def test_an_encoder_learns_real_judgements_and_is_held_against_baselines(tmp_pat
     assert found["accuracy"]["encoder"]["n"] == found["pairs"]["test"] == 100
     for one in found["difference"].values():
         assert (one["said"] == "better") == (one["low"] > 0)
-    assert found["command"].startswith("python -m examples.real_pm ")
+    assert found["command"].startswith("python -m examples.real_pm")
     assert found["date"]
     assert "encoder less words" in result.stdout

@@ -22,6 +22,7 @@ from tests.loopback import reserved_port
 from tests.processes import kill_all, running
 from tests.trainers_support import log, same_weights
 from trainers.launch import launch_files
+from trainers.work_folder import MARK, RECORD
 
 pytestmark = pytest.mark.slow
 
@@ -345,7 +346,9 @@ def test_a_finished_training_is_left_alone_by_both_processes(data: Path, tmp_pat
     asked = ("trainers.sft", "--base", MODEL, "--data", data, *STEP, "--set", "max_steps=1")
     train(1, *asked, "--out", tmp_path / "model")
     # As a kill between the last step and the move would leave it.
-    shutil.move(tmp_path / "model", tmp_path / "model.training" / "model")
+    begun = tmp_path / "model.training"
+    shutil.move(tmp_path / "model", begun / "model")
+    (begun / MARK).write_text(json.loads((begun / "model" / RECORD).read_text())["inputs"])
 
     train(2, *asked, "--out", tmp_path / "model")
 
