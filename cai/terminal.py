@@ -6,9 +6,9 @@ import re
 
 import typer
 
-CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-"""Characters that a terminal obeys, and those that turn the order of letters; but for line ends and
-tabs."""
+CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Characters that a terminal obeys, that turn the order of letters, or that are none and cannot be
+written; but for line ends and tabs."""
 
 
 def say(text: str, *, error: bool = False, newline: bool = True) -> None:
@@ -25,3 +25,8 @@ def say(text: str, *, error: bool = False, newline: bool = True) -> None:
 def shown(text: str) -> str:
     """The text with a blank for each character that a terminal would obey; lines stay lines."""
     return CONTROLS.sub(" ", text)
+
+
+def printable(text: str) -> str:
+    """The text on one line, for a cell or a line of progress, with blanks as of `shown`."""
+    return "".join(sign if sign.isprintable() else " " for sign in text)

@@ -34,7 +34,7 @@ def whole_file(path: Path) -> Generator[BinaryIO]:
     except BaseException:
         draft.unlink(missing_ok=True)
         raise
-    _sync(path.parent)
+    sync(path.parent)
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -79,7 +79,7 @@ def replace_folder(new: Path, place: Path) -> None:
     except OSError:
         aside.rmdir()
         raise
-    _sync(place.parent)
+    sync(place.parent)
     try:
         shutil.rmtree(aside)
     except OSError as error:
@@ -93,11 +93,12 @@ def sync_folder(folder: Path) -> None:
     """Have all files of a folder on the disk, so that what says so can be written."""
     for path in folder.rglob("*"):
         if path.is_file() or path.is_dir():
-            _sync(path)
-    _sync(folder)
+            sync(path)
+    sync(folder)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Have the disk hold a file's content, or a folder's names, before going on."""
     opened = os.open(path, os.O_RDONLY)
     try:
         os.fsync(opened)

@@ -217,7 +217,9 @@ def test_show_says_where_each_inherited_and_filled_in_field_was_written(tmp_path
 
 
 def test_show_writes_the_whole_as_a_file_of_its_own(tmp_path: Path):
-    path = child(tmp_path, "remove: [kind]\ndefaults: {rating: 'How {statement}?'}\n")
+    # The marks of a text that runs from right to left belong to it.
+    text = "remove: [kind]\ndefaults: {rating: 'How \u202b{statement}\u202c?'}\n"
+    path = child(tmp_path, text)
     before = read_constitution(path).constitution
 
     printed = invoke("show", str(path), "--yaml").output

@@ -13,7 +13,6 @@ from rich.table import Table
 from cai.cli import constitution_change, constitution_exchange, constitution_trial
 from cai.cli.constitution_print import console, counted, print_lines
 from cai.errors import CaiError
-from cai.terminal import say
 
 if TYPE_CHECKING:
     from cai.constitution import Loaded, Principle
@@ -71,7 +70,8 @@ def show(
     if principle:
         print_lines(_fields(loaded, loaded.constitution.principle(principle)))
     elif as_yaml:
-        say(written(plain_data(loaded.constitution)), newline=False)
+        # A file of its own, letter by letter; YAML itself escapes what a terminal would obey.
+        typer.echo(written(plain_data(loaded.constitution)), nl=False)
     else:
         console().print(_table(loaded))
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from cai.engine.display import printable
 from cai.models.check import Checked
+from cai.terminal import printable
 
 WIDE = 1000
 """Columns of a page that is no terminal: nothing is broken or cut there."""

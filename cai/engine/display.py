@@ -14,6 +14,7 @@ from cai.engine.standing import (
     row_parts,
     token_parts,
 )
+from cai.terminal import printable
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
@@ -177,11 +178,6 @@ def line_of(standing: Standing) -> str:
     counts = count_parts(standing)
     parts = [*counts[:1], *(part for of in words for part in of(standing)), *counts[1:]]
     return f"{standing.title}: {fitted(parts)}"
-
-
-def printable(text: str) -> str:
-    """The text without control characters, which could move a terminal's cursor."""
-    return "".join(sign if sign.isprintable() else " " for sign in text)
 
 
 def _print(console: Console, text: str) -> None:

@@ -6,7 +6,6 @@ The new ledger gets its name when it is whole: a kill leaves none, and the same 
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -26,6 +25,7 @@ from cai.engine.opening import (
 )
 from cai.engine.schema import calls_by_key_version, prepare, set_key_versions
 from cai.errors import RunError
+from cai.whole import sync
 
 CHUNK = 10_000
 """Rows of one statement: Ctrl-C is heard between two."""
@@ -69,9 +69,9 @@ def merge_ledgers(
         try:
             joined = _write(new, sources)
             beside()
-            _make_durable(new)
+            sync(new)
             new.rename(target)
-            _make_durable(target.parent)
+            sync(target.parent)
         finally:
             new.unlink(missing_ok=True)
     return joined
@@ -182,15 +182,6 @@ def _count_key_versions(connection: sqlite3.Connection, versions: Counter[int]) 
     connection.execute("BEGIN")
     set_key_versions(connection, counts)
     connection.execute("COMMIT")
-
-
-def _make_durable(path: Path) -> None:
-    """Have the disk hold a file's content, or a folder's names, before going on."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _wal(ledger: Path) -> Path:

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, get_args
 
-from cai.engine.display import printable
 from cai.engine.standing import brief, clock, dollars, rate
 from cai.engine.tally import Counts
 from cai.evaluation.intervals import Rate
@@ -18,6 +17,7 @@ from cai.records import RowStatus
 from cai.report.contest_table import points
 from cai.report.wording import interval, percent
 from cai.stage_titles import stage_title
+from cai.terminal import printable
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

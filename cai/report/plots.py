@@ -17,6 +17,7 @@ from cai.evaluation.intervals import Rate
 from cai.evaluation.labels import ReliabilityBin
 from cai.report.drawing import Draw, Palette
 from cai.report.metrics import RobustnessMetrics
+from cai.terminal import printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -201,7 +202,7 @@ def bars(named: Mapping[str, Sequence[float]], label: str) -> Draw:
 
 def shortened(name: str) -> str:
     """A name as a figure has it: one line of printable letters, cut where it is long."""
-    line = "".join(letter if letter.isprintable() else " " for letter in name)
+    line = printable(name)
     return line if len(line) <= LONGEST_NAME else f"{line[: LONGEST_NAME - 1]}…"
 
 
