@@ -218,7 +218,8 @@ def test_show_says_where_each_inherited_and_filled_in_field_was_written(tmp_path
 
 def test_show_writes_the_whole_as_a_file_of_its_own(tmp_path: Path):
     # The marks of a text that runs from right to left belong to it.
-    text = "remove: [kind]\ndefaults: {rating: 'How \u202b{statement}\u202c?'}\n"
+    added = "  - {id: marked, critique: '\u202bIs it?\u202c', revision: Mend it.}\n"
+    text = f"remove: [kind]\ndefaults: {{rating: 'How {{statement}}?'}}\nprinciples:\n{added}"
     path = child(tmp_path, text)
     before = read_constitution(path).constitution
 
